@@ -1,0 +1,1 @@
+"""From a checkpoint and text to a data directory with candidates: import, binarize, distill."""

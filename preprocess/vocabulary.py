@@ -1,0 +1,139 @@
+"""A PLM's tokenizer as ``tokenizer.json`` with fairseq's ids, for the whole vocabulary or a part of it."""
+
+import json
+import lzma
+
+import sentencepiece
+from sentencepiece import sentencepiece_model_pb2
+from tokenizers import Tokenizer
+from tokenizers.implementations import BertWordPieceTokenizer
+from tqdm import tqdm
+
+from salt_fairseq.errors import InputError
+
+# Spelling of bos, pad, eos, unk, mask.
+SPECIAL_TOKENS = {
+    "wordpiece": ("[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]"),
+    "sentencepiece": ("<s>", "<pad>", "</s>", "<unk>", "<mask>"),
+}
+KINDS = {"WordPiece": "wordpiece", "Unigram": "sentencepiece"}
+
+
+def kind_of(tokenizer):
+    """``wordpiece`` or ``sentencepiece``, from a ``tokenizer.json`` value."""
+    try:
+        return KINDS[tokenizer["model"]["type"]]
+    except (KeyError, TypeError):
+        raise InputError("the tokenizer is neither WordPiece (BERT) nor a SentencePiece unigram (XLM-R)") from None
+
+
+def read_tokenizer(directory):
+    """The ``tokenizer.json`` value of a Hugging Face directory, built from its older files where it has none."""
+    if (directory / "tokenizer.json").is_file():
+        return json.loads((directory / "tokenizer.json").read_text(encoding="utf-8"))
+    if (directory / "vocab.txt").is_file():
+        options = {}
+        if (directory / "tokenizer_config.json").is_file():
+            options = json.loads((directory / "tokenizer_config.json").read_text(encoding="utf-8"))
+        wordpiece = BertWordPieceTokenizer(
+            str(directory / "vocab.txt"),
+            lowercase=options.get("do_lower_case", True),
+            strip_accents=options.get("strip_accents"),
+            handle_chinese_chars=options.get("tokenize_chinese_chars", True),
+        )
+        return json.loads(wordpiece.to_str())
+    for name in ("sentencepiece.bpe.model", "sentencepiece.model"):
+        if (directory / name).is_file():
+            return from_sentencepiece(directory / name)
+    raise InputError(f"{directory} has no tokenizer: tokenizer.json, vocab.txt or sentencepiece.bpe.model is needed")
+
+
+def from_sentencepiece(path):
+    """XLM-R's ``tokenizer.json`` from its SentencePiece model: fairseq's four specials, the pieces, ``<mask>``."""
+    model = sentencepiece_model_pb2.ModelProto()
+    model.ParseFromString(path.read_bytes())
+    pieces = [(p.piece, p.score) for p in model.pieces[3:]]  # its own <unk> <s> </s> come first
+    specials = SPECIAL_TOKENS["sentencepiece"]
+    vocabulary = [(s, 0.0) for s in specials[:4]] + pieces + [(specials[4], 0.0)]
+    return unigram(vocabulary, model.normalizer_spec.precompiled_charsmap)
+
+
+def nmt_nfkc():
+    """SentencePiece's compiled table of the normalization ``nmt_nfkc``, as every XLM-R vocabulary uses it."""
+    model = sentencepiece_model_pb2.ModelProto()
+    trained = []
+
+    class Writer:
+        write = staticmethod(trained.append)
+
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["a b c"]), model_writer=Writer, vocab_size=7, normalization_rule_name="nmt_nfkc",
+        minloglevel=2,
+    )
+    model.ParseFromString(b"".join(trained))
+    return model.normalizer_spec.precompiled_charsmap
+
+
+def unigram(vocabulary, charsmap):
+    """``tokenizer.json`` of a unigram model: ``vocabulary`` is (piece, score) in id order, specials included."""
+    import base64
+
+    specials = SPECIAL_TOKENS["sentencepiece"]
+    ids = {piece: i for i, (piece, _) in enumerate(vocabulary)}
+    metaspace = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [
+            {"id": ids[s], "content": s, "single_word": False, "lstrip": False, "rstrip": False,
+             "normalized": False, "special": True}
+            for s in specials
+        ],
+        "normalizer": {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(charsmap).decode()},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, metaspace]},
+        "post_processor": None,
+        "decoder": metaspace,
+        "model": {"type": "Unigram", "unk_id": ids[specials[3]], "vocab": vocabulary, "byte_fallback": False},
+    }
+
+
+def with_fairseq_ids(tokenizer, keep=None):
+    """Renumber a ``tokenizer.json`` value: bos, pad, eos, unk, the other pieces in their old order, mask.
+
+    ``keep`` is the set of old ids to keep (None: all). Returns the new value and, for each new id, its old id.
+    """
+    kind = kind_of(tokenizer)
+    old = Tokenizer.from_str(json.dumps(tokenizer)).get_vocab(with_added_tokens=True)
+    specials = SPECIAL_TOKENS[kind]
+    missing = [s for s in specials if s not in old]
+    if missing:
+        raise InputError(f"the tokenizer has no {' '.join(missing)}: a masked LM's tokenizer is needed")
+    others = [p for p in sorted(old, key=old.get) if p not in specials and (keep is None or old[p] in keep)]
+    pieces = [*specials[:4], *others, specials[4]]
+    new = {piece: i for i, piece in enumerate(pieces)}
+    model = dict(tokenizer["model"])
+    if kind == "wordpiece":
+        model["vocab"] = new
+    else:
+        scores = dict(tokenizer["model"]["vocab"])
+        model.update(vocab=[(p, scores.get(p, 0.0)) for p in pieces], unk_id=new[specials[3]])
+    added = [{**t, "id": new[t["content"]]} for t in tokenizer["added_tokens"] if t["content"] in new]
+    renumbered = {**tokenizer, "model": model, "added_tokens": added,
+                  "post_processor": None, "truncation": None, "padding": None}
+    return renumbered, [old[p] for p in pieces]
+
+
+def used_ids(tokenizer, paths):
+    """Ids that the text in ``paths`` (one sentence a line, ``.xz`` too) uses, and those of all single characters."""
+    fast = Tokenizer.from_str(json.dumps(tokenizer))
+    used = {i for piece, i in fast.get_vocab().items() if len(piece.removeprefix("##").removeprefix("▁")) <= 1}
+    for path in paths:
+        try:
+            opened = lzma.open(path, "rt", encoding="utf-8") if str(path).endswith(".xz") else open(path, encoding="utf-8")
+            with opened as file:
+                for line in tqdm(file, desc=f"reading {path}", unit=" lines"):
+                    used.update(fast.encode(line, add_special_tokens=False).ids)
+        except (OSError, ValueError, lzma.LZMAError) as error:
+            raise InputError(f"{path} cannot be read as UTF-8 text ({error}): give --trim-to text files") from None
+    return used

@@ -1,0 +1,101 @@
+"""The body that BERT and XLM-R share: a post-norm Transformer encoder with absolute positions and segments."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+BOS, PAD, EOS, UNK = 0, 1, 2, 3  # in every vocabulary of this project, as in fairseq's own; <mask> is the last id
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Sizes of an encoder, as stored in ``plm.json``."""
+
+    vocabulary: int  # number of ids, specials and <mask> included
+    dim: int
+    layers: int
+    heads: int
+    ffn_dim: int
+    positions: int  # longest input, specials included
+    segments: int  # 2: BERT's token types; 1: none
+    layer_norm_eps: float  # 1e-12 in BERT, 1e-5 in XLM-R
+    pooler: bool  # whether the PLM brings a pretrained pooler (BERT does)
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention and feed-forward, each followed by dropout, residual and LayerNorm (Vaswani et al., 2017)."""
+
+    def __init__(self, arch, dropout, attention_dropout):
+        super().__init__()
+        self.heads, self.attention_dropout = arch.heads, attention_dropout
+        self.qkv = nn.Linear(arch.dim, 3 * arch.dim)
+        self.out_proj = nn.Linear(arch.dim, arch.dim)
+        self.self_attn_layer_norm = nn.LayerNorm(arch.dim, eps=arch.layer_norm_eps)
+        self.fc1 = nn.Linear(arch.dim, arch.ffn_dim)
+        self.fc2 = nn.Linear(arch.ffn_dim, arch.dim)
+        self.final_layer_norm = nn.LayerNorm(arch.dim, eps=arch.layer_norm_eps)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x, mask):
+        batch, length, dim = x.shape
+        q, k, v = self.qkv(x).view(batch, length, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
+        attended = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, dropout_p=self.attention_dropout if self.training else 0.0
+        )
+        attended = self.out_proj(attended.transpose(1, 2).reshape(batch, length, dim))
+        x = self.self_attn_layer_norm(x + self.dropout(attended))
+        return self.final_layer_norm(x + self.dropout(self.fc2(F.gelu(self.fc1(x)))))
+
+
+class Encoder(nn.Module):
+    """Token ids, right-padded, to contextual features.
+
+    Padding, positions and segments all follow from the ids: a segment ends with its first ``EOS``, as BERT's
+    ``[CLS] a [SEP] b [SEP]`` has it.
+    """
+
+    def __init__(self, arch, dropout=0.0, attention_dropout=0.0):
+        super().__init__()
+        self.arch = arch
+        self.embed_tokens = nn.Embedding(arch.vocabulary, arch.dim, padding_idx=PAD)
+        self.embed_positions = nn.Embedding(arch.positions, arch.dim)
+        self.embed_segments = nn.Embedding(arch.segments, arch.dim)
+        self.layernorm_embedding = nn.LayerNorm(arch.dim, eps=arch.layer_norm_eps)
+        self.dropout = nn.Dropout(dropout)
+        self.layers = nn.ModuleList(EncoderLayer(arch, dropout, attention_dropout) for _ in range(arch.layers))
+
+    def forward(self, tokens, embeddings=None):
+        """``tokens`` LongTensor (B, T), padded with ``PAD`` on the right, T <= ``arch.positions``; ``embeddings``
+        FloatTensor (B, T, d) stands in for the token embeddings (mixup). Returns FloatTensor (B, T, d); what stands
+        at padded positions means nothing."""
+        x = self.embed_tokens(tokens) if embeddings is None else embeddings
+        x = x + self.embed_positions.weight[: tokens.shape[1]]
+        if self.arch.segments == 1:
+            x = x + self.embed_segments.weight
+        else:
+            ended = tokens.eq(EOS).cumsum(1) - tokens.eq(EOS).long()
+            x = x + self.embed_segments(ended.clamp_(max=1))
+        x = self.dropout(self.layernorm_embedding(x))
+        mask = tokens.ne(PAD)[:, None, None, :]
+        for layer in self.layers:
+            x = layer(x, mask)
+        return x
+
+
+class LMHead(nn.Module):
+    """Features to logits over the vocabulary; the decoder's weight is the token embedding (tied)."""
+
+    def __init__(self, arch):
+        super().__init__()
+        self.dense = nn.Linear(arch.dim, arch.dim)
+        self.layer_norm = nn.LayerNorm(arch.dim, eps=arch.layer_norm_eps)
+        self.bias = nn.Parameter(torch.zeros(arch.vocabulary))
+
+    def transform(self, features):
+        """(..., d) to (..., d): all of the head but the decoder."""
+        return self.layer_norm(F.gelu(self.dense(features)))
+
+    def forward(self, features, embedding_weight):
+        return F.linear(self.transform(features), embedding_weight, self.bias)

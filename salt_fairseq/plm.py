@@ -1,0 +1,127 @@
+"""A PLM directory in use: text to ids, ids to logits or features."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from salt_fairseq.errors import InputError
+from salt_fairseq.files import read_json, sha256
+from salt_fairseq.modules.encoder import BOS, EOS, PAD, Architecture, Encoder, LMHead
+from salt_fairseq.tokenizer import Tokenizer
+
+FILES = ("model.pt", "dict.txt", "tokenizer.json")
+
+
+@dataclass(frozen=True)
+class Description:
+    """``plm.json``."""
+
+    name: str
+    source: str  # what it was imported from
+    tokenizer: str  # "wordpiece" or "sentencepiece"
+    separators: int  # EOS tokens between the sentences of a pair: 1 in BERT, 2 in XLM-R
+    special_tokens: dict  # how the PLM spells bos, pad, eos, unk and mask
+    architecture: Architecture
+    sha256: dict  # of each file of the directory
+
+    @property
+    def vocabulary_sha256(self):
+        """Identifies the vocabulary: data binarized with another one cannot be used with this PLM."""
+        return self.sha256["dict.txt"]
+
+    @classmethod
+    def load(cls, plm_dir):
+        path = Path(plm_dir) / "plm.json"
+        return cls.from_dict(read_json(path, "preprocess/import_plm.py"), path)
+
+    @classmethod
+    def from_json(cls, text, where):
+        return cls.from_dict(json.loads(text), where)
+
+    @classmethod
+    def from_dict(cls, values, where):
+        try:
+            return cls(**{**values, "architecture": Architecture(**values["architecture"])})
+        except (TypeError, KeyError) as error:
+            raise InputError(f"{where} does not describe a PLM ({error}): import it again with import_plm.py") from None
+
+    def to_json(self):
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    def join(self, a, b=None):
+        """``[bos] a [eos]`` or ``[bos] a [eos] b [eos]`` (XLM-R: two eos between) from stored sentences.
+
+        ``a`` and ``b`` are LongTensor (T,) that end with eos, as the data directory holds them.
+        """
+        parts = [torch.tensor([BOS]), a]
+        if b is not None:
+            parts += [torch.tensor([EOS])] * (self.separators - 1) + [b]
+        return torch.cat(parts)
+
+
+class PLM(nn.Module):
+    """A multilingual masked LM.
+
+    >>> plm = PLM.load("plm/xlmr")                                  # doctest: +SKIP
+    >>> plm.logits(plm.encode("Hello, world.")[None]).shape         # doctest: +SKIP
+    torch.Size([1, 6, 250002])
+    """
+
+    def __init__(self, description, tokenizer):
+        super().__init__()
+        self.description, self.tokenizer = description, tokenizer
+        self.encoder = Encoder(description.architecture)
+        self.lm_head = LMHead(description.architecture)
+
+    @classmethod
+    def load(cls, plm_dir):
+        """The PLM of a directory that ``import_plm.py`` wrote, on the CPU, in fp32 and evaluation mode."""
+        description = Description.load(plm_dir)
+        plm = cls(description, Tokenizer.load(plm_dir, description.tokenizer))
+        state = load_state(plm_dir, description)
+        plm.load_state_dict({k: v for k, v in state.items() if not k.startswith("pooler.")})
+        return plm.eval()
+
+    def encode(self, a, b=None):
+        """Fairseq ids, LongTensor (T,), of a sentence or a pair, specials included, not truncated."""
+        sentences = [torch.tensor(ids + [EOS]) for ids in self.tokenizer([a] if b is None else [a, b])]
+        return self.description.join(*sentences)
+
+    def decode(self, ids):
+        """Text of ids, specials left out."""
+        return self.tokenizer.decode(ids.tolist() if torch.is_tensor(ids) else ids)
+
+    @torch.inference_mode()
+    def features(self, tokens):
+        """LongTensor (B, T), right-padded with 1, to FloatTensor (B, T, d)."""
+        return self.encoder(self._checked(tokens))
+
+    @torch.inference_mode()
+    def logits(self, tokens):
+        """LongTensor (B, T), right-padded with 1, to FloatTensor (B, T, V): masked-LM scores of every token."""
+        return self.lm_head(self.features(tokens), self.encoder.embed_tokens.weight)
+
+    def _checked(self, tokens):
+        longest = self.description.architecture.positions
+        if tokens.dim() != 2 or tokens.shape[1] > longest:
+            raise InputError(f"token ids of shape {tuple(tokens.shape)}: (B, T) with T <= {longest} is needed")
+        return tokens
+
+
+def load_state(plm_dir, description):
+    """The tensors of ``model.pt``, name to tensor, on the CPU; its hash is checked against ``plm.json``."""
+    path = Path(plm_dir) / "model.pt"
+    for name in FILES:
+        if not (Path(plm_dir) / name).is_file():
+            raise InputError(f"{Path(plm_dir) / name} does not exist: import the PLM again with import_plm.py")
+        if sha256(Path(plm_dir) / name) != description.sha256[name]:
+            raise InputError(f"{Path(plm_dir) / name} is not the file plm.json describes: import the PLM again")
+    return torch.load(path, map_location="cpu", weights_only=True)["model"]
+
+
+def pad(sequences):
+    """LongTensors (T_i,) to one LongTensor (B, max T_i), padded on the right."""
+    return nn.utils.rnn.pad_sequence(sequences, batch_first=True, padding_value=PAD)

@@ -1,0 +1,72 @@
+"""The PLM's own tokenizer, and what its pieces say about words."""
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer as FastTokenizer
+
+from salt_fairseq.errors import InputError
+
+MARKERS = {"wordpiece": "##", "sentencepiece": "▁"}  # continues a word; begins a word
+
+
+class Tokenizer:
+    """``tokenizer.json`` of a PLM directory, whose ids are the fairseq ids of ``dict.txt``.
+
+    Text that spells a special token (``</s>``) is text.
+    """
+
+    def __init__(self, path, kind):
+        try:
+            self._fast = FastTokenizer.from_file(str(path))
+        except Exception as error:  # the library raises plain Exception
+            raise InputError(f"{path} is not a tokenizer ({error}): import the PLM again with import_plm.py") from None
+        self._fast.no_truncation()
+        self._fast.encode_special_tokens = True
+        self.kind = kind
+        pieces = self._fast.get_vocab()
+        self.pieces = sorted(pieces, key=pieces.get)
+
+    @classmethod
+    def load(cls, plm_dir, kind):
+        return cls(Path(plm_dir) / "tokenizer.json", kind)
+
+    def __call__(self, texts):
+        """Ids of each text, specials not included: a list of lists."""
+        return [encoding.ids for encoding in self._fast.encode_batch(texts, add_special_tokens=False)]
+
+    def decode(self, ids):
+        return self._fast.decode(list(ids), skip_special_tokens=True)
+
+    @cached_property
+    def words(self):
+        """The text of each piece without its word marker, a list of V strings; specials have none ("")."""
+        special = {token.content for token in self._fast.get_added_tokens_decoder().values()}
+        marker = MARKERS[self.kind]
+        return ["" if p in special else p.removeprefix(marker) for p in self.pieces]
+
+    @cached_property
+    def starts_word(self):
+        """(V,) bool: the piece begins a word."""
+        marked = np.array([p.startswith(MARKERS[self.kind]) for p in self.pieces])
+        return (marked if self.kind == "sentencepiece" else ~marked) & np.array([bool(w) for w in self.words])
+
+    @cached_property
+    def has_letter(self):
+        """(V,) bool: the piece carries a letter, so it is neither punctuation nor a number nor special."""
+        return np.array([any(c.isalpha() for c in w) for w in self.words])
+
+    @cached_property
+    def caseless(self):
+        """(V,) int64: equal for pieces that are the same text without case (``House``, ``house``)."""
+        numbers = {}
+        return np.array([numbers.setdefault(w.casefold(), len(numbers)) for w in self.words], dtype=np.int64)
+
+    def whole_words(self, ids):
+        """(T,) bool for ids (T,): the token is a word of its own, not the beginning or a part of one."""
+        ids = np.asarray(ids)
+        whole = self.starts_word[ids].copy()
+        continues = self.has_letter[ids[1:]] & ~self.starts_word[ids[1:]]
+        whole[:-1] &= ~continues
+        return whole & self.has_letter[ids]
