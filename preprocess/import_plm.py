@@ -42,7 +42,7 @@ def import_plm(source, plm_dir, trim_to=()):
         if not torch.isfinite(tensor).all():
             raise InputError(f"{source}: the weights {name} are not finite: download the model again")
     kind = kind_of(tokenizer)
-    with replacing(plm_dir) as directory:
+    with replacing(plm_dir, marker="plm.json") as directory:
         directory.mkdir()
         (directory / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")
         pieces = Tokenizer.load(directory, kind).pieces

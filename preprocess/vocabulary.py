@@ -1,5 +1,6 @@
 """A PLM's tokenizer as ``tokenizer.json`` with fairseq's ids, for the whole vocabulary or a part of it."""
 
+import base64
 import json
 import lzma
 
@@ -76,8 +77,6 @@ def nmt_nfkc():
 
 def unigram(vocabulary, charsmap):
     """``tokenizer.json`` of a unigram model: ``vocabulary`` is (piece, score) in id order, specials included."""
-    import base64
-
     specials = SPECIAL_TOKENS["sentencepiece"]
     ids = {piece: i for i, (piece, _) in enumerate(vocabulary)}
     metaspace = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}

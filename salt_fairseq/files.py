@@ -20,12 +20,15 @@ def sha256(path):
 
 
 @contextlib.contextmanager
-def replacing(path):
+def replacing(path, marker=None):
     """Yield a temporary path beside ``path`` (a file or a directory) that replaces it when the block ends well.
 
-    When the block fails, the temporary is removed and ``path`` is as it was.
+    When the block fails, the temporary is removed and ``path`` is as it was. A directory is replaced only if it holds
+    the file ``marker`` (or nothing), so that a mistyped output path never costs somebody else's files.
     """
     path = Path(path)
+    if path.is_dir() and any(path.iterdir()) and not (marker and (path / marker).is_file()):
+        raise InputError(f"{path} exists and holds no {marker}: choose another output directory, or empty it")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,156 @@
+"""Binarize labelled sentences or sentence pairs into a data directory, tokenized by the PLM's own tokenizer.
+
+    python preprocess/binarize.py plm/xlmr data/xnli --xnli downloads/xnli
+    python preprocess/binarize.py plm/xlmr data/mine --subset train=train.tsv valid=dev.tsv test.fr=test-fr.tsv
+"""
+
+import datetime
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from preprocess import cli
+from preprocess.readers import official_files, read
+from salt_fairseq.data_directory import INPUTS, SUBSET
+from salt_fairseq.errors import InputError
+from salt_fairseq.files import replacing, sha256
+from salt_fairseq.indexed_data import Dictionary, best_fitting_int_dtype, write_indexed
+from salt_fairseq.modules.encoder import EOS
+from salt_fairseq.plm import Description
+from salt_fairseq.tokenizer import Tokenizer
+
+NLI_LABELS = ["entailment", "neutral", "contradiction"]
+BATCH = 2000  # sentences tokenized at once
+
+
+def arguments():
+    parser = cli.parser(__doc__.split("\n")[0])
+    parser.add_argument("plm_dir", metavar="PLM_DIR", type=Path)
+    parser.add_argument("data", metavar="DATA", type=Path, help="data directory to write")
+    parser.add_argument("--xnli", metavar="DIR", type=Path, help="official XNLI: a folder with xnli.dev.tsv, "
+                        "xnli.test.tsv and multinli.train.en.tsv in it, however deep")
+    parser.add_argument("--pawsx", metavar="DIR", type=Path, help="official PAWS-X: x-final, with LANG/dev_2k.tsv, "
+                        "LANG/test_2k.tsv and en/train.tsv in it")
+    parser.add_argument("--xtreme", metavar="DIR", type=Path, help="XTREME's layout: train-en.tsv, dev-LANG.tsv, "
+                        "test-LANG.tsv, without header: sentence1, sentence2, label")
+    parser.add_argument("--subset", metavar="NAME=FILE", nargs="+", default=[], help="further subsets (they win over "
+                        "those of the layouts): train, valid, valid.LANG or test.LANG; TSV with a header (id, "
+                        "sentence1, sentence2, label) or without, or JSONL with these keys")
+    parser.add_argument("--labels", metavar="A,B,...", help="the labels in their order (default: the data set's own: "
+                        "entailment, neutral, contradiction; numbers ascending; else as they appear in train)")
+    parser.add_argument("--source-language", default="en", help="language of train and valid")
+    return parser.parse_args()
+
+
+def subset_files(args):
+    """Subset name to path, from all options."""
+    files = {}
+    for layout in ("xnli", "pawsx", "xtreme"):
+        directory = getattr(args, layout)
+        if directory is not None:
+            if not directory.is_dir():
+                raise InputError(f"--{layout} {directory}: no such directory")
+            files.update(official_files(layout, directory))
+    for pair in args.subset:
+        name, equals, path = pair.partition("=")
+        if not equals or not SUBSET.fullmatch(name):
+            raise InputError(f"--subset {pair}: NAME=FILE is needed, NAME one of train, valid, valid.LANG, test.LANG")
+        files[name] = Path(path)
+    if not files:
+        raise InputError("nothing to binarize: give --xnli, --pawsx, --xtreme or --subset")
+    return files
+
+
+def label_order(given, subsets):
+    """The names of the labels in the data set's own order."""
+    if given:
+        return given.split(",")
+    name = "train" if "train" in subsets else next(iter(subsets))
+    found = list(dict.fromkeys(example.label for example in subsets[name][0]))
+    if set(found) <= set(NLI_LABELS):
+        return NLI_LABELS
+    return sorted(found, key=int) if all(label.isdigit() for label in found) else found
+
+
+def tokenized(sentences, tokenizer, progress):
+    """Yield the ids of each ``(sentence, where)``, eos included."""
+    for start in range(0, len(sentences), BATCH):
+        batch = sentences[start : start + BATCH]
+        for (_, where), ids in zip(batch, tokenizer([sentence for sentence, _ in batch])):
+            if not ids:
+                raise InputError(f"{where}: the sentence has no visible character")
+            yield [*ids, EOS]
+        progress.update(len(batch))
+
+
+def write_subset(directory, name, examples, path, labels, tokenizer, dtype, progress):
+    """Write one subset; returns its entry of ``meta.json``."""
+    sides = [side for side, sentence in zip(INPUTS, (examples[0].sentence1, examples[0].sentence2)) if sentence is not None]
+    tokens = 0
+    for side, attribute in zip(sides, ("sentence1", "sentence2")):
+        sentences = [(getattr(e, attribute), f"{path}, line {e.line}") for e in examples]
+        tokens += write_indexed(directory / side / name, tokenized(sentences, tokenizer, progress), dtype)
+    numbers = {label: i + Dictionary().nspecial for i, label in enumerate(labels)}
+    for example in examples:
+        if example.label not in numbers:
+            raise InputError(f"{path}, line {example.line}: label {example.label!r} is none of {', '.join(labels)}")
+    write_indexed(directory / "label" / name, ([numbers[e.label]] for e in examples), np.uint16)
+    (directory / "id" / f"{name}.txt").write_text("".join(f"{e.id}\n" for e in examples), encoding="utf-8")
+    return {"examples": len(examples), "tokens": tokens,
+            "sha256": {side: sha256(directory / side / f"{name}.bin") for side in sides}}
+
+
+def binarize(plm_dir, data, files, labels=None, source_language="en"):
+    """Write the data directory ``data``; returns its ``meta.json`` value."""
+    description = Description.load(plm_dir)
+    tokenizer = Tokenizer.load(plm_dir, description.tokenizer)
+    subsets = {name: read(path, name.partition(".")[2] or source_language) for name, path in files.items()}
+    pairs = {name: examples[0].sentence2 is not None for name, (examples, _) in subsets.items()}
+    if len(set(pairs.values())) > 1:
+        odd = [n for n in pairs if pairs[n] != pairs[next(iter(pairs))]][0]
+        raise InputError(f"{files[odd]}: some subsets are sentence pairs, others single sentences")
+    labels = label_order(labels, subsets)
+    dtype = best_fitting_int_dtype(description.architecture.vocabulary)
+    meta = {
+        "source_language": source_language,
+        "labels": labels,
+        "plm": {"name": description.name, "special_tokens": description.special_tokens,
+                "vocabulary_sha256": description.vocabulary_sha256},
+        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "subsets": {},
+    }
+    sides = INPUTS if any(pairs.values()) else INPUTS[:1]
+    with replacing(data, marker="meta.json") as directory:
+        for part in (*sides, "label", "id"):
+            (directory / part).mkdir(parents=True)
+        for side in sides:
+            shutil.copy(Path(plm_dir) / "dict.txt", directory / side / "dict.txt")
+        sentences = sum(len(examples) for examples, _ in subsets.values()) * len(sides)
+        with tqdm(total=sentences, desc="binarizing", unit=" sentences") as progress:
+            for name, (examples, skipped) in subsets.items():
+                entry = write_subset(directory, name, examples, files[name], labels, tokenizer, dtype, progress)
+                meta["subsets"][name] = {"file": str(files[name]), "skipped": skipped, **entry}
+        first = subsets["train" if "train" in subsets else next(iter(subsets))][0]
+        counts = Counter(example.label for example in first)
+        lines = "".join(f"{label} {counts[label]}\n" for label in labels)
+        (directory / "label" / "dict.txt").write_text(lines, encoding="utf-8")
+        (directory / "meta.json").write_text(json.dumps(meta, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return meta
+
+
+def main():
+    args = arguments()
+    meta = binarize(args.plm_dir, args.data, subset_files(args), args.labels, args.source_language)
+    subsets = meta["subsets"].values()
+    skipped = {reason: sum(s["skipped"][reason] for s in subsets) for reason in ("NS", "-")}
+    print(f"wrote {args.data}: {len(subsets)} subsets, {sum(s['examples'] for s in subsets):,} examples, "
+          f"{sum(s['tokens'] for s in subsets):,} tokens, labels {', '.join(meta['labels'])}; skipped "
+          f"{skipped['NS']:,} rows without translation (NS) and {skipped['-']:,} without label (-)")
+
+
+if __name__ == "__main__":
+    cli.run(main)

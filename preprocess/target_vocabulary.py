@@ -1,0 +1,44 @@
+"""Print how much of each language's frequency list the PLM's vocabulary holds as single pieces, ranked (footnote 3).
+
+    python preprocess/target_vocabulary.py plm/xlmr fr es de ru tr
+"""
+
+from pathlib import Path
+
+from preprocess import cli
+from preprocess.word_lists import TOP, frequencies, parse_word_lists, target_vocabulary
+from salt_fairseq.plm import Description
+from salt_fairseq.tokenizer import Tokenizer
+
+
+def arguments():
+    parser = cli.parser(__doc__.split("\n")[0])
+    parser.add_argument("plm_dir", metavar="PLM_DIR", type=Path)
+    parser.add_argument("languages", metavar="LANG", nargs="+")
+    parser.add_argument("--word-list", metavar="LANG=FILE", nargs="+", default=[], help="frequency lists of your own: "
+                        "one word a line, most frequent first, or 'word count' (default: the library wordfreq)")
+    parser.add_argument("--source-language", default="en", help="for the column of shared words")
+    return parser.parse_args()
+
+
+def main():
+    args = arguments()
+    files = parse_word_lists(args.word_list)
+    tokenizer = Tokenizer.load(args.plm_dir, Description.load(args.plm_dir).tokenizer)
+    source = frequencies(args.source_language, files.get(args.source_language))
+    rows = []
+    for language in args.languages:
+        words = frequencies(language, files.get(language))
+        ids = target_vocabulary(tokenizer, words)
+        held = {tokenizer.words[i].casefold() for i in ids}
+        own = target_vocabulary(tokenizer, words, source)
+        rows.append((len(held) / len(words), language, len(held), len(words), len(ids), len(own)))
+    print(f"{'language':8}  {'overlap':>7}  {'words':>13}  {'pieces':>6}  less those more frequent in {args.source_language}")
+    for overlap, language, held, listed, pieces, own in sorted(rows, reverse=True):
+        print(f"{language:8}  {100 * overlap:6.1f}%  {held:6,}/{listed:6,}  {pieces:6,}  {own:6,}")
+    print(f"overlap: share of the {TOP:,} most frequent words that are one piece of {args.plm_dir}; "
+          "pieces count spellings that differ in case")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,67 @@
+"""Candidates: for every token and target language, the PLM's best counterpart and its log-probability.
+
+They lie beside the binarized sentences, ``candidates/LANG/input0/train.{bin,idx}`` (ids) and ``train.log_probs.npy``,
+token by token; thresholds are applied when they are used (paper §2.1).
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from salt_fairseq.errors import InputError
+from salt_fairseq.files import read_json
+from salt_fairseq.indexed_data import load_indexed, write_indexed
+
+
+class Candidates:
+    """``len()`` sentences; item i is ``(ids LongTensor (T,), log_probs FloatTensor (T,))``.
+
+    ``log_probs`` are natural logarithms over the whole vocabulary, ``-inf`` where the token is no candidate position
+    (there the id is the token's own).
+    """
+
+    def __init__(self, prefix):
+        self._ids = load_indexed(prefix, "preprocess/distill.py")
+        path = Path(f"{prefix}.log_probs.npy")
+        try:
+            self.log_probs = np.load(path, mmap_mode="r", allow_pickle=False)  # all sentences' tokens, one after another
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path} cannot be read ({error}): distill again") from None
+        self.sizes = self._ids.sizes
+        self._ends = np.cumsum(self.sizes)
+        if self.log_probs.shape != (self._ends[-1],):
+            raise InputError(f"{path} has {self.log_probs.shape[0]:,} values for {self._ends[-1]:,} tokens: distill again")
+
+    def __len__(self):
+        return len(self._ids)
+
+    def __getitem__(self, i):
+        values = self.log_probs[self._ends[i] - self.sizes[i] : self._ends[i]]
+        return self._ids[i].clone(), torch.from_numpy(values.astype(np.float32))
+
+
+def languages(data):
+    """The languages that the data directory has candidates in."""
+    directory = Path(data) / "candidates"
+    return sorted(p.name for p in directory.iterdir() if p.is_dir()) if directory.is_dir() else []
+
+
+def open_candidates(data, subset, language, side="input0"):
+    """The :class:`Candidates` of ``data/SIDE/SUBSET`` in a language, after checking that they belong to these sentences."""
+    data = Path(data)
+    directory = data / "candidates" / language
+    if not directory.is_dir():
+        known = ", ".join(languages(data)) or "none"
+        raise InputError(f"{data} has no candidates in language {language!r} (it has: {known}): run preprocess/distill.py")
+    made_from = read_json(directory / "meta.json", "preprocess/distill.py")["sentences_sha256"].get(f"{side}/{subset}")
+    entry = read_json(data / "meta.json", "preprocess/binarize.py")["subsets"].get(subset, {})
+    if made_from is None or made_from != entry.get("sha256", {}).get(side):
+        raise InputError(f"the candidates in {directory} were not made from {data / side / subset}: distill again")
+    return Candidates(directory / side / subset)
+
+
+def write_candidates(prefix, sentences, log_probs, dtype):
+    """Write the ids (an iterable of sequences) and the log-probabilities (one float32 array) of one input."""
+    write_indexed(prefix, sentences, dtype)
+    np.save(f"{prefix}.log_probs.npy", log_probs.astype(np.float32))

@@ -1,0 +1,92 @@
+"""A data directory: subsets of binarized sentence pairs, their labels, ids and origin."""
+
+import re
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from salt_fairseq.errors import InputError
+from salt_fairseq.files import read_json
+from salt_fairseq.indexed_data import Dictionary, load_indexed
+
+INPUTS = ("input0", "input1")
+SUBSET = re.compile(r"(train|valid|test)(\.\w+)?")
+
+
+class DataDirectory:
+    """What ``preprocess/binarize.py`` wrote."""
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self.meta = read_json(self.path / "meta.json", "preprocess/binarize.py")
+
+    @cached_property
+    def dictionary(self):
+        """The PLM's vocabulary with the ids of the data."""
+        special = self.meta["plm"]["special_tokens"]
+        dictionary = Dictionary(bos=special["bos"], pad=special["pad"], eos=special["eos"], unk=special["unk"])
+        dictionary.add_from_file(str(self.path / "input0" / "dict.txt"))
+        dictionary.add_symbol(special["mask"])
+        return dictionary
+
+    @property
+    def labels(self):
+        """Names of the labels; label k of an example is the k-th."""
+        return self.meta["labels"]
+
+    @property
+    def is_pairs(self):
+        return (self.path / "input1").is_dir()
+
+    def ids(self, subset):
+        """The examples' ids, a list of strings: equal ids are the same example in another language."""
+        return (self.path / "id" / f"{subset}.txt").read_text(encoding="utf-8").split("\n")[:-1]
+
+    def sentences(self, subset, side):
+        return load_indexed(self.path / side / subset)
+
+    def targets(self, subset):
+        """int64 (N,): the label of each example."""
+        stored = load_indexed(self.path / "label" / subset)
+        return np.array([int(stored[i][0]) for i in range(len(stored))], dtype=np.int64) - Dictionary().nspecial
+
+    def load(self, subset):
+        """``([input0, input1], rows, targets)``: example i is row ``rows[k][i]`` of input k, with label ``targets[i]``.
+
+        ``test.en-de`` has the premises of ``test.en`` with the hypotheses of ``test.de`` (the generalized setting),
+        paired by id; examples that only one of the two has are left out.
+        """
+        split, _, languages = subset.partition(".")
+        names = [f"{split}.{language}" for language in languages.split("-")] if "-" in languages else [subset]
+        for name in names:
+            if name not in self.meta["subsets"]:
+                known = ", ".join(self.meta["subsets"])
+                raise InputError(f"{self.path} has no subset {name!r}; it has {known}")
+        if len(names) > 2 or (len(names) == 2 and not self.is_pairs):
+            raise InputError(f"{subset!r}: the generalized setting takes two languages and sentence pairs")
+        sides = INPUTS if self.is_pairs else INPUTS[:1]
+        sentences = [self.sentences(name, side) for name, side in zip([names[0], names[-1]], sides)]
+        targets = [self.targets(name) for name in names]
+        for name, stored, side in zip([names[0], names[-1]], sentences, sides):
+            if not len(stored) == len(self.targets(name)) == len(self.ids(name)):
+                raise InputError(f"{self.path}: {side}/{name} has {len(stored):,} sentences, label/{name} "
+                                 f"{len(self.targets(name)):,} labels and id/{name} {len(self.ids(name)):,} ids: "
+                                 "binarize again")
+        rows = [np.arange(len(targets[0]))] * len(sides)
+        if len(names) == 2:
+            places = [{id: i for i, id in enumerate(self.ids(name))} for name in names]
+            shared = [id for id in places[0] if id in places[1]]
+            rows = [np.array([place[id] for id in shared], dtype=np.int64) for place in places]
+            different = np.flatnonzero(targets[0][rows[0]] != targets[1][rows[1]])
+            if len(different):
+                raise InputError(f"{self.path}: example {shared[different[0]]} has different labels in {names[0]} "
+                                 f"and {names[1]}, so its ids do not name the same examples")
+        return sentences, rows, targets[0][rows[0]]
+
+    def check_vocabulary(self, description, where):
+        """Raise unless the data was binarized with the vocabulary of ``description`` (of the PLM or checkpoint ``where``)."""
+        mine = self.meta["plm"]
+        if mine["vocabulary_sha256"] != description.vocabulary_sha256:
+            raise InputError(f"{self.path} was binarized with the vocabulary of {mine['name']}, but {where} has that of "
+                             f"{description.name}: binarize the data with that PLM")

@@ -1,0 +1,47 @@
+"""fairseq's indexed binary format (``PREFIX.bin``, ``PREFIX.idx``), read and written with fairseq's own classes."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from salt_fairseq.errors import InputError
+
+# Importing fairseq imports all of its tasks, one of which reports that tensorboardX is not installed.
+logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)
+
+from fairseq.data import Dictionary  # noqa: E402  (after the line above)
+from fairseq.data.indexed_dataset import (  # noqa: E402
+    MMapIndexedDataset,
+    MMapIndexedDatasetBuilder,
+    best_fitting_int_dtype,
+)
+
+__all__ = ["Dictionary", "best_fitting_int_dtype", "load_indexed", "write_indexed"]
+
+
+def load_indexed(prefix, made_by="preprocess/binarize.py"):
+    """The sequences of ``PREFIX``: ``len()``, ``.sizes`` int (N,), item i a LongTensor (T,) (shared: do not edit it)."""
+    for suffix in (".idx", ".bin"):
+        if not Path(f"{prefix}{suffix}").is_file():
+            raise InputError(f"{prefix}{suffix} does not exist: make it with {made_by}")
+    try:
+        sequences = MMapIndexedDataset(str(prefix))
+    except (AssertionError, ValueError, KeyError) as error:
+        raise InputError(f"{prefix}.idx is damaged ({error}): make it again with {made_by}") from None
+    expected = int(sequences.sizes.sum()) * np.dtype(sequences._index.dtype).itemsize
+    found = Path(f"{prefix}.bin").stat().st_size
+    if found != expected:
+        raise InputError(f"{prefix}.bin has {found:,} bytes, its .idx says {expected:,}: make it again with {made_by}")
+    return sequences
+
+
+def write_indexed(prefix, sequences, dtype):
+    """Write an iterable of integer sequences; returns the number of elements."""
+    builder, elements = MMapIndexedDatasetBuilder(f"{prefix}.bin", dtype=dtype), 0
+    for sequence in sequences:
+        builder.add_item(torch.as_tensor(sequence))
+        elements += len(sequence)
+    builder.finalize(f"{prefix}.idx")
+    return elements
