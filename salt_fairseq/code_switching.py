@@ -1,0 +1,56 @@
+"""Code-switching (paper §2.1): substitute every token whose candidate is probable enough, when the data is used."""
+
+import math
+
+import numpy as np
+import torch
+
+from salt_fairseq.candidates import open_candidates
+from salt_fairseq.errors import InputError
+
+
+def parse_thresholds(text):
+    """``"en=1e-3,1e-7"`` to ``{"en": ("probability", 1e-3), None: ("probability", 1e-7)}``; ``None`` is every other
+    language. A value with a percent sign is the share of candidate tokens to substitute: ``"40%"``."""
+    thresholds = {}
+    for part in text.split(","):
+        language, _, value = part.strip().rpartition("=")
+        kind = "share" if value.endswith("%") else "probability"
+        try:
+            number = float(value.rstrip("%")) / (100 if kind == "share" else 1)
+        except ValueError:
+            number = math.nan
+        if not 0 <= number <= 1:
+            raise InputError(f"threshold {part!r}: a probability in [0, 1] or a share from 0% to 100% is needed, "
+                             "for one language (en=1e-3) or for all others (1e-7)")
+        thresholds[language or None] = (kind, number)
+    return thresholds
+
+
+def log_threshold(log_probs, kind, value):
+    """The least log-probability that is substituted, given all ``log_probs`` of a language (-inf: no candidate).
+
+    For a ``share`` this is the log-probability of the k-th most probable of n candidates, k = round(value * n).
+    """
+    if kind == "probability":
+        return math.log(value) if value > 0 else float(np.finfo(np.float32).min)
+    candidates = log_probs[np.isfinite(log_probs)]
+    k = round(value * len(candidates))
+    return math.inf if k == 0 else float(np.partition(candidates, len(candidates) - k)[len(candidates) - k])
+
+
+class CodeSwitching:
+    """Substituted sentences of one subset in one language, at one threshold."""
+
+    def __init__(self, data, subset, language, sides, threshold):
+        self._candidates = [open_candidates(data, subset, language, side) for side in sides]
+        log_probs = np.concatenate([c.log_probs for c in self._candidates])
+        self.log_threshold = log_threshold(log_probs, *threshold)
+        possible = np.isfinite(log_probs).sum()
+        self.share = float((log_probs >= self.log_threshold).sum() / max(1, possible))  # of candidate tokens
+
+    def __call__(self, side, i, tokens):
+        """Sentence ``i`` of input number ``side``, LongTensor (T,), with its substitutes in place, LongTensor (T,)."""
+        ids, log_probs = self._candidates[side][i]
+        chosen = (log_probs >= self.log_threshold) & torch.isfinite(log_probs)
+        return torch.where(chosen, ids, tokens)

@@ -1,0 +1,91 @@
+"""Model ``salt_encoder``: an imported PLM with a classifier on its first token, and embedding mixup while training."""
+
+from dataclasses import dataclass, field
+
+import torch
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.models import BaseFairseqModel, register_model
+from torch import nn
+
+from salt_fairseq.errors import InputError
+from salt_fairseq.modules.encoder import Encoder
+from salt_fairseq.modules.mixup import MIXINGS, coefficients, mix
+from salt_fairseq.plm import Description, load_state
+
+
+@dataclass
+class SaltEncoderConfig(FairseqDataclass):
+    plm: str = field(default="", metadata={"help": "PLM directory to start from (preprocess/import_plm.py writes it)"})
+    plm_description: str = field(
+        default="", metadata={"help": "filled in from the PLM directory, so that a checkpoint needs nothing else"}
+    )
+    dropout: float = field(default=0.1, metadata={"help": "dropout after embeddings, attention and feed-forward"})
+    attention_dropout: float = field(default=0.1, metadata={"help": "dropout of attention weights"})
+    classifier_dropout: float = field(default=0.1, metadata={"help": "dropout between pooler and classifier"})
+    freeze_embeddings: bool = field(default=False, metadata={"help": "do not train the token embeddings"})
+    mixup: ChoiceEnum(MIXINGS) = field(
+        default="instance",
+        metadata={"help": "how token and substitute embeddings are mixed: one random vector per instance (the paper) or "
+                  "per token, one random number per instance (scalar), a fixed ratio, or none: the substitutes alone"},
+    )
+    mixup_ratio: float = field(default=0.5, metadata={"help": "weight of the original with --mixup fixed"})
+
+
+@register_model("salt_encoder", dataclass=SaltEncoderConfig)
+class SaltEncoder(BaseFairseqModel):
+    """Logits over labels from the first token: BERT's pooler (pretrained where the PLM has one), dropout, classifier."""
+
+    def __init__(self, cfg, classes):
+        super().__init__()
+        self.cfg = cfg
+        self.description = Description.from_json(cfg.plm_description, "the checkpoint")
+        arch = self.description.architecture
+        self.encoder = Encoder(arch, cfg.dropout, cfg.attention_dropout)
+        self.pooler = nn.Linear(arch.dim, arch.dim)
+        self.classifier = nn.Linear(arch.dim, classes)
+        self.dropout = nn.Dropout(cfg.classifier_dropout)
+        for layer in (self.pooler, self.classifier):
+            nn.init.normal_(layer.weight, std=0.02)  # BERT's initializer_range
+            nn.init.zeros_(layer.bias)
+        if cfg.freeze_embeddings:
+            self.encoder.embed_tokens.requires_grad_(False)
+        self._generator = None
+
+    @classmethod
+    def build_model(cls, cfg, task):
+        if not 0 <= cfg.mixup_ratio <= 1:
+            raise InputError(f"--mixup-ratio {cfg.mixup_ratio} is outside [0, 1]")
+        return cls(cfg, len(task.data.labels))
+
+    def load_plm(self, plm_dir):
+        """Start from the weights of a PLM directory."""
+        state = load_state(plm_dir, self.description)
+        wanted = {k: v for k, v in state.items() if not k.startswith("lm_head.")}
+        missing, unexpected = self.load_state_dict(wanted, strict=False)
+        fresh = {"classifier.weight", "classifier.bias"}
+        if not self.description.architecture.pooler:
+            fresh |= {"pooler.weight", "pooler.bias"}
+        if unexpected or set(missing) - fresh:
+            raise InputError(f"{plm_dir}: model.pt does not fit plm.json: import the PLM again with import_plm.py")
+
+    def max_positions(self):
+        return self.description.architecture.positions
+
+    def forward(self, src_tokens, substitutes=None, mixup_seed=0):
+        """``src_tokens`` and ``substitutes`` LongTensor (B, T), right-padded. Returns ``(FloatTensor (B, classes), None)``.
+
+        ``substitutes`` count only while training; ``mixup_seed`` determines the coefficients of this call.
+        """
+        embeddings = None
+        if self.training and substitutes is not None:
+            embeddings = self._mixed(src_tokens, substitutes, mixup_seed)
+        first = self.encoder(src_tokens, embeddings)[:, 0]
+        return self.classifier(self.dropout(torch.tanh(self.pooler(first)))), None
+
+    def _mixed(self, tokens, substitutes, seed):
+        if self._generator is None or self._generator.device != tokens.device:
+            self._generator = torch.Generator(tokens.device)
+        self._generator.manual_seed(seed)
+        originals = self.encoder.embed_tokens(tokens)
+        r = coefficients(str(self.cfg.mixup), self.cfg.mixup_ratio, originals.shape, self._generator, tokens.device)
+        return mix(originals, self.encoder.embed_tokens(substitutes), r)

@@ -1,0 +1,108 @@
+"""Sentence pairs in streams (paper §2.3): each instance unchanged, and once per target language with its substitutes."""
+
+import numpy as np
+import torch
+from fairseq.data import FairseqDataset
+
+from salt_fairseq.modules.encoder import EOS
+from salt_fairseq.plm import pad
+
+WINDOW = 1024  # instances sorted by length together: batches need little padding, yet differ in every epoch
+
+
+def truncated_lengths(lengths, budget):
+    """Cut the longest sentence first until ``sum(lengths) <= budget``; of two equally long ones, the second."""
+    lengths = list(lengths)
+    if len(lengths) == 1:
+        return [min(lengths[0], budget)]
+    excess = sum(lengths) - budget
+    if excess > 0:
+        longer = 0 if lengths[0] > lengths[1] else 1
+        cut = min(excess, lengths[longer] - lengths[1 - longer])
+        lengths[longer] -= cut
+        half, odd = divmod(excess - cut, 2)
+        lengths = [lengths[0] - half, lengths[1] - half - odd] if excess > cut else lengths
+    return lengths
+
+
+def truncate(sentence, length):
+    """The first ``length`` tokens of a sentence that ends with eos, eos last."""
+    if len(sentence) <= length:
+        return sentence
+    return torch.cat([sentence[: length - 1], torch.tensor([EOS])])
+
+
+class SentencePairDataset(FairseqDataset):
+    """Item ``i`` is instance ``i % N`` in stream ``i // N``; with ``one_stream``, item ``i`` is instance ``i`` in a
+    stream drawn anew for each epoch from (seed, epoch, i).
+
+    ``inputs``, ``rows``, ``targets`` are what :meth:`DataDirectory.load` returns; ``streams`` are ``None`` (the
+    instance unchanged) or a :class:`CodeSwitching`. With ``shuffle``, every epoch has other batches.
+    """
+
+    def __init__(self, inputs, rows, targets, join, max_length, streams=(None,), one_stream=False, shuffle=False, seed=1):
+        self.inputs, self.rows, self.targets, self.join = inputs, rows, targets, join
+        self.streams, self.one_stream, self.shuffle, self.seed = list(streams), one_stream, shuffle, seed
+        specials = len(join(*[torch.tensor([EOS])] * len(inputs))) - len(inputs)
+        self.budget = max_length - specials
+        sentence_sizes = [np.minimum(i.sizes[r], self.budget) for i, r in zip(inputs, rows)]
+        self.instance_sizes = np.minimum(sum(sentence_sizes), self.budget) + specials
+        self.sizes = self.instance_sizes if one_stream else np.tile(self.instance_sizes, len(self.streams))
+        self.set_epoch(1)
+
+    def set_epoch(self, epoch):
+        self.epoch = epoch
+        if self.one_stream:
+            rng = np.random.default_rng([self.seed, epoch])
+            self._drawn = rng.integers(len(self.streams), size=len(self.targets))
+
+    def __len__(self):
+        return len(self.sizes)
+
+    def __getitem__(self, i):
+        instance = i % len(self.targets)
+        stream = self.streams[self._drawn[instance] if self.one_stream else i // len(self.targets)]
+        places = [int(r[instance]) for r in self.rows]
+        sentences = [source[place] for source, place in zip(self.inputs, places)]
+        lengths = truncated_lengths([len(s) for s in sentences], self.budget)
+        tokens = self.join(*[truncate(s, n) for s, n in zip(sentences, lengths)])
+        substitutes = tokens
+        if stream is not None:
+            switched = [stream(side, place, s) for side, (place, s) in enumerate(zip(places, sentences))]
+            substitutes = self.join(*[truncate(s, n) for s, n in zip(switched, lengths)])
+        return {"id": i, "tokens": tokens, "substitutes": substitutes, "target": int(self.targets[instance])}
+
+    def collater(self, items):
+        """``net_input.src_tokens`` LongTensor (B, T); ``net_input.substitutes`` likewise, if any stream has them."""
+        if not items:
+            return {}
+        net_input = {"src_tokens": pad([item["tokens"] for item in items])}
+        if any(stream is not None for stream in self.streams):
+            net_input["substitutes"] = pad([item["substitutes"] for item in items])
+        return {
+            "id": torch.tensor([item["id"] for item in items]),
+            "net_input": net_input,
+            "target": torch.tensor([item["target"] for item in items]),
+            "nsentences": len(items),
+            "ntokens": sum(len(item["tokens"]) for item in items),
+        }
+
+    def num_tokens(self, i):
+        return self.sizes[i]
+
+    def num_tokens_vec(self, indices):
+        return self.sizes[indices]
+
+    def size(self, i):
+        return self.sizes[i]
+
+    def ordered_indices(self):
+        """Sorted by length; with ``shuffle``, sorted within random windows (numpy's global state, seeded by fairseq)."""
+        if not self.shuffle:
+            return np.argsort(self.sizes, kind="stable")
+        order = np.random.permutation(len(self))
+        return np.concatenate([w[np.argsort(self.sizes[w], kind="stable")] for w in np.split(order, range(WINDOW, len(order), WINDOW))])
+
+    @property
+    def can_reuse_epoch_itr_across_epochs(self):
+        return not self.shuffle
