@@ -22,6 +22,11 @@ class SaltEncoderConfig(FairseqDataclass):
     dropout: float = field(default=0.1, metadata={"help": "dropout after embeddings, attention and feed-forward"})
     attention_dropout: float = field(default=0.1, metadata={"help": "dropout of attention weights"})
     classifier_dropout: float = field(default=0.1, metadata={"help": "dropout between pooler and classifier"})
+    autocast_bf16: bool = field(
+        default=False,
+        metadata={"help": "compute matrix products in bfloat16 and keep fp32 weights, on CPU and GPU (fairseq's own "
+                  "--bf16 does not run on a CPU)"},
+    )
     freeze_embeddings: bool = field(default=False, metadata={"help": "do not train the token embeddings"})
     mixup: ChoiceEnum(MIXINGS) = field(
         default="instance",
@@ -76,11 +81,12 @@ class SaltEncoder(BaseFairseqModel):
 
         ``substitutes`` count only while training; ``mixup_seed`` determines the coefficients of this call.
         """
-        embeddings = None
-        if self.training and substitutes is not None:
-            embeddings = self._mixed(src_tokens, substitutes, mixup_seed)
-        first = self.encoder(src_tokens, embeddings)[:, 0]
-        return self.classifier(self.dropout(torch.tanh(self.pooler(first)))), None
+        with torch.autocast(src_tokens.device.type, torch.bfloat16, enabled=self.cfg.autocast_bf16):
+            embeddings = None
+            if self.training and substitutes is not None:
+                embeddings = self._mixed(src_tokens, substitutes, mixup_seed)
+            first = self.encoder(src_tokens, embeddings)[:, 0]
+            return self.classifier(self.dropout(torch.tanh(self.pooler(first)))), None
 
     def _mixed(self, tokens, substitutes, seed):
         if self._generator is None or self._generator.device != tokens.device:

@@ -48,6 +48,10 @@ class SaltSentencePairTask(FairseqTask):
         self.description = None  # of the PLM, known when the model is built
         self._step = None
 
+    @classmethod
+    def setup_task(cls, cfg, **unused):
+        return cls(cfg)
+
     @property
     def source_dictionary(self):
         return self.data.dictionary
