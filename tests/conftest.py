@@ -1,0 +1,129 @@
+"""Small masked LMs with random weights, made with transformers, and data from the quickstart's sentences."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import sentencepiece
+import torch
+import wordfreq
+
+ROOT = Path(__file__).parents[1]
+QUICKSTART = ROOT / "salt_fairseq" / "quickstart"
+LANGUAGES = ["en", "fr", "es", "de"]
+
+
+def run(*command, check=True, cwd=ROOT, **env):
+    """Run a command as a user types it, ``python`` and ``fairseq-*`` taken from this environment.
+
+    With ``check``, a failure fails the test and shows what was printed. Returns the completed process.
+    """
+    words = [str(word) for word in command]
+    scripts = Path(sys.executable).parent
+    words[0] = sys.executable if words[0] == "python" else str(scripts / words[0])
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", **env}
+    done = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600)
+    if check and done.returncode:
+        pytest.fail(f"{' '.join(words)} exited with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+    return done
+
+
+def read_tsv(path):
+    """Rows of a quickstart TSV as dicts."""
+    with open(path, encoding="utf-8") as file:
+        return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+@pytest.fixture(scope="session")
+def sentences():
+    """About 3,000 sentences in nine languages."""
+    rows = [row for path in sorted(QUICKSTART.glob("*.tsv")) for row in read_tsv(path)]
+    return [row[side] for row in rows for side in ("sentence1", "sentence2")]
+
+
+def _randomize(model, seed):
+    """Weights large enough that predictions differ clearly, biases and LayerNorms that are not the identity."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            if name.endswith("LayerNorm.weight") or name.endswith("layer_norm.weight"):
+                parameter.copy_(1 + 0.1 * noise)
+            else:
+                parameter.copy_(0.1 * noise)
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def bert_dir(tmp_path_factory):
+    """A Hugging Face directory: uncased BERT with WordPiece, 3 layers, 48 dimensions, pooler and LM head."""
+    from transformers import BertConfig, BertForPreTraining, BertTokenizerFast
+
+    directory = tmp_path_factory.mktemp("bert")
+    words = [w for lang in LANGUAGES for w in wordfreq.top_n_list(lang, 700) if w.isalpha()]
+    letters = [chr(c) for c in range(ord("a"), ord("z") + 1)] + list("0123456789.,;:!?'\"-()")
+    pieces = ["[PAD]", "[unused1]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *("##" + c for c in letters[:26]), *words]
+    (directory / "vocab.txt").write_text("\n".join(dict.fromkeys(pieces)) + "\n", encoding="utf-8")
+    tokenizer = BertTokenizerFast(vocab=str(directory / "vocab.txt"), do_lower_case=True)
+    tokenizer.save_pretrained(directory)
+    config = BertConfig(vocab_size=len(tokenizer), hidden_size=48, num_hidden_layers=3, num_attention_heads=4,
+                        intermediate_size=112, max_position_embeddings=160)
+    _randomize(BertForPreTraining(config), 1).save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def xlmr_dir(tmp_path_factory, sentences):
+    """A Hugging Face directory: XLM-R with SentencePiece (sentencepiece.bpe.model only), 2 layers, 40 dimensions."""
+    from transformers import XLMRobertaConfig, XLMRobertaForMaskedLM
+
+    directory = tmp_path_factory.mktemp("xlmr")
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(sentences), model_prefix=str(directory / "sentencepiece.bpe"), vocab_size=2500,
+        normalization_rule_name="nmt_nfkc", character_coverage=0.9995, minloglevel=2, num_threads=1,
+    )
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(directory / "sentencepiece.bpe.model"))
+    config = XLMRobertaConfig(vocab_size=processor.vocab_size() + 2, hidden_size=40, num_hidden_layers=2,
+                              num_attention_heads=5, intermediate_size=96, max_position_embeddings=162,
+                              type_vocab_size=1, pad_token_id=1, bos_token_id=0, eos_token_id=2, layer_norm_eps=1e-5)
+    _randomize(XLMRobertaForMaskedLM(config), 2).save_pretrained(directory)
+    return directory
+
+
+def _imported(source, tmp_path_factory, name):
+    directory = tmp_path_factory.mktemp("plm") / name
+    run("python", "preprocess/import_plm.py", source, directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def bert_plm(bert_dir, tmp_path_factory):
+    return _imported(bert_dir, tmp_path_factory, "bert")
+
+
+@pytest.fixture(scope="session")
+def xlmr_plm(xlmr_dir, tmp_path_factory):
+    return _imported(xlmr_dir, tmp_path_factory, "xlmr")
+
+
+def _binarized(plm, tmp_path_factory):
+    data = tmp_path_factory.mktemp("data") / "quickstart"
+    subsets = [f"{name}={QUICKSTART / name}.tsv" for name in ("test.en", "test.fr", "test.de", "test.ru")]
+    run("python", "preprocess/binarize.py", plm, data, "--subset", f"train={QUICKSTART / 'train.en.tsv'}",
+        f"valid={QUICKSTART / 'valid.en.tsv'}", *subsets)
+    run("python", "preprocess/distill.py", plm, data, "--languages", ",".join(LANGUAGES))
+    return data
+
+
+@pytest.fixture(scope="session")
+def bert_data(bert_plm, tmp_path_factory):
+    """Data directory of the quickstart's sentences with candidates in en, fr, es, de. Read it; copy it to change it."""
+    return _binarized(bert_plm, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def xlmr_data(xlmr_plm, tmp_path_factory):
+    return _binarized(xlmr_plm, tmp_path_factory)
