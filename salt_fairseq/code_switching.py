@@ -27,6 +27,14 @@ def parse_thresholds(text):
     return thresholds
 
 
+def threshold_of(language, text):
+    """``(kind, value)`` of one language, from the text of ``--thresholds``."""
+    thresholds = parse_thresholds(text)
+    if language not in thresholds and None not in thresholds:
+        raise InputError(f"--thresholds {text} says nothing of language {language}: add a value for all others")
+    return thresholds.get(language, thresholds.get(None))
+
+
 def log_threshold(log_probs, kind, value):
     """The least log-probability that is substituted, given all ``log_probs`` of a language (-inf: no candidate).
 

@@ -10,12 +10,14 @@ class InputError(ValueError):
 def _print_sentence(kind, error, traceback, previous=sys.excepthook):
     if isinstance(error, InputError):
         print(f"error: {error}", file=sys.stderr)
+    elif isinstance(error, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)
     else:
         previous(kind, error, traceback)
 
 
 def install():
-    """Let an uncaught :class:`InputError` print its sentence alone; Python's exit code stays 1.
+    """Let an uncaught :class:`InputError` print its sentence alone, and an interrupt one line; exit codes stay Python's.
 
     An exception hook, because ``fairseq-train`` and ``fairseq-validate`` call the plugin and not the other way round.
     """

@@ -10,7 +10,7 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING, open_dict
 
-from salt_fairseq.code_switching import CodeSwitching, parse_thresholds
+from salt_fairseq.code_switching import CodeSwitching, threshold_of
 from salt_fairseq.criterions import salt_classification  # noqa: F401  (--user-dir imports tasks and models only)
 from salt_fairseq.data_directory import INPUTS, DataDirectory
 from salt_fairseq.errors import InputError
@@ -90,12 +90,9 @@ class SaltSentencePairTask(FairseqTask):
 
     def _streams(self, sides):
         languages = [language for language in self.cfg.augment.split(",") if language]
-        thresholds = parse_thresholds(self.cfg.thresholds)
         streams = [] if self.cfg.no_original else [None]
         for language in languages:
-            threshold = thresholds.get(language, thresholds.get(None))
-            if threshold is None:
-                raise InputError(f"--thresholds {self.cfg.thresholds} says nothing of language {language}")
+            threshold = threshold_of(language, self.cfg.thresholds)
             switching = CodeSwitching(self.cfg.data, "train", language, INPUTS[:sides], threshold)
             logger.info(f"code-switching to {language}: {100 * switching.share:.1f}% of candidate tokens substituted, "
                         f"those with log-probability >= {switching.log_threshold:.3f}")

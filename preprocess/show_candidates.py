@@ -1,0 +1,105 @@
+"""Show code-switched sentences: the original and its variants, substitutes marked, in the terminal and as HTML.
+
+    python preprocess/show_candidates.py plm/xlmr data/xnli --thresholds en=1e-3,1e-7 --html sentences.html
+"""
+
+import html
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.text import Text
+
+from preprocess import cli
+from salt_fairseq.candidates import languages as candidate_languages
+from salt_fairseq.code_switching import CodeSwitching, threshold_of
+from salt_fairseq.data_directory import INPUTS, DataDirectory
+from salt_fairseq.errors import InputError
+from salt_fairseq.files import replacing
+from salt_fairseq.plm import Description
+from salt_fairseq.tokenizer import Tokenizer
+
+STYLE = "body{font-family:sans-serif;max-width:60em;margin:2em auto}td{padding:.1em .6em;vertical-align:top}" \
+        "th{text-align:left;padding-top:1em}b{color:#b3261e}td:first-child{color:#666}"
+
+
+def arguments():
+    parser = cli.parser(__doc__.split("\n")[0])
+    parser.add_argument("plm_dir", metavar="PLM_DIR", type=Path)
+    parser.add_argument("data", metavar="DATA", type=Path)
+    parser.add_argument("--languages", help="languages to show (default: all that have candidates)")
+    parser.add_argument("--thresholds", default="en=1e-3,1e-7", help="as in training: probability or share, per language")
+    parser.add_argument("--sentences", metavar="N", type=int, default=3, help="examples to show, spread over the subset")
+    parser.add_argument("--subset", default="train")
+    parser.add_argument("--html", metavar="FILE", type=Path, help="write an HTML page too")
+    return parser.parse_args()
+
+
+def segments(tokenizer, original, variant):
+    """The variant's words as ``[(text, substituted)]``, a space before each word that begins one."""
+    text = []
+    for old, new in zip(original.tolist(), variant.tolist()):
+        if not tokenizer.words[new]:
+            continue
+        space = " " if tokenizer.starts_word[new] and text else ""
+        text.append((space + tokenizer.words[new], old != new))
+    return text
+
+
+def rows(data, subset, tokenizer, switchings, count):
+    """Yield ``(heading, [(language, segments)])`` for ``count`` examples spread evenly over the subset."""
+    inputs, _, targets = data.load(subset)
+    for i in torch.linspace(0, len(targets) - 1, min(count, len(targets))).long().tolist():
+        for side, source in enumerate(inputs):
+            original = source[i]
+            variants = [(name, segments(tokenizer, original, switch(side, i, original))) for name, switch in switchings]
+            heading = f"{data.ids(subset)[i]}, sentence {side + 1}, {data.labels[targets[i]]}"
+            yield heading, [(data.meta["source_language"] + " (original)", segments(tokenizer, original, original)), *variants]
+
+
+def print_rows(shown):
+    console = Console(highlight=False, soft_wrap=True)
+    for heading, variants in shown:
+        console.print(f"[dim]{heading}[/dim]")
+        for name, parts in variants:
+            line = Text(f"  {name:14}")
+            for text, substituted in parts:
+                line.append(text, style="bold red" if substituted else "")
+            console.print(line)
+
+
+def write_html(path, shown):
+    lines = [f"<!DOCTYPE html><meta charset=utf-8><title>Code-switched sentences</title><style>{STYLE}</style><table>"]
+    for heading, variants in shown:
+        lines.append(f"<tr><th colspan=2>{html.escape(heading)}")
+        for name, parts in variants:
+            cells = "".join(f"<b>{html.escape(t)}</b>" if marked else html.escape(t) for t, marked in parts)
+            lines.append(f"<tr><td>{html.escape(name)}<td>{cells}")
+    with replacing(path) as temporary:
+        temporary.write_text("\n".join([*lines, "</table>", ""]), encoding="utf-8")
+
+
+def main():
+    args = arguments()
+    data, description = DataDirectory(args.data), Description.load(args.plm_dir)
+    data.check_vocabulary(description, args.plm_dir)
+    tokenizer = Tokenizer.load(args.plm_dir, description.tokenizer)
+    languages = args.languages.split(",") if args.languages else candidate_languages(args.data)
+    if not languages:
+        raise InputError(f"{args.data} has no candidates: run preprocess/distill.py")
+    sides = INPUTS if data.is_pairs else INPUTS[:1]
+    switchings = [
+        (language, CodeSwitching(args.data, args.subset, language, sides, threshold_of(language, args.thresholds)))
+        for language in languages
+    ]
+    shown = list(rows(data, args.subset, tokenizer, switchings, args.sentences))
+    print_rows(shown)
+    for language, switching in switchings:
+        print(f"{language}: {100 * switching.share:.1f}% of candidate tokens substituted")
+    if args.html:
+        write_html(args.html, shown)
+        print(f"wrote {args.html}")
+
+
+if __name__ == "__main__":
+    main()

