@@ -6,6 +6,7 @@
 
 import datetime
 import json
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -68,12 +69,15 @@ def subset_files(args):
 def label_order(given, subsets):
     """The names of the labels in the data set's own order."""
     if given:
-        return given.split(",")
+        names = given.split(",")
+        if len(set(names)) < len(names):
+            raise InputError(f"--labels {given}: a label stands there twice")
+        return names
     name = "train" if "train" in subsets else next(iter(subsets))
     found = list(dict.fromkeys(example.label for example in subsets[name][0]))
     if set(found) <= set(NLI_LABELS):
         return NLI_LABELS
-    return sorted(found, key=int) if all(label.isdigit() for label in found) else found
+    return sorted(found, key=int) if all(re.fullmatch(r"-?\d+", label) for label in found) else found
 
 
 def tokenized(sentences, tokenizer, progress):

@@ -106,7 +106,8 @@ def search_all(search, sentences, masks, max_tokens, rank, world_size):
             for language, (ids, log_probs) in search(inputs, marked).items():
                 if np.isnan(log_probs).any():
                     raise InputError("the PLM gives logits that are not finite: use --dtype fp32 or bf16")
-                results[language][0][place], results[language][1][place] = ids, log_probs
+                some = log_probs > -np.inf  # a language whose only word is the token itself has none
+                results[language][0][place[some]], results[language][1][place[some]] = ids[some], log_probs[some]
             progress.update(int(lengths[batch].sum()))
     return results
 

@@ -23,6 +23,7 @@ HEAD = {
     "roberta": {"dense": "lm_head.dense", "layer_norm": "lm_head.layer_norm", "bias": "lm_head.bias",
                 "decoder": "lm_head.decoder.weight"},
 }
+SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "layer_norm_eps")
 BODIES = {"bert": "bert", "xlm-roberta": "roberta", "roberta": "roberta"}
 
 
@@ -53,12 +54,19 @@ def read_config(directory):
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}): a Hugging Face model directory is needed") from None
-    if config.get("model_type") not in BODIES:
-        raise InputError(f"{path}: model_type {config.get('model_type')!r} is not supported; BERT and XLM-R are")
+    if not isinstance(config, dict) or "model_type" not in config:
+        raise InputError(f"{path} names no model_type: a Hugging Face model directory is needed")
+    if config["model_type"] not in BODIES:
+        raise InputError(f"{path}: model_type {config['model_type']!r} is not supported; BERT and XLM-R are")
     for option, needed in (("hidden_act", "gelu"), ("position_embedding_type", "absolute"),
                            ("tie_word_embeddings", True)):
         if config.get(option, needed) != needed:
             raise InputError(f"{path}: {option} is {config[option]!r}, only {needed!r} is supported")
+    missing = [name for name in SIZES if name not in config]
+    if missing:
+        raise InputError(f"{path} lacks {', '.join(missing)}: download it again")
+    if config["hidden_size"] % config["num_attention_heads"]:
+        raise InputError(f"{path}: {config['num_attention_heads']} heads do not divide {config['hidden_size']} dimensions")
     return config
 
 
@@ -112,6 +120,8 @@ def read(source):
         modules.update({ours + a: theirs + b for a, b in LAYER.items()})
         for part in ("weight", "bias"):
             qkv = [get(f"{theirs}attention.self.{x}.{part}") for x in ("query", "key", "value")]
+            if len({tensor.shape for tensor in qkv}) > 1:
+                raise InputError(f"the weights {theirs}attention.self of {directory} differ in shape: download them again")
             state[f"{ours}qkv.{part}"] = torch.cat(qkv)
     head = HEAD[family]
     modules.update({"lm_head.dense": head["dense"], "lm_head.layer_norm": head["layer_norm"]})

@@ -33,10 +33,11 @@ def import_plm(source, plm_dir, trim_to=()):
     state, architecture, tokenizer = embedded.read() if source == "embedded" else huggingface.read(source)
     keep = used_ids(tokenizer, trim_to) if trim_to else None
     tokenizer, old_ids = with_fairseq_ids(tokenizer, keep)
-    if max(old_ids) >= len(state["encoder.embed_tokens.weight"]):
-        raise InputError(f"{source}: the tokenizer has id {max(old_ids)}, but the embedding only "
-                         f"{len(state['encoder.embed_tokens.weight'])} rows; tokenizer and weights do not belong together")
     for name in ("encoder.embed_tokens.weight", "lm_head.bias"):
+        rows = len(torch.atleast_1d(state[name]))
+        if max(old_ids) >= rows:
+            raise InputError(f"{source}: the tokenizer has id {max(old_ids)}, but {name} only {rows} rows; "
+                             "tokenizer and weights do not belong together")
         state[name] = state[name][old_ids]
     for name, tensor in state.items():
         if not torch.isfinite(tensor).all():
@@ -51,7 +52,7 @@ def import_plm(source, plm_dir, trim_to=()):
         torch.save({"model": state}, directory / "model.pt")
         description = Description(
             name=Path(source).name,
-            source=source,
+            source=str(source),
             tokenizer=kind,
             separators=1 if kind == "wordpiece" else 2,
             special_tokens=dict(zip(("bos", "pad", "eos", "unk", "mask"), SPECIAL_TOKENS[kind])),
@@ -63,7 +64,8 @@ def import_plm(source, plm_dir, trim_to=()):
         try:
             PLM.load(directory)
         except RuntimeError as error:
-            raise InputError(f"{source}: the weights do not fit config.json ({error})") from None
+            mismatch = str(error).splitlines()[-1].strip()
+            raise InputError(f"{source}: the weights do not fit config.json ({mismatch})") from None
     return description
 
 

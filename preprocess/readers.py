@@ -37,11 +37,11 @@ def _positions(cells):
 def _lines(path):
     """(line number, text) without line ends; UTF-8, a byte order mark is dropped."""
     try:
-        with open(path, encoding="utf-8-sig", newline="\n") as file:
+        with open(path, "rb") as file:
             for number, line in enumerate(file, 1):
-                yield number, line.rstrip("\r\n")
+                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}): convert it") from None
+        raise InputError(f"{path}, line {number}: not UTF-8 ({error.reason}), convert the file") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
 
@@ -70,12 +70,16 @@ def _jsonl_rows(path):
             continue
         try:
             value = json.loads(line)
-            positions = _positions(list(value))
-        except (ValueError, TypeError):
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
             raise InputError(f"{path}, line {number}: not a JSON object") from None
+        positions, cells = _positions(list(value)), list(value.values())
         if positions is None:
             raise InputError(f"{path}, line {number}: the object needs the keys sentence1, sentence2 and label")
-        cells = list(value.values())
+        for name, at in positions.items():
+            if not isinstance(cells[at], str | int | float):
+                raise InputError(f"{path}, line {number}: {name} is {json.dumps(cells[at])}, not text")
         yield number, {name: str(cells[at]).strip() for name, at in positions.items()}
 
 
@@ -101,6 +105,8 @@ def read(path, language):
             continue
         if "" in sentences:
             raise InputError(f"{path}, line {number}: sentence{sentences.index('') + 1} is empty")
+        if not row["label"]:
+            raise InputError(f"{path}, line {number}: the label is empty")
         id = row.get("id", str(row_number))
         if id in seen:
             raise InputError(f"{path}, line {number}: id {id} stands on line {seen[id]} already")

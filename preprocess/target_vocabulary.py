@@ -30,7 +30,8 @@ def main():
     for language in args.languages:
         words = frequencies(language, files.get(language))
         ids = target_vocabulary(tokenizer, words)
-        held = {tokenizer.words[i].casefold() for i in ids}
+        pieces = {tokenizer.words[i].casefold() for i in ids}
+        held = [word for word in words if tokenizer.caseless_word(word) in pieces]
         own = target_vocabulary(tokenizer, words, source)
         rows.append((len(held) / len(words), language, len(held), len(words), len(ids), len(own)))
     print(f"{'language':8}  {'overlap':>7}  {'words':>13}  {'pieces':>6}  less those more frequent in {args.source_language}")

@@ -30,23 +30,33 @@ def kind_of(tokenizer):
 
 def read_tokenizer(directory):
     """The ``tokenizer.json`` value of a Hugging Face directory, built from its older files where it has none."""
-    if (directory / "tokenizer.json").is_file():
-        return json.loads((directory / "tokenizer.json").read_text(encoding="utf-8"))
-    if (directory / "vocab.txt").is_file():
-        options = {}
-        if (directory / "tokenizer_config.json").is_file():
-            options = json.loads((directory / "tokenizer_config.json").read_text(encoding="utf-8"))
-        wordpiece = BertWordPieceTokenizer(
-            str(directory / "vocab.txt"),
-            lowercase=options.get("do_lower_case", True),
-            strip_accents=options.get("strip_accents"),
-            handle_chinese_chars=options.get("tokenize_chinese_chars", True),
-        )
-        return json.loads(wordpiece.to_str())
-    for name in ("sentencepiece.bpe.model", "sentencepiece.model"):
-        if (directory / name).is_file():
-            return from_sentencepiece(directory / name)
-    raise InputError(f"{directory} has no tokenizer: tokenizer.json, vocab.txt or sentencepiece.bpe.model is needed")
+    for name, read in READERS.items():
+        path = directory / name
+        if path.is_file():
+            try:
+                return read(path)
+            except Exception as error:  # protobuf and tokenizers raise many kinds
+                raise InputError(f"{path} cannot be read ({error}): download it again") from None
+    raise InputError(f"{directory} has no tokenizer: {', '.join(READERS)} is needed")
+
+
+def _from_json(path):
+    value = json.loads(path.read_text(encoding="utf-8"))
+    Tokenizer.from_str(json.dumps(value))
+    return value
+
+
+def _from_wordpieces(path):
+    options = {}
+    if path.with_name("tokenizer_config.json").is_file():
+        options = json.loads(path.with_name("tokenizer_config.json").read_text(encoding="utf-8"))
+    wordpiece = BertWordPieceTokenizer(
+        str(path),
+        lowercase=options.get("do_lower_case", True),
+        strip_accents=options.get("strip_accents"),
+        handle_chinese_chars=options.get("tokenize_chinese_chars", True),
+    )
+    return json.loads(wordpiece.to_str())
 
 
 def from_sentencepiece(path):
@@ -57,6 +67,10 @@ def from_sentencepiece(path):
     specials = SPECIAL_TOKENS["sentencepiece"]
     vocabulary = [(s, 0.0) for s in specials[:4]] + pieces + [(specials[4], 0.0)]
     return unigram(vocabulary, model.normalizer_spec.precompiled_charsmap)
+
+
+READERS = {"tokenizer.json": _from_json, "vocab.txt": _from_wordpieces,
+           "sentencepiece.bpe.model": from_sentencepiece, "sentencepiece.model": from_sentencepiece}
 
 
 def nmt_nfkc():
@@ -117,6 +131,11 @@ def with_fairseq_ids(tokenizer, keep=None):
     else:
         scores = dict(tokenizer["model"]["vocab"])
         model.update(vocab=[(p, scores.get(p, 0.0)) for p in pieces], unk_id=new[specials[3]])
+        # The unigram model would find a special token in text that spells it, so such text is cut behind its "<".
+        spelled = "<(?=(" + "|".join(s.removeprefix("<") for s in specials) + "))"
+        cut = {"type": "Split", "pattern": {"Regex": spelled}, "behavior": "MergedWithPrevious", "invert": False}
+        before = [tokenizer["pre_tokenizer"]] if tokenizer["pre_tokenizer"] else []
+        tokenizer = {**tokenizer, "pre_tokenizer": {"type": "Sequence", "pretokenizers": [*before, cut]}}
     added = [{**t, "id": new[t["content"]]} for t in tokenizer["added_tokens"] if t["content"] in new]
     renumbered = {**tokenizer, "model": model, "added_tokens": added,
                   "post_processor": None, "truncation": None, "padding": None}

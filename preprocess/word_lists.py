@@ -1,5 +1,6 @@
 """Frequency lists, and the target vocabulary of a language: the pieces that are whole words among its most frequent."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,8 @@ def frequencies(language, path=None):
         if any(c.isalpha() for c in word):
             words[word] = words.get(word, 0) + count
     total = sum(words.values())
+    if not total:
+        raise InputError(f"word list {path} holds no words: one word a line is needed, or 'word count'")
     top = sorted(words, key=lambda word: -words[word])[:TOP]  # stable: equal counts stay in the list's order
     return {word: words[word] / total for word in top}
 
@@ -33,7 +36,8 @@ def _wordfreq(language):
     if language not in available:
         raise InputError(f"there is no word list for language {language!r} in wordfreq (it has: "
                          f"{', '.join(sorted(available))}): give one with --word-list {language}=FILE")
-    return wordfreq.get_frequency_dict(language).items()
+    counts = wordfreq.get_frequency_dict(language)  # of shapes of numbers ("00th") too, which its list leaves out
+    return [(word, counts[word]) for word in wordfreq.top_n_list(language, len(counts))]
 
 
 def _read(path):
@@ -47,13 +51,12 @@ def _read(path):
         if not parts:
             continue
         try:
-            counts.append((parts[0], float(parts[1]) if len(parts) > 1 else 1 / number))
+            count = float(parts[1]) if len(parts) > 1 else 1 / number
         except ValueError:
-            raise InputError(f"{path}, line {number}: {line!r} is neither a word nor 'word count'") from None
-        if len(parts) > 2:
+            count = math.nan
+        if len(parts) > 2 or not 0 <= count < math.inf:
             raise InputError(f"{path}, line {number}: {line!r} is neither a word nor 'word count'")
-    if not counts:
-        raise InputError(f"word list {path} is empty")
+        counts.append((parts[0], count))
     return counts
 
 
@@ -74,8 +77,19 @@ def target_vocabulary(tokenizer, words, source_words=None):
     With ``source_words``, words that are more frequent in the source language than here are left out (the French list
     holds *house* and *the*).
     """
+    words, source_words = (listed and _as_read(tokenizer, listed) for listed in (words, source_words))
+
     def wanted(word):
         return word in words and (source_words is None or source_words.get(word, 0.0) <= words[word])
 
     starts = np.flatnonzero(tokenizer.starts_word)
     return np.array([i for i in starts if wanted(tokenizer.words[i].casefold())], dtype=np.int64)
+
+
+def _as_read(tokenizer, words):
+    """Word to frequency, the words as the tokenizer reads them (an uncased BERT drops accents)."""
+    read = {}
+    for word, frequency in words.items():
+        word = tokenizer.caseless_word(word)
+        read[word] = read.get(word, 0.0) + frequency
+    return read

@@ -9,7 +9,7 @@ export PATH=$PWD/.venv/bin:$PATH
 out=${OUT:-results/quickstart}
 plm=$out/plm data=$out/data texts=salt_fairseq/quickstart
 languages=(en ar de es fr it ru tr zh)
-epochs=8 updates=120 # 480 pairs, 32 a step
+epochs=6 updates=180 # 480 pairs, 16 a step
 mkdir -p "$out"
 step() { printf '\n== %s\n' "$1"; }
 
@@ -29,12 +29,12 @@ train() { # NAME and further options
     local name=$1 && shift
     [ -e "$out/$name/checkpoint_best.pt" ] && [ -e "$out/$name.done" ] && return
     fairseq-train "$data" --user-dir salt_fairseq --task salt_sentence_pair --arch salt_encoder --plm "$plm" \
-        --criterion salt_classification --freeze-embeddings --batch-size 32 --seed 1 \
+        --criterion salt_classification --freeze-embeddings --batch-size 16 --seed 1 \
         --optimizer adam --adam-eps 1e-8 --lr 1e-4 --clip-norm 1.0 \
-        --lr-scheduler polynomial_decay --total-num-update $updates --warmup-updates 8 --max-epoch $epochs \
+        --lr-scheduler polynomial_decay --total-num-update $updates --warmup-updates 10 --max-epoch $epochs \
         --best-checkpoint-metric accuracy --maximize-best-checkpoint-metric \
         --no-epoch-checkpoints --no-last-checkpoints --no-save-optimizer-state \
-        --save-dir "$out/$name" --log-format simple --log-interval 15 --log-file "$out/$name.train.log" "$@" 2>&1 |
+        --save-dir "$out/$name" --log-format simple --log-interval 30 --log-file "$out/$name.train.log" "$@" 2>&1 |
         grep --line-buffered -E 'train_inner|valid on|code-switching|rror' | cut -d'|' -f4- | cut -c1-110
     touch "$out/$name.done"
 }

@@ -26,7 +26,7 @@ class Candidates:
         path = Path(f"{prefix}.log_probs.npy")
         try:
             self.log_probs = np.load(path, mmap_mode="r", allow_pickle=False)  # all sentences' tokens, one after another
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise InputError(f"{path} cannot be read ({error}): distill again") from None
         self.sizes = self._ids.sizes
         self._ends = np.cumsum(self.sizes)

@@ -41,7 +41,11 @@ class DataDirectory:
 
     def ids(self, subset):
         """The examples' ids, a list of strings: equal ids are the same example in another language."""
-        return (self.path / "id" / f"{subset}.txt").read_text(encoding="utf-8").split("\n")[:-1]
+        path = self.path / "id" / f"{subset}.txt"
+        try:
+            return path.read_text(encoding="utf-8").split("\n")[:-1]
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path} cannot be read ({error}): binarize again") from None
 
     def sentences(self, subset, side):
         return load_indexed(self.path / side / subset)

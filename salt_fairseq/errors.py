@@ -1,5 +1,6 @@
 """How bad input ends: one sentence on stderr and exit code 1, never a traceback."""
 
+import os
 import sys
 
 
@@ -22,3 +23,4 @@ def install():
     An exception hook, because ``fairseq-train`` and ``fairseq-validate`` call the plugin and not the other way round.
     """
     sys.excepthook = _print_sentence
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # or fairseq-hydra-train prints a traceback of its own and exits

@@ -26,9 +26,11 @@ def replacing(path, marker=None):
     When the block fails, the temporary is removed and ``path`` is as it was. A directory is replaced only if it holds
     the file ``marker`` (or nothing), so that a mistyped output path never costs somebody else's files.
     """
-    path = Path(path)
+    path = Path(path).resolve()  # what a link points to is replaced, not the link
     if path.is_dir() and any(path.iterdir()) and not (marker and (path / marker).is_file()):
         raise InputError(f"{path} exists and holds no {marker}: choose another output directory, or empty it")
+    if marker and path.exists() and not path.is_dir():
+        raise InputError(f"{path} is a file: choose another output directory")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

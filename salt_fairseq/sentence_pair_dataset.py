@@ -101,8 +101,5 @@ class SentencePairDataset(FairseqDataset):
         if not self.shuffle:
             return np.argsort(self.sizes, kind="stable")
         order = np.random.permutation(len(self))
-        return np.concatenate([w[np.argsort(self.sizes[w], kind="stable")] for w in np.split(order, range(WINDOW, len(order), WINDOW))])
-
-    @property
-    def can_reuse_epoch_itr_across_epochs(self):
-        return not self.shuffle
+        windows = np.split(order, range(WINDOW, len(order), WINDOW))
+        return np.concatenate([window[np.argsort(self.sizes[window], kind="stable")] for window in windows])

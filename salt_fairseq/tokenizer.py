@@ -36,6 +36,11 @@ class Tokenizer:
         """Ids of each text, specials not included: a list of lists."""
         return [encoding.ids for encoding in self._fast.encode_batch(texts, add_special_tokens=False)]
 
+    def caseless_word(self, word):
+        """The word as the tokenizer reads it, without case: an uncased BERT also drops its accents."""
+        normalizer = self._fast.normalizer
+        return (normalizer.normalize_str(word) if normalizer else word).strip().casefold()
+
     def decode(self, ids):
         return self._fast.decode(list(ids), skip_special_tokens=True)
 

@@ -112,7 +112,8 @@ def test_forward_is_the_formula(mixing, segments):
     """The reference is a vanilla model whose embedding table holds h_i in the row of token s_i."""
     net, (tokens, substitutes) = model(mixing, 0.25, segments), batch()
     shape = {"instance": (2, 1, DIM), "token": (2, 8, DIM), "scalar": (2, 1, 1)}.get(mixing)
-    r = torch.rand(shape, generator=torch.Generator().manual_seed(9)) if shape else torch.tensor(0.25 * (mixing == "fixed"))
+    drawn = torch.rand(shape, generator=torch.Generator().manual_seed(9)) if shape else None
+    r = {"fixed": torch.tensor(0.25), "none": torch.tensor(0.0)}.get(mixing, drawn)
     table = net.encoder.embed_tokens.weight.detach()
     h = r * table[tokens] + (1 - r) * table[substitutes]
     logits, _ = net(tokens, substitutes, 9)

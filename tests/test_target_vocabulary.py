@@ -1,0 +1,152 @@
+"""Target vocabularies: the single-piece whole words among a language's most frequent (paper §2.1, footnotes 2 and 3).
+
+References: wordfreq's own list; a definition word by word with the BERT tokenizer of transformers and sentencepiece.
+"""
+
+import numpy as np
+import pytest
+import sentencepiece
+import wordfreq
+from conftest import run
+from in_process import call, error_of
+from transformers import BertTokenizerFast
+
+from preprocess import target_vocabulary as command
+from preprocess.word_lists import frequencies, target_vocabulary
+from salt_fairseq.plm import PLM
+
+
+@pytest.mark.parametrize("language", ["en", "de", "ru"])
+def test_frequencies_are_wordfreqs(language):
+    """wordfreq's own lists are without case."""
+    found = frequencies(language)
+    assert list(found) == [w for w in wordfreq.top_n_list(language, 30_000) if any(c.isalpha() for c in w)][:10_000]
+    some = list(found)[::250]
+    ratio = np.array([found[w] for w in some]) / np.array([wordfreq.word_frequency(w, language) for w in some])
+    np.testing.assert_allclose(ratio, ratio[0], rtol=6e-3)  # word_frequency rounds to three digits
+    assert 0.7 < sum(found.values()) < 1
+
+
+def test_list_with_counts(tmp_path):
+    (tmp_path / "list").write_text("\ufeffun 10\nLe 60\n\nle\t15.0\n1999 500\nDie 15\n", encoding="utf-8")
+    assert frequencies("xx", tmp_path / "list") == {"le": 0.75, "die": 0.15, "un": 0.1}
+
+
+def test_list_without_counts(tmp_path):
+    """Zipf's law: the word of rank k has a frequency proportional to 1 / k."""
+    (tmp_path / "list").write_text("the\nof\nand\n", encoding="utf-8")
+    assert frequencies("xx", tmp_path / "list") == pytest.approx({"the": 6 / 11, "of": 3 / 11, "and": 2 / 11})
+
+
+def test_long_list_is_cut(tmp_path):
+    (tmp_path / "list").write_text("".join(f"w{'x' * (i % 7)}{i} {i}\n" for i in range(1, 12_001)), encoding="utf-8")
+    found = frequencies("xx", tmp_path / "list")
+    assert len(found) == 10_000 and next(iter(found)).endswith("12000") and "wxxx2000" not in found
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    ("the 5\nof five\n", "line 2: 'of five' is neither a word nor 'word count'"),
+    ("the 5\nnew york 7\n", "line 2: 'new york 7' is neither"),
+    ("the 5\n\nof 3 4\n", "line 3: 'of 3 4' is neither"),
+    ("the 5\nof nan\n", "line 2: 'of nan' is neither"),
+    ("the inf\n", "line 1: 'the inf' is neither"),
+    ("the 5\nof -1\n", "line 2: 'of -1' is neither"),
+    ("the 0\n", "holds no words"),
+    ("\n \n", "holds no words"),
+    ("12\n...\n", "holds no words"),
+    (b"\xe9t\xe9\n", "UTF-8"),
+    (None, "cannot be read"),
+])
+def test_bad_list(content, message, xlmr_plm, tmp_path):
+    path = tmp_path / "list"
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    error = error_of(command, xlmr_plm, "xx", "--word-list", f"xx={path}")
+    assert str(path) in error and message in error
+
+
+def single_pieces(kind, source, words):
+    """The pieces that are, for the model's own tokenizer, all of a word of ``words`` in some spelling of its case."""
+    if kind == "bert":
+        tokenizer = BertTokenizerFast.from_pretrained(source)
+
+        def pieces(texts):
+            return [encoding.tokens for encoding in tokenizer(texts, add_special_tokens=False).encodings]
+    else:
+        processor = sentencepiece.SentencePieceProcessor(model_file=str(source / "sentencepiece.bpe.model"))
+
+        def pieces(texts):
+            return processor.encode(texts, out_type=str)
+
+    marker = "" if kind == "bert" else "▁"
+    spellings = {s for w in words for v in (w, w.replace("ss", "ß")) for s in (v, v.title(), v.upper())}
+    found = {cut[0] for cut in pieces(sorted(spellings)) if len(cut) == 1 and cut[0].startswith(marker)}
+    return found - {"[UNK]"}
+
+
+@pytest.mark.parametrize(("kind", "language"), [("bert", "fr"), ("bert", "de"), ("xlmr", "en"), ("xlmr", "de")])
+def test_definition_word_by_word(kind, language, request):
+    plm = PLM.load(request.getfixturevalue(f"{kind}_plm"))
+    words, source_words = frequencies(language), frequencies("en")
+    found = target_vocabulary(plm.tokenizer, words)
+    expected = single_pieces(kind, request.getfixturevalue(f"{kind}_dir"), words)
+    assert {plm.tokenizer.pieces[i] for i in found} == expected and len(expected) > 200
+    assert found.dtype == np.int64 and (np.diff(found) > 0).all()
+    if kind == "xlmr":  # words as they are listed; an uncased BERT reads some of them as one
+        kept = target_vocabulary(plm.tokenizer, words, source_words)
+        shared = {p for p in expected if source_words.get(p[1:].casefold(), 0) > words[p[1:].casefold()]}
+        assert {plm.tokenizer.pieces[i] for i in kept} == expected - shared
+        assert bool(shared) == (language != "en")
+
+
+def test_words_that_are_more_frequent_in_the_source_language(xlmr_plm):
+    """What the option is for: the French list holds *house* and *the*."""
+    tokenizer = PLM.load(xlmr_plm).tokenizer
+    words = frequencies("fr")
+    all_, own = ({tokenizer.words[i] for i in target_vocabulary(tokenizer, words, source)}
+                 for source in (None, frequencies("en")))
+    assert {"the", "house"} <= all_ - own and {"le", "maison"} <= own
+
+
+def test_uncased_vocabulary_reads_accents_away(tmp_path, bert_plm):
+    """Its schön is schon, whatever the list holds."""
+    tokenizer = PLM.load(bert_plm).tokenizer
+    (tmp_path / "list").write_text("schönes 3\nschön 2\nlá 1\n", encoding="utf-8")
+    words = frequencies("xx", tmp_path / "list")
+    assert "la" in tokenizer.pieces and "la" not in words
+    assert [tokenizer.words[i] for i in target_vocabulary(tokenizer, words)] == ["la", "schon"]
+    assert [tokenizer.words[i] for i in target_vocabulary(tokenizer, words, {"la": 0.5})] == ["schon"]
+
+
+def test_table(xlmr_plm, xlmr_dir, capsys):
+    call(command, xlmr_plm, "de", "en", "fr")
+    header, *rows, footer = capsys.readouterr().out.splitlines()
+    assert header.split()[:4] == ["language", "overlap", "words", "pieces"] and header.endswith("in en")
+    assert "10,000" in footer and str(xlmr_plm) in footer
+    overlaps = []
+    for row in rows:
+        language, overlap, *numbers = row.replace("/", " ").split()
+        held, listed, pieces, own = (int(n.replace(",", "")) for n in numbers)
+        found = single_pieces("xlmr", xlmr_dir, frequencies(language))
+        assert held == len({p.casefold() for p in found}) and listed == 10_000 and pieces == len(found) >= held
+        assert overlap == f"{held / 100:.1f}%" and (own < pieces) == (language != "en")
+        overlaps.append(held)
+    assert sorted(row.split()[0] for row in rows) == ["de", "en", "fr"] and overlaps == sorted(overlaps, reverse=True)
+
+
+def test_list_of_ones_own(xlmr_plm, tmp_path, capsys):
+    (tmp_path / "list").write_text("Maison\nxyzzyx\nle\n", encoding="utf-8")
+    call(command, xlmr_plm, "sw", "--word-list", f"sw={tmp_path / 'list'}")
+    assert capsys.readouterr().out.splitlines()[1].split()[:4] == ["sw", "66.7%", "2/", "3"]
+
+
+@pytest.mark.parametrize("language", ["sw", "frr", "FR", "english"])
+def test_language_without_a_list(language, xlmr_plm):
+    message = error_of(command, xlmr_plm, "fr", language)
+    assert f"no word list for language {language!r}" in message and f"--word-list {language}=FILE" in message
+
+
+def test_on_the_command_line(xlmr_plm):
+    done = run("python", "preprocess/target_vocabulary.py", xlmr_plm, "sw", check=False)
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 1 and done.stdout == "" and line.startswith("error: there is no word list for language 'sw'")
