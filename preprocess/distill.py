@@ -24,6 +24,7 @@ from salt_fairseq.indexed_data import best_fitting_int_dtype
 from salt_fairseq.modules.encoder import BOS, EOS
 from salt_fairseq.plm import PLM
 
+SUBSET = "train"  # the only one that is augmented
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -38,7 +39,6 @@ def arguments():
                         "or only tokens that are whole words")
     parser.add_argument("--keep-shared-words", action="store_true", help="keep words in a target vocabulary that are "
                         "more frequent in the source language")
-    parser.add_argument("--subset", default="train", help="subset to distill")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--dtype", choices=DTYPES, default="fp32")
     parser.add_argument("--max-tokens", type=int, default=8192, help="tokens the PLM reads at once, padding included")
@@ -123,7 +123,7 @@ def gather(results, rank, world_size):
     return results
 
 
-def write(data, language, subset, inputs, numbers, lengths, found, made_with):
+def write(data, language, inputs, numbers, lengths, found, made_with):
     """Write ``candidates/LANG`` from the flat arrays over distinct sentences."""
     flat_ids, flat_log_probs = found
     starts = np.concatenate([[0], np.cumsum(lengths)])
@@ -133,19 +133,19 @@ def write(data, language, subset, inputs, numbers, lengths, found, made_with):
             log_probs = np.concatenate([flat_log_probs[starts[k] : starts[k + 1]] for k in of])
             ids = (flat_ids[starts[k] : starts[k + 1]] for k in of)
             dtype = best_fitting_int_dtype(made_with["vocabulary"])
-            write_candidates(directory / side / subset, ids, log_probs, dtype)
-        sha256 = {f"{side}/{subset}": data.meta["subsets"][subset]["sha256"][side] for side in inputs}
+            write_candidates(directory / side / SUBSET, ids, log_probs, dtype)
+        sha256 = {f"{side}/{SUBSET}": data.meta["subsets"][SUBSET]["sha256"][side] for side in inputs}
         meta = {"sentences_sha256": sha256, **made_with}
         (directory / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
 
 
-def statistics(data, subset, language, tokenizer, tau, most=8):
+def statistics(data, language, tokenizer, tau, most=8):
     """Share of all tokens substituted at probability ``tau``, and the most frequent substitutions."""
     counts, tokens, substituted = Counter(), 0, 0
     for side in INPUTS if data.is_pairs else INPUTS[:1]:
-        sequences = data.sentences(subset, side)
+        sequences = data.sentences(SUBSET, side)
         originals = np.concatenate([sequences[i].numpy() for i in range(len(sequences))])
-        candidates = Candidates(data.path / "candidates" / language / side / subset)
+        candidates = Candidates(data.path / "candidates" / language / side / SUBSET)
         ids = np.concatenate([candidates[i][0].numpy() for i in range(len(candidates))])
         chosen = candidates.log_probs >= np.log(tau)
         tokens, substituted = tokens + len(originals) - len(sequences), substituted + int(chosen.sum())
@@ -164,14 +164,14 @@ def main():
             device = f"cuda:{os.environ['LOCAL_RANK']}"
     data, plm = DataDirectory(args.data), PLM.load(args.plm_dir)
     data.check_vocabulary(plm.description, args.plm_dir)
-    if args.subset not in data.meta["subsets"]:
-        raise InputError(f"{args.data} has no subset {args.subset!r}: binarize one, or name another with --subset")
+    if SUBSET not in data.meta["subsets"]:
+        raise InputError(f"{args.data} has no subset {SUBSET!r} to distill: binarize one with --subset {SUBSET}=FILE")
     languages = args.languages.split(",")
     source_language = data.meta["source_language"]
     word_lists = parse_word_lists(args.word_list)
     vocabularies = target_vocabularies(plm.tokenizer, languages, word_lists, source_language, args.keep_shared_words)
     inputs = INPUTS if data.is_pairs else INPUTS[:1]
-    sentences, numbers = distinct_sentences([data.sentences(args.subset, side) for side in inputs])
+    sentences, numbers = distinct_sentences([data.sentences(SUBSET, side) for side in inputs])
     masks = [candidate_positions(plm.tokenizer, ids, args.positions) for ids in sentences]
     search = CounterpartSearch(plm, vocabularies, device, DTYPES[args.dtype], args.logits_budget)
     results = gather(search_all(search, sentences, masks, args.max_tokens, rank, world_size), rank, world_size)
@@ -182,8 +182,8 @@ def main():
         lengths = [len(s) for s in sentences]
         for language in languages:
             made_for = {**made_with, "target_vocabulary": len(vocabularies[language])}
-            write(data, language, args.subset, inputs, numbers, lengths, results[language], made_for)
-            print(statistics(data, args.subset, language, plm.tokenizer, 1e-3 if language == source_language else 1e-7))
+            write(data, language, inputs, numbers, lengths, results[language], made_for)
+            print(statistics(data, language, plm.tokenizer, 1e-3 if language == source_language else 1e-7))
         total = sum(len(of) for of in numbers)
         print(f"wrote {args.data / 'candidates'}: {', '.join(languages)}, {total:,} sentences "
               f"({len(sentences):,} distinct, {sum(lengths):,} tokens read)")

@@ -29,8 +29,7 @@ def arguments():
     parser.add_argument("data", metavar="DATA", type=Path)
     parser.add_argument("--languages", help="languages to show (default: all that have candidates)")
     parser.add_argument("--thresholds", default="en=1e-3,1e-7", help="as in training: probability or share, per language")
-    parser.add_argument("--sentences", metavar="N", type=int, default=3, help="examples to show, spread over the subset")
-    parser.add_argument("--subset", default="train")
+    parser.add_argument("--sentences", metavar="N", type=int, default=3, help="examples to show, spread over the training set")
     parser.add_argument("--html", metavar="FILE", type=Path, help="write an HTML page too")
     return parser.parse_args()
 
@@ -46,14 +45,14 @@ def segments(tokenizer, original, variant):
     return text
 
 
-def rows(data, subset, tokenizer, switchings, count):
-    """Yield ``(heading, [(language, segments)])`` for ``count`` examples spread evenly over the subset."""
-    inputs, _, targets = data.load(subset)
+def rows(data, tokenizer, switchings, count):
+    """Yield ``(heading, [(language, segments)])`` for ``count`` examples spread evenly over the training set."""
+    (inputs, _, targets), ids = data.load("train"), data.ids("train")
     for i in torch.linspace(0, len(targets) - 1, min(count, len(targets))).long().tolist():
         for side, source in enumerate(inputs):
             original = source[i]
             variants = [(name, segments(tokenizer, original, switch(side, i, original))) for name, switch in switchings]
-            heading = f"{data.ids(subset)[i]}, sentence {side + 1}, {data.labels[targets[i]]}"
+            heading = f"{ids[i]}, sentence {side + 1}, {data.labels[targets[i]]}"
             yield heading, [(data.meta["source_language"] + " (original)", segments(tokenizer, original, original)), *variants]
 
 
@@ -89,10 +88,10 @@ def main():
         raise InputError(f"{args.data} has no candidates: run preprocess/distill.py")
     sides = INPUTS if data.is_pairs else INPUTS[:1]
     switchings = [
-        (language, CodeSwitching(args.data, args.subset, language, sides, threshold_of(language, args.thresholds)))
+        (language, CodeSwitching(args.data, "train", language, sides, threshold_of(language, args.thresholds)))
         for language in languages
     ]
-    shown = list(rows(data, args.subset, tokenizer, switchings, args.sentences))
+    shown = list(rows(data, tokenizer, switchings, args.sentences))
     print_rows(shown)
     for language, switching in switchings:
         print(f"{language}: {100 * switching.share:.1f}% of candidate tokens substituted")

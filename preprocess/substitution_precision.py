@@ -26,7 +26,6 @@ def arguments():
     parser.add_argument("data", metavar="DATA", type=Path)
     parser.add_argument("--dictionary", metavar="LANG=FILE", nargs="+", required=True, help="one 'source target' a line, "
                         "as MUSE has them")
-    parser.add_argument("--subset", default="train")
     return parser.parse_args()
 
 
@@ -45,11 +44,11 @@ def read_dictionary(path):
     return translations
 
 
-def candidate_tokens(data, subset, language, tokenizer):
+def candidate_tokens(data, language, tokenizer):
     """``(source ids, candidate ids, log_probs, whole)`` of every candidate position, 1-D arrays."""
     columns = []
     for side in INPUTS if data.is_pairs else INPUTS[:1]:
-        sentences, candidates = data.sentences(subset, side), open_candidates(data.path, subset, language, side)
+        sentences, candidates = data.sentences("train", side), open_candidates(data.path, "train", language, side)
         for i in range(len(candidates)):
             source, (ids, log_probs) = sentences[i].numpy(), (tensor.numpy() for tensor in candidates[i])
             at = np.flatnonzero(np.isfinite(log_probs))
@@ -69,7 +68,7 @@ def main():
         if not equals:
             raise InputError(f"--dictionary {pair}: LANG=FILE is needed")
         translations = read_dictionary(path)
-        source, substitute, log_probs, whole = candidate_tokens(data, args.subset, language, tokenizer)
+        source, substitute, log_probs, whole = candidate_tokens(data, language, tokenizer)
         words = [word.casefold() for word in tokenizer.words]
         listed = np.array([words[s] in translations for s in source]) & whole
         right = np.array([words[t] in translations.get(words[s], ()) for s, t in zip(source, substitute)]) & whole

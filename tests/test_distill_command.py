@@ -115,7 +115,8 @@ def test_another_plms_data(data, bert_plm):
 
 
 def test_missing_inputs(data, xlmr_plm, tmp_path):
-    assert "has no subset 'valid'" in error_of(distill, xlmr_plm, data, "--subset", "valid", *words(data, "fr"))
+    call(binarize, xlmr_plm, tmp_path / "valid", "--subset", f"valid={QUICKSTART / 'valid.en.tsv'}")
+    assert "has no subset 'train'" in error_of(distill, xlmr_plm, tmp_path / "valid", *words(data, "fr"))
     assert "binarize.py" in error_of(distill, xlmr_plm, tmp_path / "absent", *words(data, "fr"))
     assert "import_plm.py" in error_of(distill, tmp_path / "absent", data, *words(data, "fr"))
     assert "no word list for language 'sw'" in error_of(distill, xlmr_plm, data, "--languages", "fr,sw", "--device", "cpu")

@@ -63,13 +63,6 @@ class Reference:
         return done.logits.detach(), done.hidden_states[-1].detach(), [[number[i] for i in row] for row in rows]
 
 
-def sentencepiece_pieces(path):
-    """Pieces and ids in XLM-R's numbering: fairseq's four specials stand for sentencepiece's three, so ids move by one."""
-    processor = sentencepiece.SentencePieceProcessor(model_file=str(path))
-    pieces = ["<s>", "<pad>", "</s>", "<unk>", *map(processor.id_to_piece, range(3, processor.vocab_size())), "<mask>"]
-    return pieces, lambda text: [i + 1 if i else 3 for i in processor.encode(text)]
-
-
 @pytest.fixture(scope="module")
 def bert(bert_dir, bert_plm):
     tokenizer = BertTokenizerFast.from_pretrained(bert_dir)
@@ -84,9 +77,12 @@ def bert(bert_dir, bert_plm):
 
 @pytest.fixture(scope="module")
 def xlmr(xlmr_dir, xlmr_plm):
-    pieces, sentence = sentencepiece_pieces(xlmr_dir / "sentencepiece.bpe.model")
-    specials = [0, 1, 2, 3, len(pieces) - 1]
-    return Reference(PLM.load(xlmr_plm), XLMRobertaForMaskedLM.from_pretrained(xlmr_dir), pieces, sentence, specials, 2)
+    """In XLM-R's numbering fairseq's four specials stand for sentencepiece's three, so ids move by one."""
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(xlmr_dir / "sentencepiece.bpe.model"))
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", *map(processor.id_to_piece, range(3, processor.vocab_size())), "<mask>"]
+    model = XLMRobertaForMaskedLM.from_pretrained(xlmr_dir)
+    return Reference(PLM.load(xlmr_plm), model, pieces, lambda text: [i + 1 if i else 3 for i in processor.encode(text)],
+                     [0, 1, 2, 3, len(pieces) - 1], 2)
 
 
 @pytest.fixture(params=["bert", "xlmr"])
