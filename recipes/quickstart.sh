@@ -9,7 +9,7 @@ export PATH=$PWD/.venv/bin:$PATH
 out=${OUT:-results/quickstart}
 plm=$out/plm data=$out/data texts=salt_fairseq/quickstart
 languages=(en ar de es fr it ru tr zh)
-epochs=6 updates=180 # 480 pairs, 16 a step
+epochs=5 updates=150 # 480 pairs, 16 a step
 mkdir -p "$out"
 step() { printf '\n== %s\n' "$1"; }
 

@@ -23,7 +23,7 @@ rm -f .venv/complete
 .venv/bin/python -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear .venv
 pip() { .venv/bin/python -m pip --disable-pip-version-check --quiet "$@"; }
 
-echo "installing into .venv (about a minute) ..."
+echo "installing into .venv (a minute or two) ..."
 # Without an NVIDIA driver, the CUDA libraries (gigabytes) would be of no use.
 if [ "$(uname -s)" = Linux ] && [ ! -e /proc/driver/nvidia/version ]; then
     pip install "torch==$torch+cpu" 2>/dev/null || {
