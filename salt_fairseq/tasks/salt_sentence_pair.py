@@ -24,19 +24,24 @@ logger = logging.getLogger(__name__)
 class SaltSentencePairConfig(FairseqDataclass):
     data: str = field(default=MISSING, metadata={"help": "data directory (preprocess/binarize.py writes it)"})
     augment: str = field(
-        default="", metadata={"help": "target languages to code-switch the training data to, e.g. en,fr,es,de; none: vanilla"}
+        default="",
+        metadata={"help": "target languages to code-switch the training data to, e.g. en,fr,es,de; none: vanilla"},
     )
     thresholds: str = field(
         default="en=1e-3,1e-7",
         metadata={"help": "least probability of a substitute, for a language (en=1e-3) or all others (1e-7); with a "
                   "percent sign, the share of candidate tokens to substitute (40%%)"},
     )
-    no_original: bool = field(default=False, metadata={"help": "leave the unchanged instances out of an augmented training set"})
+    no_original: bool = field(
+        default=False, metadata={"help": "leave the unchanged instances out of an augmented training set"}
+    )
     one_stream: bool = field(
         default=False,
         metadata={"help": "draw one of the streams for each instance in each epoch, instead of training on all of them"},
     )
-    max_length: int = field(default=128, metadata={"help": "tokens of a pair, specials included; the longest sentence is cut first"})
+    max_length: int = field(
+        default=128, metadata={"help": "tokens of a pair, specials included; the longest sentence is cut first"}
+    )
     seed: int = II("common.seed")
 
 
