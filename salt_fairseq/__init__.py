@@ -1,5 +1,9 @@
 """SALT (Wang et al., 2023) for fairseq: zero-shot cross-lingual transfer by self-augmentation."""
 
+import logging
+
 from salt_fairseq import errors
 
 errors.install()
+# Importing fairseq imports all of its tasks, one of which reports that tensorboardX is not installed.
+logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)

@@ -1,22 +1,13 @@
 """fairseq's indexed binary format (``PREFIX.bin``, ``PREFIX.idx``), read and written with fairseq's own classes."""
 
-import logging
 from pathlib import Path
 
 import numpy as np
 import torch
+from fairseq.data import Dictionary
+from fairseq.data.indexed_dataset import MMapIndexedDataset, MMapIndexedDatasetBuilder, best_fitting_int_dtype
 
 from salt_fairseq.errors import InputError
-
-# Importing fairseq imports all of its tasks, one of which reports that tensorboardX is not installed.
-logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)
-
-from fairseq.data import Dictionary  # noqa: E402  (after the line above)
-from fairseq.data.indexed_dataset import (  # noqa: E402
-    MMapIndexedDataset,
-    MMapIndexedDatasetBuilder,
-    best_fitting_int_dtype,
-)
 
 __all__ = ["Dictionary", "best_fitting_int_dtype", "load_indexed", "write_indexed"]
 
