@@ -70,8 +70,31 @@ class Tokenizer:
 
     def whole_words(self, ids):
         """(T,) bool for ids (T,): the token is a word of its own, not the beginning or a part of one."""
-        ids = np.asarray(ids)
+        ids = np.asarray(ids, dtype=np.int64)
         whole = self.starts_word[ids].copy()
         continues = self.has_letter[ids[1:]] & ~self.starts_word[ids[1:]]
         whole[:-1] &= ~continues
         return whole & self.has_letter[ids]
+
+    def word_spans(self, ids):
+        """Words of one sentence's ids (T,), in order: a list of ``(start, end, text)``, ``text`` without word markers.
+
+        A word is a piece that begins one and all lettered pieces that continue it; any piece without a letter ends it, so
+        ``house.`` is the word ``house``. Both kinds of vocabulary read ``don't`` as ``don`` first; then WordPiece begins
+        another word (``t``), while in a SentencePiece vocabulary letters right behind punctuation begin none, just as
+        in :meth:`whole_words`, whose words are the spans of length one. Special tokens are no words.
+        """
+        ids = np.asarray(ids, dtype=np.int64)
+        begins = self.starts_word[ids] & self.has_letter[ids]
+        if self.kind == "sentencepiece":  # the marker may be a piece of its own, before a rare word
+            begins |= np.array([self.pieces[i] == MARKERS[self.kind] for i in ids], dtype=bool)
+        continues = self.has_letter[ids] & ~self.starts_word[ids]
+        spans = []
+        for start in np.flatnonzero(begins).tolist():
+            end = start + 1
+            while end < len(ids) and continues[end]:
+                end += 1
+            text = "".join(self.words[i] for i in ids[start:end])
+            if text:
+                spans.append((start, end, text))
+        return spans
