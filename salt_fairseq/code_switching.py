@@ -57,8 +57,12 @@ class CodeSwitching:
         possible = np.isfinite(log_probs).sum()
         self.share = float((log_probs >= self.log_threshold).sum() / max(1, possible))  # of candidate tokens
 
-    def __call__(self, side, i, tokens):
+    def text(self, side, i, tokens):
         """Sentence ``i`` of input number ``side``, LongTensor (T,), with its substitutes in place, LongTensor (T,)."""
         ids, log_probs = self._candidates[side][i]
         chosen = (log_probs >= self.log_threshold) & torch.isfinite(log_probs)
         return torch.where(chosen, ids, tokens)
+
+    def aligned(self, side, i, tokens):
+        """The same, token by token, LongTensor (T, 1): here one token stands for one."""
+        return self.text(side, i, tokens)[:, None]

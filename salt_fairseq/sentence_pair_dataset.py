@@ -1,10 +1,15 @@
-"""Sentence pairs in streams (paper §2.3): each instance unchanged, and once per target language with its substitutes."""
+"""Sentence pairs in streams (paper §2.3): each instance unchanged, and once per target language with its substitutes.
+
+A stream is a source of substitutes, :class:`salt_fairseq.code_switching.CodeSwitching` or
+:class:`salt_fairseq.lexicon.LexicalSubstitution`. To be mixed, substitutes are aligned with the tokens; otherwise the text itself
+is substituted, and may become longer.
+"""
 
 import numpy as np
 import torch
 from fairseq.data import FairseqDataset
 
-from salt_fairseq.modules.encoder import EOS
+from salt_fairseq.modules.encoder import EOS, PAD
 from salt_fairseq.plm import pad
 
 WINDOW = 1024  # instances sorted by length together: batches need little padding, yet differ in every epoch
@@ -26,10 +31,10 @@ def truncated_lengths(lengths, budget):
 
 
 def truncate(sentence, length):
-    """The first ``length`` tokens of a sentence that ends with eos, eos last."""
+    """The first ``length`` tokens of a sentence that ends with eos, eos last; (T,) or aligned (T, M)."""
     if len(sentence) <= length:
         return sentence
-    return torch.cat([sentence[: length - 1], torch.tensor([EOS])])
+    return torch.cat([sentence[: length - 1], sentence[-1:]])
 
 
 class SentencePairDataset(FairseqDataset):
@@ -37,12 +42,16 @@ class SentencePairDataset(FairseqDataset):
     stream drawn anew for each epoch from (seed, epoch, i).
 
     ``inputs``, ``rows``, ``targets`` are what :meth:`DataDirectory.load` returns; ``streams`` are ``None`` (the
-    instance unchanged) or a :class:`CodeSwitching`. With ``shuffle``, every epoch has other batches.
+    instance unchanged) or a source; with ``mixed``, their substitutes come aligned. With ``shuffle``, every epoch has
+    other batches. ``sizes``, by which batches are made, are those of the unchanged instances.
     """
 
-    def __init__(self, inputs, rows, targets, join, max_length, streams=(None,), one_stream=False, shuffle=False, seed=1):
+    def __init__(self, inputs, rows, targets, join, max_length, streams=(None,), mixed=True, one_stream=False, shuffle=False,
+                 seed=1):
         self.inputs, self.rows, self.targets, self.join = inputs, rows, targets, join
-        self.streams, self.one_stream, self.shuffle, self.seed = list(streams), one_stream, shuffle, seed
+        self.streams, self.one_stream = list(streams), one_stream
+        self.mixed = mixed and any(stream is not None for stream in streams)
+        self.shuffle, self.seed = shuffle, seed
         specials = len(join(*[torch.tensor([EOS])] * len(inputs))) - len(inputs)
         self.budget = max_length - specials
         sentence_sizes = [np.minimum(i.sizes[r], self.budget) for i, r in zip(inputs, rows)]
@@ -52,6 +61,9 @@ class SentencePairDataset(FairseqDataset):
 
     def set_epoch(self, epoch):
         self.epoch = epoch
+        for stream in self.streams:
+            if stream is not None:
+                stream.epoch = epoch
         if self.one_stream:
             rng = np.random.default_rng([self.seed, epoch])
             self._drawn = rng.integers(len(self.streams), size=len(self.targets))
@@ -64,21 +76,33 @@ class SentencePairDataset(FairseqDataset):
         stream = self.streams[self._drawn[instance] if self.one_stream else i // len(self.targets)]
         places = [int(r[instance]) for r in self.rows]
         sentences = [source[place] for source, place in zip(self.inputs, places)]
+        if stream is not None and not self.mixed:
+            sentences = [stream.text(side, place, s) for side, (place, s) in enumerate(zip(places, sentences))]
         lengths = truncated_lengths([len(s) for s in sentences], self.budget)
-        tokens = self.join(*[truncate(s, n) for s, n in zip(sentences, lengths)])
-        substitutes = tokens
-        if stream is not None:
-            switched = [stream(side, place, s) for side, (place, s) in enumerate(zip(places, sentences))]
-            substitutes = self.join(*[truncate(s, n) for s, n in zip(switched, lengths)])
-        return {"id": i, "tokens": tokens, "substitutes": substitutes, "target": int(self.targets[instance])}
+        item = {"id": i, "target": int(self.targets[instance]), "tokens": self._joined(sentences, lengths)}
+        if self.mixed:
+            aligned = [s[:, None] for s in sentences]
+            if stream is not None:
+                aligned = [stream.aligned(side, place, s) for side, (place, s) in enumerate(zip(places, sentences))]
+            width = max(a.shape[1] for a in aligned)
+            aligned = [torch.nn.functional.pad(a, (0, width - a.shape[1]), value=PAD) for a in aligned]
+            columns = [self._joined([a[:, m] for a in aligned], lengths) for m in range(width)]
+            item["substitutes"] = torch.stack(columns, 1)
+        return item
+
+    def _joined(self, sentences, lengths):
+        return self.join(*[truncate(s, n) for s, n in zip(sentences, lengths)])
 
     def collater(self, items):
-        """``net_input.src_tokens`` LongTensor (B, T); ``net_input.substitutes`` likewise, if any stream has them."""
+        """``net_input.src_tokens`` LongTensor (B, T); if any stream has substitutes to mix, ``net_input.substitutes``,
+        LongTensor (B, T), or (B, T, M) where one has up to M tokens."""
         if not items:
             return {}
         net_input = {"src_tokens": pad([item["tokens"] for item in items])}
-        if any(stream is not None for stream in self.streams):
-            net_input["substitutes"] = pad([item["substitutes"] for item in items])
+        if self.mixed:
+            width = max(item["substitutes"].shape[1] for item in items)
+            columns = [torch.nn.functional.pad(i["substitutes"], (0, width - i["substitutes"].shape[1]), value=PAD) for i in items]
+            net_input["substitutes"] = pad(columns) if width > 1 else pad(columns)[:, :, 0]
         return {
             "id": torch.tensor([item["id"] for item in items]),
             "net_input": net_input,

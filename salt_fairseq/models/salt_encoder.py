@@ -8,8 +8,8 @@ from fairseq.models import BaseFairseqModel, register_model
 from torch import nn
 
 from salt_fairseq.errors import InputError
-from salt_fairseq.modules.encoder import Encoder
-from salt_fairseq.modules.mixup import MIXINGS, coefficients, mix
+from salt_fairseq.modules.encoder import PAD, Encoder
+from salt_fairseq.modules.mixup import MIXINGS, coefficients, mean_embeddings, mix
 from salt_fairseq.plm import Description, load_state
 
 
@@ -31,7 +31,7 @@ class SaltEncoderConfig(FairseqDataclass):
     mixup: ChoiceEnum(MIXINGS) = field(
         default="instance",
         metadata={"help": "how token and substitute embeddings are mixed: one random vector per instance (the paper) or "
-                  "per token, one random number per instance (scalar), a fixed ratio, or none: the substitutes alone"},
+                  "per token, one random number per instance (scalar), a fixed ratio, or none: train on the substituted text"},
     )
     mixup_ratio: float = field(default=0.5, metadata={"help": "weight of the original with --mixup fixed"})
 
@@ -76,22 +76,34 @@ class SaltEncoder(BaseFairseqModel):
     def max_positions(self):
         return self.description.architecture.positions
 
-    def forward(self, src_tokens, substitutes=None, mixup_seed=0):
-        """``src_tokens`` and ``substitutes`` LongTensor (B, T), right-padded. Returns ``(FloatTensor (B, classes), None)``.
+    def forward(self, src_tokens, substitutes=None, mixup_seed=0, perturbation=None):
+        """``src_tokens`` LongTensor (B, T), right-padded. Returns ``(FloatTensor (B, classes), None)``.
 
-        ``substitutes`` count only while training; ``mixup_seed`` determines the coefficients of this call.
+        Only while training: ``substitutes`` LongTensor (B, T), or (B, T, M) where one has up to M tokens, are mixed in with
+        coefficients that ``mixup_seed`` determines; ``perturbation`` FloatTensor (B, T, d) is added to the embeddings.
         """
-        with torch.autocast(src_tokens.device.type, torch.bfloat16, enabled=self.cfg.autocast_bf16):
-            embeddings = None
-            if self.training and substitutes is not None:
-                embeddings = self._mixed(src_tokens, substitutes, mixup_seed)
-            first = self.encoder(src_tokens, embeddings)[:, 0]
-            return self.classifier(self.dropout(torch.tanh(self.pooler(first)))), None
+        if not self.training:
+            return self.classify(src_tokens), None
+        embeddings = None
+        if substitutes is not None or perturbation is not None:
+            embeddings = self.embed(src_tokens, substitutes, mixup_seed)
+        if perturbation is not None:
+            embeddings = embeddings + perturbation.to(embeddings.dtype)
+        return self.classify(src_tokens, embeddings), None
 
-    def _mixed(self, tokens, substitutes, seed):
-        if self._generator is None or self._generator.device != tokens.device:
-            self._generator = torch.Generator(tokens.device)
-        self._generator.manual_seed(seed)
-        originals = self.encoder.embed_tokens(tokens)
-        r = coefficients(str(self.cfg.mixup), self.cfg.mixup_ratio, originals.shape, self._generator, tokens.device)
-        return mix(originals, self.encoder.embed_tokens(substitutes), r)
+    def embed(self, src_tokens, substitutes=None, mixup_seed=0):
+        """Token embeddings FloatTensor (B, T, d), those of the substitutes mixed in (paper §2.2)."""
+        originals = self.encoder.embed_tokens(src_tokens)
+        if substitutes is None:
+            return originals
+        if self._generator is None or self._generator.device != src_tokens.device:
+            self._generator = torch.Generator(src_tokens.device)
+        self._generator.manual_seed(mixup_seed)
+        r = coefficients(str(self.cfg.mixup), self.cfg.mixup_ratio, originals.shape, self._generator, src_tokens.device)
+        return mix(originals, mean_embeddings(self.encoder.embed_tokens, substitutes, PAD), r)
+
+    def classify(self, tokens, embeddings=None):
+        """Logits (B, classes) of tokens (B, T), whose embeddings (B, T, d) may be given."""
+        with torch.autocast(tokens.device.type, torch.bfloat16, enabled=self.cfg.autocast_bf16):
+            first = self.encoder(tokens, embeddings)[:, 0]
+            return self.classifier(self.dropout(torch.tanh(self.pooler(first))))

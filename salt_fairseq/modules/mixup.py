@@ -10,11 +10,11 @@ def coefficients(mixing, ratio, shape, generator, device):
 
     ``instance``: one vector per instance, every dimension uniform and independent, shared by the instance's tokens (the
     paper); ``token``: such a vector per token; ``scalar``: one number per instance; ``fixed``: ``ratio`` everywhere
-    (SCOPA); ``none``: 0, the substitutes alone (Table 3, "w/o mixup").
+    (SCOPA). With ``none`` there is nothing to mix: the text itself is substituted, in the dataset.
     """
     batch, length, dim = shape
-    if mixing == "fixed" or mixing == "none":
-        return torch.full((1, 1, 1), ratio if mixing == "fixed" else 0.0, device=device)
+    if mixing == "fixed":
+        return torch.full((1, 1, 1), ratio, device=device)
     drawn = {"instance": (batch, 1, dim), "token": (batch, length, dim), "scalar": (batch, 1, 1)}[mixing]
     return torch.rand(drawn, generator=generator, device=device)
 
@@ -23,3 +23,12 @@ def mix(originals, substitutes, r):
     """Mix two (B, T, d) tensors of embeddings. Exactly ``originals`` where both are equal, and where r is 1
     (``torch.lerp`` is exact at both ends, ``r * a + (1 - r) * b`` is not)."""
     return torch.lerp(substitutes, originals, r.to(originals.dtype))
+
+
+def mean_embeddings(embed, substitutes, padding):
+    """Embeddings (B, T, d) of substitutes LongTensor (B, T), or (B, T, M) where one has up to M tokens, padded: their mean."""
+    if substitutes.dim() == 2:
+        return embed(substitutes)
+    there = substitutes.ne(padding)
+    there[:, :, 0] = True  # a padded position of the sentence keeps its embedding
+    return (embed(substitutes) * there[..., None]).sum(2) / there.sum(2, keepdim=True)

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from fairseq.data import iterators
-from fairseq.dataclass import FairseqDataclass
+from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING, open_dict
 
@@ -14,6 +15,8 @@ from salt_fairseq.code_switching import CodeSwitching, threshold_of
 from salt_fairseq.criterions import salt_classification  # noqa: F401  (--user-dir imports tasks and models only)
 from salt_fairseq.data_directory import INPUTS, DataDirectory
 from salt_fairseq.errors import InputError
+from salt_fairseq.lexicon import LexicalSubstitution, Lexicon
+from salt_fairseq.modules.perturbation import NORMS, PERTURBATIONS, ascend, random_in_ball
 from salt_fairseq.plm import Description
 from salt_fairseq.sentence_pair_dataset import SentencePairDataset
 
@@ -32,6 +35,24 @@ class SaltSentencePairConfig(FairseqDataclass):
         metadata={"help": "least probability of a substitute, for a language (en=1e-3) or all others (1e-7); with a "
                   "percent sign, the share of candidate tokens to substitute (40%%)"},
     )
+    lexicon: str = field(
+        default="",
+        metadata={"help": "substitute words from this lexicon of the data directory (preprocess/look_up.py) instead, "
+                  "in its own languages: RS-DA, CoSDA-ML, SCOPA"},
+    )
+    variants: int = field(default=1, metadata={"help": "streams of differently drawn substitutes from the lexicon"})
+    sentence_ratio: float = field(default=1.0, metadata={"help": "share of sentences whose words the lexicon substitutes"})
+    word_ratio: float = field(default=1.0, metadata={"help": "share of the words of such a sentence for which it draws"})
+    redraw: bool = field(default=False, metadata={"help": "draw from the lexicon anew in each epoch"})
+    perturbation: ChoiceEnum(PERTURBATIONS) = field(
+        default="none",
+        metadata={"help": "move the token embeddings within a ball: at random (RS-RP) or by gradient ascent on the loss "
+                  "(RS-ADV); radius, norm and steps are this project's, the paper names none"},
+    )
+    radius: float = field(default=0.1, metadata={"help": "radius of the ball around each token embedding"})
+    norm: ChoiceEnum(NORMS) = field(default="l2", metadata={"help": "norm of that ball"})
+    ascent_steps: int = field(default=3, metadata={"help": "steps of gradient ascent"})
+    ascent_step_size: float = field(default=0.5, metadata={"help": "length of such a step, as a share of the radius"})
     no_original: bool = field(
         default=False, metadata={"help": "leave the unchanged instances out of an augmented training set"}
     )
@@ -51,6 +72,8 @@ class SaltSentencePairTask(FairseqTask):
         super().__init__(cfg)
         self.data = DataDirectory(cfg.data)
         self.description = None  # of the PLM, known when the model is built
+        self._mixed = True  # likewise: whether it mixes substitutes in, or reads the substituted text
+        _check(cfg)
         self._step = None
 
     @classmethod
@@ -75,6 +98,7 @@ class SaltSentencePairTask(FairseqTask):
                 cfg.plm_description = Description.load(cfg.plm).to_json()
         model = super().build_model(cfg, from_checkpoint)
         self.description = model.description
+        self._mixed = str(cfg.mixup) != "none"
         self.data.check_vocabulary(self.description, "the checkpoint" if from_checkpoint else cfg.plm)
         if self.cfg.max_length > model.max_positions():
             raise InputError(f"--max-length {self.cfg.max_length} is more than the PLM's {model.max_positions()} positions")
@@ -87,23 +111,28 @@ class SaltSentencePairTask(FairseqTask):
         inputs, rows, targets = self.data.load(split)
         streams = self._streams(len(inputs)) if split == "train" else [None]
         self.datasets[split] = SentencePairDataset(
-            inputs, rows, targets, self.description.join, self.cfg.max_length, streams,
+            inputs, rows, targets, self.description.join, self.cfg.max_length, streams, self._mixed,
             one_stream=self.cfg.one_stream and split == "train", shuffle=split == "train", seed=self.cfg.seed,
         )
         logger.info(f"{split}: {len(targets):,} instances, {len(self.datasets[split]):,} in all streams of an epoch")
         return self.datasets[split]
 
     def _streams(self, sides):
-        languages = [language for language in self.cfg.augment.split(",") if language]
+        """The unchanged instances, and one stream for each language or variant."""
         streams = [] if self.cfg.no_original else [None]
-        for language in languages:
+        if self.cfg.lexicon:
+            lexicon = Lexicon(self.cfg.data, self.cfg.lexicon, "train", INPUTS[:sides])
+            ratios = self.cfg.sentence_ratio, self.cfg.word_ratio
+            streams += [LexicalSubstitution(lexicon, variant, self.cfg.seed, *ratios, self.cfg.redraw)
+                        for variant in range(self.cfg.variants)]
+        for language in filter(None, self.cfg.augment.split(",")):
             threshold = threshold_of(language, self.cfg.thresholds)
             switching = CodeSwitching(self.cfg.data, "train", language, INPUTS[:sides], threshold)
             logger.info(f"code-switching to {language}: {100 * switching.share:.1f}% of candidate tokens substituted, "
                         f"those with log-probability >= {switching.log_threshold:.3f}")
             streams.append(switching)
         if not streams:
-            raise InputError("--no-original without --augment leaves nothing to train on")
+            raise InputError("--no-original without --augment or --lexicon leaves nothing to train on")
         return streams
 
     def get_batch_iterator(
@@ -132,10 +161,44 @@ class SaltSentencePairTask(FairseqTask):
         )
 
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
-        """fairseq's own step, with a seed for the mixup that no other step, micro-batch or rank has."""
+        """fairseq's own step, with seeds for mixup and perturbation that no other step, micro-batch or rank has."""
         update, micro_batch = self._step if self._step and self._step[0] == update_num else (update_num, -1)
         self._step = (update, micro_batch + 1)
         rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
-        key = [self.cfg.seed, *self._step, rank]
-        sample["net_input"]["mixup_seed"] = int(np.random.SeedSequence(key).generate_state(1)[0])
+        seeds = np.random.SeedSequence([self.cfg.seed, *self._step, rank]).generate_state(2).tolist()
+        sample = {**sample, "net_input": {**sample["net_input"], "mixup_seed": seeds[0]}}
+        if str(self.cfg.perturbation) != "none":
+            sample["net_input"]["perturbation"] = self._perturbation(sample, model, seeds[1])
         return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
+
+    def _perturbation(self, sample, model, seed):
+        """What moves the token embeddings of this batch, FloatTensor (B, T, d)."""
+        net = getattr(model, "module", model)  # without the wrapper that would synchronize gradients
+        tokens, ball = sample["net_input"]["src_tokens"], (self.cfg.radius, str(self.cfg.norm))
+        dim = net.description.architecture.dim
+        if str(self.cfg.perturbation) == "random":
+            generator = torch.Generator(tokens.device).manual_seed(seed)
+            return random_in_ball(tokens, dim, *ball, generator)
+        with torch.no_grad():
+            embeddings = net.embed(**sample["net_input"])
+
+        def loss_of(delta):
+            logits = net.classify(tokens, embeddings + delta.to(embeddings.dtype))
+            return F.cross_entropy(logits.float(), sample["target"], reduction="none")
+
+        training = net.training
+        net.eval()  # the ascent sees the function that it climbs, not another dropout in each step
+        delta, _ = ascend(loss_of, tokens, dim, *ball, self.cfg.ascent_steps, self.cfg.ascent_step_size)
+        net.train(training)
+        return delta
+
+
+def _check(cfg):
+    if cfg.lexicon and cfg.augment:
+        raise InputError("--lexicon and --augment: substitutes come from a lexicon or from the PLM, choose one")
+    for name, low, high in (("variants", 1, None), ("sentence_ratio", 0, 1), ("word_ratio", 0, 1), ("radius", 0, None),
+                            ("ascent_steps", 1, None), ("ascent_step_size", 0, 1)):
+        value = getattr(cfg, name)
+        if not (value >= low and (high is None or value <= high)):
+            option = f"--{name.replace('_', '-')} {value}"
+            raise InputError(f"{option} is outside [{low}, {high}]" if high else f"{option} is less than {low}")
