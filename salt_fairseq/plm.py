@@ -1,7 +1,7 @@
 """A PLM directory in use: text to ids, ids to logits or features."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -26,6 +26,12 @@ class Description:
     special_tokens: dict  # how the PLM spells bos, pad, eos, unk and mask
     architecture: Architecture
     sha256: dict  # of each file of the directory
+    # Absent from older files:
+    family: str = ""  # the names its weights were published under: "bert", "roberta" or "distilbert"
+    lm_head: str = "pretrained"  # "untrained": it was published without one, and train_lm_head.py has to make it
+    weights_dtype: str = "float32"  # as published; model.pt is always float32
+    tokenizer_options: dict = field(default_factory=dict)  # WordPiece: lowercase, strip_accents, handle_chinese_chars
+    trimmed_from: int = 0  # pieces of the published vocabulary, if --trim-to dropped some
 
     @property
     def vocabulary_sha256(self):
