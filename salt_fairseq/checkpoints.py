@@ -1,6 +1,7 @@
 """A fine-tuned checkpoint, read without fairseq's task, data directory or PLM directory."""
 
-import warnings
+import pickle
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,17 +10,22 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
+from salt_fairseq.data_directory import DataDirectory
 from salt_fairseq.errors import InputError
 from salt_fairseq.files import sha256
 from salt_fairseq.models.salt_encoder import SaltEncoder, SaltEncoderConfig
+from salt_fairseq.plm import Description
+from salt_fairseq.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """What ``fairseq-train`` saved, as far as a classifier in use needs it."""
 
+    path: Path
     model: SaltEncoder  # on the CPU, fp32, in evaluation mode; ``model.description`` describes its PLM
     cfg: DictConfig  # all of fairseq's configuration, by group (``cfg.task.max_length``)
+    task: dict  # what the data were: "labels", "pairs", "source_language"; empty in older checkpoints
     updates: int  # training steps
     sha256: str  # of the file
 
@@ -39,14 +45,14 @@ def load_checkpoint(path):
         name, updates = cfg.model._name, int(saved["optimizer_history"][-1]["num_updates"])
         if name == "salt_encoder":
             model_cfg = OmegaConf.merge(OmegaConf.structured(SaltEncoderConfig), cfg.model)
-        state = dict(saved["model"])
+        state, task = dict(saved["model"]), dict(saved.get("task_state") or {})
     except (KeyError, IndexError, TypeError, ValueError, OmegaConfBaseException) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path} is not a checkpoint of this project's fairseq-train ({type(error).__name__}: {reason})"
                          ) from None
     if name != "salt_encoder":
         raise InputError(f"{path} holds the model {name}: a checkpoint trained with --arch salt_encoder is needed")
-    return Checkpoint(_model(model_cfg, state, path), cfg, updates, sha256(path))
+    return Checkpoint(Path(path), _model(model_cfg, state, path), cfg, task, updates, sha256(path))
 
 
 def _read(path):
@@ -54,15 +60,16 @@ def _read(path):
         raise InputError(f"{path} is a directory: name a checkpoint in it, e.g. {path / 'checkpoint_best.pt'}")
     if not path.is_file():
         raise InputError(f"{path} does not exist: name a checkpoint that fairseq-train wrote")
+    if not zipfile.is_zipfile(path):  # what torch.save writes; the list of its parts comes last
+        raise InputError(f"{path} is not a checkpoint, or not a complete one: copy or train it again")
     try:
-        with warnings.catch_warnings(action="ignore"):  # of old formats; what matters becomes an error
-            saved = torch.load(path, map_location="cpu", weights_only=True)
+        saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)  # the optimizer's state is not read
+    except pickle.UnpicklingError:
+        raise InputError(f"{path} holds more than tensors and plain values: it is not loaded, since that could run code "
+                         "from it") from None
     except Exception as error:  # damaged files raise many kinds
-        if "Weights only load failed" in str(error):
-            raise InputError(f"{path} holds more than tensors and plain values, or is damaged: it is not loaded, since "
-                             "that could run code from it") from None
         reason = f"{type(error).__name__} {error}".splitlines()[0].strip()
-        raise InputError(f"{path} is not a checkpoint, or not a complete one ({reason}): copy or train it again") from None
+        raise InputError(f"{path} cannot be read ({reason}): copy or train it again") from None
     if not isinstance(saved, dict) or not {"cfg", "model", "optimizer_history"} <= saved.keys():
         raise InputError(f"{path} is not a fine-tuned checkpoint: name a file that fairseq-train wrote")
     return saved
@@ -83,3 +90,35 @@ def _model(cfg, state, path):
         if not torch.isfinite(tensor).all():
             raise InputError(f"{path}: the weights {name} are not finite: training diverged, use another checkpoint")
     return model.float().eval()
+
+
+def load_labels(checkpoint, data=None):
+    """``(names of the classes, sentences of an example: 1 or 2)``: the checkpoint's own, or of the data directory ``data``."""
+    labels = checkpoint.task.get("labels", ())
+    if data is None and len(labels) == checkpoint.classes:
+        return list(labels), 2 if checkpoint.task["pairs"] else 1
+    directory = Path(data or checkpoint.cfg.task.data)
+    if not (directory / "meta.json").is_file():
+        raise InputError(f"{directory} is no data directory, and {checkpoint.path} does not name its labels: name the data "
+                         "directory that it was trained on with --data")
+    found = DataDirectory(directory)
+    if len(found.labels) != checkpoint.classes:
+        raise InputError(f"{checkpoint.path} tells {checkpoint.classes} classes apart, but {directory} has the labels "
+                         f"{', '.join(found.labels)}: name the data directory that it was trained on with --data")
+    return found.labels, 2 if found.is_pairs else 1
+
+
+def load_tokenizer(checkpoint, plm_dir=None):
+    """The :class:`Tokenizer` of the PLM directory that the checkpoint was trained from, or of ``plm_dir``."""
+    directory = Path(plm_dir or checkpoint.cfg.model.plm)
+    if not (directory / "plm.json").is_file():
+        raise InputError(f"{directory}, which has the tokenizer of {checkpoint.path}, is no PLM directory (any more): name "
+                         "it with --plm")
+    description, expected = Description.load(directory), checkpoint.model.description
+    for name in ("dict.txt", "tokenizer.json"):
+        if not (directory / name).is_file() or sha256(directory / name) != description.sha256[name]:
+            raise InputError(f"{directory / name} is not the file plm.json describes: import the PLM again")
+    if description.vocabulary_sha256 != expected.vocabulary_sha256:
+        raise InputError(f"{directory} has the vocabulary of {description.name}, but {checkpoint.path} was trained with that "
+                         f"of {expected.name}: name its PLM directory with --plm")
+    return Tokenizer.load(directory, description.tokenizer)

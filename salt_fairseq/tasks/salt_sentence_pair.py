@@ -71,6 +71,9 @@ class SaltSentencePairTask(FairseqTask):
     def __init__(self, cfg):
         super().__init__(cfg)
         self.data = DataDirectory(cfg.data)
+        labels, source_language = self.data.labels, self.data.meta["source_language"]
+        # fairseq stores the task's state in every checkpoint, which so names its labels.
+        self.state.merge_state_dict({"labels": labels, "pairs": self.data.is_pairs, "source_language": source_language})
         self.description = None  # of the PLM, known when the model is built
         self._mixed = True  # likewise: whether it mixes substitutes in, or reads the substituted text
         _check(cfg)

@@ -1,0 +1,136 @@
+"""Label and probability for each line ``sentence1 TAB sentence2`` (or ``sentence``) of standard input.
+
+    python -m salt_fairseq.predict checkpoints/checkpoint_best.pt < pairs.tsv
+"""
+
+import argparse
+import contextlib
+import os
+import sys
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from salt_fairseq.checkpoints import load_checkpoint, load_labels, load_tokenizer
+from salt_fairseq.errors import InputError
+from salt_fairseq.files import replacing
+from salt_fairseq.modules.encoder import EOS
+from salt_fairseq.plm import pad
+from salt_fairseq.sentence_pair_dataset import truncate, truncated_lengths
+
+CHUNK = 10_000  # lines that are sorted by length together, so that a long input never sits in memory
+SIGPIPE_STATUS = 141  # exit status of Unix tools whose reader has gone
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False,
+                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("checkpoint", metavar="CKPT", type=Path, help="a checkpoint that fairseq-train wrote")
+    parser.add_argument("--plm", metavar="DIR", help="PLM directory with the tokenizer (default: the checkpoint's own)")
+    parser.add_argument("--data", metavar="DIR", help="data directory with the labels (default: the checkpoint's own)")
+    parser.add_argument("--out", metavar="FILE", type=Path, help="write there (default: standard output)")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--dtype", choices=("fp32", "bf16"), help="of matrix products (default: as the checkpoint was "
+                        "trained)")
+    parser.add_argument("--max-tokens", type=int, default=8192, help="tokens the model reads at once, padding included")
+    return parser.parse_args()
+
+
+class Classifier:
+    """A checkpoint in use: sentences to probabilities of labels.
+
+    ``max_length`` is the checkpoint's: longer pairs are cut as in training.
+    """
+
+    def __init__(self, checkpoint, tokenizer, device="cpu", dtype=None, max_tokens=8192):
+        self.model, self.tokenizer, self.max_tokens = checkpoint.model.to(device), tokenizer, max_tokens
+        if dtype is not None:
+            self.model.cfg.autocast_bf16 = dtype == "bf16"
+        self.max_length, self.join = checkpoint.cfg.task.max_length, checkpoint.model.description.join
+
+    def encode(self, rows, first_line=1):
+        """Rows of one or two sentences to LongTensors (T,), truncated, specials included; raises for a sentence without any
+        token, counting lines from ``first_line``."""
+        flat = iter(self.tokenizer([sentence for row in rows for sentence in row]))
+        for number, row in enumerate(rows, first_line):
+            sides = [torch.tensor([*next(flat), EOS]) for _ in row]
+            if any(len(side) == 1 for side in sides):
+                raise InputError(f"standard input, line {number}: a sentence has no visible character")
+            specials = len(self.join(*[torch.tensor([EOS])] * len(row))) - len(row)
+            lengths = truncated_lengths([len(side) for side in sides], self.max_length - specials)
+            yield self.join(*[truncate(side, length) for side, length in zip(sides, lengths)])
+
+    @torch.inference_mode()
+    def __call__(self, rows, first_line=1, progress=None):
+        """Rows of one or two sentences to FloatTensor (N, classes), in their order; ``progress`` is told of each batch."""
+        tokens = list(self.encode(rows, first_line))
+        lengths = np.array([len(t) for t in tokens])
+        order, start = np.argsort(-lengths, kind="stable"), 0
+        found = torch.empty(len(tokens), self.model.classifier.out_features)
+        device = next(self.model.parameters()).device
+        while start < len(order):
+            batch = order[start : start + max(1, self.max_tokens // int(lengths[order[start]]))]
+            logits, _ = self.model(pad([tokens[i] for i in batch]).to(device))
+            found[batch] = logits.float().softmax(1).cpu()
+            start += len(batch)
+            if progress is not None:
+                progress.update(len(batch))
+        return found
+
+
+def read_rows(lines, columns):
+    """The sentences of each line (bytes), a list of ``columns`` strings; raises with the line's number."""
+    needed = "sentence1 TAB sentence2 is needed" if columns == 2 else "one sentence is needed"
+    for number, line in enumerate(lines, 1):
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise InputError(f"standard input, line {number}: not UTF-8 ({error.reason}), convert the text") from None
+        row = [cell.strip() for cell in text.split("\t")]
+        if len(row) != columns and text.strip():
+            raise InputError(f"standard input, line {number}: {len(row)} column{'s'[:len(row) != 1]}, but {needed}")
+        if "" in row:
+            what = f"sentence{row.index('') + 1}" if len(row) > 1 else "the line"
+            raise InputError(f"standard input, line {number}: {what} is empty, but {needed}")
+        yield row
+
+
+def predict(classifier, rows, labels, out):
+    """Write ``label TAB probability`` for each of ``rows`` to ``out`` (binary), in order; returns their number."""
+    total = 0
+    with tqdm(desc="predicting", unit=" lines", disable=None) as progress:
+        while chunk := list(islice(rows, CHUNK)):
+            best = classifier(chunk, total + 1, progress).max(1)
+            answers = zip(best.indices.tolist(), best.values.tolist())
+            out.write("".join(f"{labels[k]}\t{probability:.4f}\n" for k, probability in answers).encode())
+            out.flush()
+            total += len(chunk)
+    return total
+
+
+def main():
+    args = arguments()
+    if args.device.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(f"--device {args.device}: no GPU can be used here; take cpu")
+    checkpoint = load_checkpoint(args.checkpoint)
+    labels, columns = load_labels(checkpoint, args.data)
+    classifier = Classifier(checkpoint, load_tokenizer(checkpoint, args.plm), args.device, args.dtype, args.max_tokens)
+    rows = read_rows(sys.stdin.buffer, columns)
+    if args.out is None:
+        try:
+            predict(classifier, rows, labels, sys.stdout.buffer)
+        except BrokenPipeError:  # "| head" has read enough
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(SIGPIPE_STATUS)
+    else:
+        with replacing(args.out) as temporary, open(temporary, "wb") as out:
+            total = predict(classifier, rows, labels, out)
+        print(f"wrote {args.out}: {total:,} lines")
+
+
+if __name__ == "__main__":
+    main()
