@@ -4,6 +4,8 @@ import logging
 
 from salt_fairseq import errors
 
+__version__ = "0.1.0"
+
 errors.install()
 # Importing fairseq imports all of its tasks, one of which reports that tensorboardX is not installed.
 logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)

@@ -8,7 +8,7 @@ import numpy as np
 
 from salt_fairseq.errors import InputError
 from salt_fairseq.files import read_json
-from salt_fairseq.indexed_data import Dictionary, load_indexed
+from salt_fairseq.indexed_data import Dictionary, load_flat, load_indexed
 
 INPUTS = ("input0", "input1")
 SUBSET = re.compile(r"(train|valid|test)(\.\w+)?")
@@ -20,6 +20,7 @@ class DataDirectory:
     def __init__(self, path):
         self.path = Path(path)
         self.meta = read_json(self.path / "meta.json", "preprocess/binarize.py")
+        self._sentences = {}
 
     @cached_property
     def dictionary(self):
@@ -48,12 +49,14 @@ class DataDirectory:
             raise InputError(f"{path} cannot be read ({error}): binarize again") from None
 
     def sentences(self, subset, side):
-        return load_indexed(self.path / side / subset)
+        """The stored sentences, the same object each time: the generalized setting asks for them again and again."""
+        if (subset, side) not in self._sentences:
+            self._sentences[subset, side] = load_indexed(self.path / side / subset)
+        return self._sentences[subset, side]
 
     def targets(self, subset):
         """int64 (N,): the label of each example."""
-        stored = load_indexed(self.path / "label" / subset)
-        return np.array([int(stored[i][0]) for i in range(len(stored))], dtype=np.int64) - Dictionary().nspecial
+        return load_flat(self.path / "label" / subset).astype(np.int64) - Dictionary().nspecial
 
     def load(self, subset):
         """``([input0, input1], rows, targets)``: example i is row ``rows[k][i]`` of input k, with label ``targets[i]``.

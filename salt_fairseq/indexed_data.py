@@ -9,7 +9,7 @@ from fairseq.data.indexed_dataset import MMapIndexedDataset, MMapIndexedDatasetB
 
 from salt_fairseq.errors import InputError
 
-__all__ = ["Dictionary", "best_fitting_int_dtype", "load_indexed", "write_indexed"]
+__all__ = ["Dictionary", "best_fitting_int_dtype", "load_flat", "load_indexed", "write_indexed"]
 
 
 def load_indexed(prefix, made_by="preprocess/binarize.py"):
@@ -26,6 +26,11 @@ def load_indexed(prefix, made_by="preprocess/binarize.py"):
     if found != expected:
         raise InputError(f"{prefix}.bin has {found:,} bytes, its .idx says {expected:,}: make it again with {made_by}")
     return sequences
+
+
+def load_flat(prefix, made_by="preprocess/binarize.py"):
+    """The elements of all sequences of ``PREFIX``, one after another: an integer array."""
+    return np.fromfile(f"{prefix}.bin", dtype=load_indexed(prefix, made_by)._index.dtype)
 
 
 def write_indexed(prefix, sequences, dtype):
