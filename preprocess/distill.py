@@ -164,6 +164,8 @@ def main():
             device = f"cuda:{os.environ['LOCAL_RANK']}"
     data, plm = DataDirectory(args.data), PLM.load(args.plm_dir)
     data.check_vocabulary(plm.description, args.plm_dir)
+    if plm.description.lm_head == "untrained":
+        raise InputError(f"{args.plm_dir} has an LM head that was never trained: train it with preprocess/train_lm_head.py")
     if SUBSET not in data.meta["subsets"]:
         raise InputError(f"{args.data} has no subset {SUBSET!r} to distill: binarize one with --subset {SUBSET}=FILE")
     languages = args.languages.split(",")

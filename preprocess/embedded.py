@@ -13,6 +13,7 @@ import torch
 from safetensors.numpy import load_file
 
 import salt_fairseq
+from preprocess.source import Source
 from preprocess.vocabulary import SPECIAL_TOKENS, nmt_nfkc, unigram
 from salt_fairseq.errors import InputError
 
@@ -93,7 +94,7 @@ class PackageFile:
 
 
 def read():
-    """Returns (state, architecture values, tokenizer.json value), as :func:`preprocess.huggingface.read` does."""
+    """The :class:`Source` of the embedded default."""
     source = PackageFile(find())
     trained = load_file(HEAD)
     kept = np.flatnonzero(np.unpackbits(trained["kept_pieces"]))
@@ -124,4 +125,4 @@ def read():
     )
     pieces = [source.pieces[i] for i in kept]
     assert pieces[-1][0] == SPECIAL_TOKENS["sentencepiece"][4]
-    return state, architecture, unigram(pieces, nmt_nfkc())
+    return Source(state, architecture, unigram(pieces, nmt_nfkc()), "bert")

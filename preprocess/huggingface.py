@@ -1,54 +1,51 @@
-"""Masked LMs in Hugging Face's layout: BERT and XLM-R, one name table for both."""
+"""Masked LMs in Hugging Face's layouts: BERT, XLM-R and DistilBERT, each a table of names."""
 
 import json
-from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 
+from preprocess.source import Source, Tensors, untrained_head
 from preprocess.vocabulary import kind_of, read_tokenizer
+from preprocess.weight_files import read_tensors
 from salt_fairseq.errors import InputError
 
-# Of one layer, ours to theirs; q, k and v become one matrix.
-LAYER = {
+BODIES = {"bert": "bert", "xlm-roberta": "roberta", "roberta": "roberta", "distilbert": "distilbert"}
+# Ours to theirs, per family. A model is saved with or without the prefix of its body ("bert.").
+EMBEDDINGS = {"encoder.embed_tokens": "embeddings.word_embeddings", "encoder.embed_positions": "embeddings.position_embeddings",
+              "encoder.embed_segments": "embeddings.token_type_embeddings"}
+BERT_LAYER = {
+    "qkv": ("attention.self.query", "attention.self.key", "attention.self.value"),
     "out_proj": "attention.output.dense",
     "self_attn_layer_norm": "attention.output.LayerNorm",
     "fc1": "intermediate.dense",
     "fc2": "output.dense",
     "final_layer_norm": "output.LayerNorm",
 }
-HEAD = {
-    "bert": {"dense": "cls.predictions.transform.dense", "layer_norm": "cls.predictions.transform.LayerNorm",
-             "bias": "cls.predictions.bias", "decoder": "cls.predictions.decoder.weight"},
-    "roberta": {"dense": "lm_head.dense", "layer_norm": "lm_head.layer_norm", "bias": "lm_head.bias",
-                "decoder": "lm_head.decoder.weight"},
+DISTILBERT_LAYER = {
+    "qkv": ("attention.q_lin", "attention.k_lin", "attention.v_lin"),
+    "out_proj": "attention.out_lin",
+    "self_attn_layer_norm": "sa_layer_norm",
+    "fc1": "ffn.lin1",
+    "fc2": "ffn.lin2",
+    "final_layer_norm": "output_layer_norm",
 }
-SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "layer_norm_eps")
-BODIES = {"bert": "bert", "xlm-roberta": "roberta", "roberta": "roberta"}
-
-
-def find(source):
-    """The local directory of a Hugging Face directory or hub name (which is downloaded)."""
-    if Path(source).is_dir():
-        return Path(source)
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    patterns = ["*.json", "*.txt", "*.model", "*.safetensors"]
-    try:
-        found = Path(snapshot_download(source, allow_patterns=patterns))
-        if not list(found.glob("*.safetensors")):
-            found = Path(snapshot_download(source, allow_patterns=[*patterns, "pytorch_model*.bin"]))
-        return found
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"{source} is neither a directory nor a model that the Hugging Face hub gave ({reason}): "
-            "download the model and give its directory"
-        ) from None
+LAYERS = {"bert": ("encoder.layer", BERT_LAYER), "roberta": ("encoder.layer", BERT_LAYER),
+          "distilbert": ("transformer.layer", DISTILBERT_LAYER)}
+HEADS = {
+    "bert": {"dense": "cls.predictions.transform.dense", "layer_norm": "cls.predictions.transform.LayerNorm",
+             "bias": ("cls.predictions.bias", "cls.predictions.decoder.bias"), "decoder": "cls.predictions.decoder.weight"},
+    "roberta": {"dense": "lm_head.dense", "layer_norm": "lm_head.layer_norm",
+                "bias": ("lm_head.bias", "lm_head.decoder.bias"), "decoder": "lm_head.decoder.weight"},
+    "distilbert": {"dense": "vocab_transform", "layer_norm": "vocab_layer_norm",
+                   "bias": ("vocab_projector.bias",), "decoder": "vocab_projector.weight"},
+}
+# DistilBERT's config.json has other names, and no entry for what it fixes.
+SIZES = {"dim": "hidden_size", "layers": "num_hidden_layers", "heads": "num_attention_heads", "ffn_dim": "intermediate_size"}
+DISTILBERT_SIZES = {"dim": "dim", "layers": "n_layers", "heads": "n_heads", "ffn_dim": "hidden_dim"}
 
 
 def read_config(directory):
+    """``(family, sizes, layer_norm_eps, first_position)`` of ``config.json``."""
     path = directory / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -56,88 +53,89 @@ def read_config(directory):
         raise InputError(f"{path} cannot be read ({error}): a Hugging Face model directory is needed") from None
     if not isinstance(config, dict) or "model_type" not in config:
         raise InputError(f"{path} names no model_type: a Hugging Face model directory is needed")
+    if config["model_type"] == "xlm-roberta-xl":
+        raise InputError(f"{path}: XLM-R XL normalizes before its layers instead of after them, which is not supported; "
+                         "the largest XLM-R that can be imported is xlm-roberta-large")
     if config["model_type"] not in BODIES:
-        raise InputError(f"{path}: model_type {config['model_type']!r} is not supported; BERT and XLM-R are")
-    for option, needed in (("hidden_act", "gelu"), ("position_embedding_type", "absolute"),
-                           ("tie_word_embeddings", True)):
+        raise InputError(f"{path}: model_type {config['model_type']!r} is not supported; BERT, XLM-R and DistilBERT are")
+    family = BODIES[config["model_type"]]
+    names = DISTILBERT_SIZES if family == "distilbert" else SIZES
+    wanted = [*names.values()] if family == "distilbert" else [*names.values(), "layer_norm_eps"]
+    for option, needed in (("hidden_act", "gelu"), ("activation", "gelu"), ("position_embedding_type", "absolute"),
+                           ("tie_word_embeddings", True), ("is_decoder", False)):
         if config.get(option, needed) != needed:
             raise InputError(f"{path}: {option} is {config[option]!r}, only {needed!r} is supported")
-    missing = [name for name in SIZES if name not in config]
+    missing = [name for name in wanted if not isinstance(config.get(name), (int, float))]
     if missing:
-        raise InputError(f"{path} lacks {', '.join(missing)}: download it again")
-    if config["hidden_size"] % config["num_attention_heads"]:
-        raise InputError(f"{path}: {config['num_attention_heads']} heads do not divide {config['hidden_size']} dimensions")
-    return config
+        raise InputError(f"{path} has no number for {', '.join(missing)}: download it again")
+    sizes = {ours: config[theirs] for ours, theirs in names.items()}
+    if sizes["heads"] < 1 or sizes["dim"] % sizes["heads"]:
+        raise InputError(f"{path}: {sizes['heads']} heads do not divide {sizes['dim']} dimensions")
+    # XLM-R numbers positions from pad + 1 = 2; DistilBERT's eps is written in its code.
+    first_position = {"pad_token_id": 1, **config}["pad_token_id"] + 1 if family == "roberta" else 0
+    return family, sizes, config.get("layer_norm_eps", 1e-12), first_position
 
 
-def read_tensors(directory):
-    """All tensors of the directory's weight files, fp32."""
-    files = sorted(directory.glob("model*.safetensors"))
-    try:
-        if files:
-            parts = [load_file(f) for f in files]
-        else:
-            files = sorted(directory.glob("pytorch_model*.bin"))
-            parts = [torch.load(f, map_location="cpu", weights_only=True) for f in files]
-    except Exception as error:  # safetensors and pickle raise many kinds
-        raise InputError(f"the weights in {directory} cannot be read ({error}): download them again") from None
-    if not files:
-        raise InputError(f"{directory} has no weights: model.safetensors or pytorch_model.bin is needed")
-    tensors = {name: tensor.float() for part in parts for name, tensor in part.items() if tensor.is_floating_point()}
+def prefix_of(names, family):
+    return f"{family}." if any(name.startswith(f"{family}.") for name in names) else ""
+
+
+def layer_names(family, prefix, layer):
+    """Our module names of one layer to theirs: a name, or for ``qkv`` three."""
+    path, modules = LAYERS[family]
+    where = f"{prefix}{path}.{layer}."
+    return {f"encoder.layers.{layer}.{ours}": where + theirs if isinstance(theirs, str) else tuple(where + x for x in theirs)
+            for ours, theirs in modules.items()}
+
+
+def read(directory):
+    """The :class:`Source` in a Hugging Face directory."""
+    family, sizes, eps, first_position = read_config(directory)
     # BERT's first releases name LayerNorm's parameters after TensorFlow's.
-    return {n.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias"): t
-            for n, t in tensors.items()}
-
-
-def read(source):
-    """Returns (state, architecture values, tokenizer.json value); vocabulary rows are in the source's own order."""
-    directory = find(source)
-    config, tensors, tokenizer = read_config(directory), read_tensors(directory), read_tokenizer(directory)
-    family = BODIES[config["model_type"]]
-    prefix = f"{family}." if any(n.startswith(f"{family}.") for n in tensors) else ""
-
-    def get(name):
-        try:
-            return tensors[name]
-        except KeyError:
-            raise InputError(
-                f"the weights in {directory} lack {name}: a checkpoint with its masked-LM head is needed"
-            ) from None
-
-    embeddings = f"{prefix}embeddings."
-    # XLM-R numbers positions from pad + 1 = 2.
-    first_position = 2 if family == "roberta" else 0
-    state = {
-        "encoder.embed_tokens.weight": get(f"{embeddings}word_embeddings.weight"),
-        "encoder.embed_positions.weight": get(f"{embeddings}position_embeddings.weight")[first_position:],
-        "encoder.embed_segments.weight": get(f"{embeddings}token_type_embeddings.weight"),
-    }
-    if kind_of(tokenizer) == "sentencepiece":  # XLM-R's pairs have one segment, whatever the body
-        state["encoder.embed_segments.weight"] = state["encoder.embed_segments.weight"][:1]
-    modules = {"encoder.layernorm_embedding": f"{embeddings}LayerNorm"}
-    for i in range(config["num_hidden_layers"]):
-        ours, theirs = f"encoder.layers.{i}.", f"{prefix}encoder.layer.{i}."
-        modules.update({ours + a: theirs + b for a, b in LAYER.items()})
-        for part in ("weight", "bias"):
-            qkv = [get(f"{theirs}attention.self.{x}.{part}") for x in ("query", "key", "value")]
-            if len({tensor.shape for tensor in qkv}) > 1:
-                raise InputError(f"the weights {theirs}attention.self of {directory} differ in shape: download them again")
-            state[f"{ours}qkv.{part}"] = torch.cat(qkv)
-    head = HEAD[family]
-    modules.update({"lm_head.dense": head["dense"], "lm_head.layer_norm": head["layer_norm"]})
+    renamed = {name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias"): tensor
+               for name, tensor in read_tensors(directory).items()}
+    tensors, tokenizer = Tensors(renamed, f"the weights in {directory}"), read_tokenizer(directory)
+    prefix = prefix_of(renamed, family)
+    state = {}
+    for ours, theirs in EMBEDDINGS.items():
+        if ours != "encoder.embed_segments" or family != "distilbert":
+            state[f"{ours}.weight"] = tensors.take(f"{prefix}{theirs}.weight")
+    # XLM-R's tokenizer knows one segment, whatever the body; DistilBERT has none, which is one that adds nothing.
+    state.setdefault("encoder.embed_segments.weight", torch.zeros(1, sizes["dim"]))
+    segments = 1 if kind_of(tokenizer) == "sentencepiece" else len(state["encoder.embed_segments.weight"])
+    rows = {}
+    for name, first, last in (("encoder.embed_positions.weight", first_position, None),
+                              ("encoder.embed_segments.weight", 0, segments)):
+        every = state[name]
+        state[name] = every[first:last].clone()
+        if len(every) > len(state[name]):
+            rows[name] = torch.cat([every[:first], every[len(every) if last is None else last :]])
+    modules = {"encoder.layernorm_embedding": f"{prefix}embeddings.LayerNorm"}
+    for layer in range(sizes["layers"]):
+        modules.update(layer_names(family, prefix, layer))
+    head = HEADS[family]
+    pretrained = any(name.startswith(tuple(head[part] for part in ("dense", "layer_norm"))) or name in head["bias"]
+                     for name in renamed)
+    if pretrained:
+        modules.update({"lm_head.dense": head["dense"], "lm_head.layer_norm": head["layer_norm"]})
     pooler = f"{prefix}pooler.dense.weight" in tensors
     if pooler:
         modules["pooler"] = f"{prefix}pooler.dense"
     for ours, theirs in modules.items():
         for part in ("weight", "bias"):
-            state[f"{ours}.{part}"] = get(f"{theirs}.{part}")
-    state["lm_head.bias"] = get(head["bias"])
-    decoder = tensors.get(head["decoder"])
-    if decoder is not None and not torch.equal(decoder, state["encoder.embed_tokens.weight"]):
-        raise InputError(f"the weights in {directory} have an LM head that is not tied to the embeddings")
-    architecture = dict(
-        dim=config["hidden_size"], layers=config["num_hidden_layers"], heads=config["num_attention_heads"],
-        ffn_dim=config["intermediate_size"], positions=len(state["encoder.embed_positions.weight"]),
-        segments=len(state["encoder.embed_segments.weight"]), layer_norm_eps=config["layer_norm_eps"], pooler=pooler,
-    )
-    return state, architecture, tokenizer
+            state[f"{ours}.{part}"] = (tensors.take(f"{theirs}.{part}") if isinstance(theirs, str) else
+                                       tensors.take_qkv([f"{name}.{part}" for name in theirs]))
+    embeddings = state["encoder.embed_tokens.weight"]
+    if pretrained:
+        state["lm_head.bias"] = tensors.take_head(head["decoder"], head["bias"], embeddings)
+    else:
+        state.update(untrained_head(sizes["dim"], len(embeddings)))
+    more = [name for name in tensors.left if name.startswith(f"{prefix}{LAYERS[family][0]}.")]
+    if more:
+        raise InputError(f"the weights in {directory} hold {more[0]}, which config.json does not expect: "
+                         "they do not belong together")
+    architecture = dict(sizes, positions=len(state["encoder.embed_positions.weight"]), segments=segments,
+                        layer_norm_eps=eps, pooler=pooler)
+    left = {name: tensor.float() for name, tensor in tensors.left.items() if tensor.is_floating_point()}
+    return Source(state, architecture, tokenizer, family, "pretrained" if pretrained else "untrained", tensors.dtype,
+                  rows, left)

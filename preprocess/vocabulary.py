@@ -5,6 +5,7 @@ import json
 import lzma
 
 import sentencepiece
+from google.protobuf.message import DecodeError
 from sentencepiece import sentencepiece_model_pb2
 from tokenizers import Tokenizer
 from tokenizers.implementations import BertWordPieceTokenizer
@@ -17,6 +18,9 @@ SPECIAL_TOKENS = {
     "wordpiece": ("[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]"),
     "sentencepiece": ("<s>", "<pad>", "</s>", "<unk>", "<mask>"),
 }
+# BERT's normalizer's names to those of tokenizer_config.json.
+WORDPIECE_OPTIONS = {"lowercase": "do_lower_case", "strip_accents": "strip_accents",
+                     "handle_chinese_chars": "tokenize_chinese_chars"}
 KINDS = {"WordPiece": "wordpiece", "Unigram": "sentencepiece"}
 
 
@@ -35,42 +39,56 @@ def read_tokenizer(directory):
         if path.is_file():
             try:
                 return read(path)
+            except InputError:
+                raise
             except Exception as error:  # protobuf and tokenizers raise many kinds
                 raise InputError(f"{path} cannot be read ({error}): download it again") from None
     raise InputError(f"{directory} has no tokenizer: {', '.join(READERS)} is needed")
 
 
+def _wordpiece_options(directory):
+    """What ``tokenizer_config.json`` says about words: a dict by the names of BERT's normalizer."""
+    path = directory / "tokenizer_config.json"
+    options = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return {ours: options[theirs] for ours, theirs in WORDPIECE_OPTIONS.items() if theirs in options}
+
+
 def _from_json(path):
-    value = json.loads(path.read_text(encoding="utf-8"))
-    Tokenizer.from_str(json.dumps(value))
+    # Older files leave out what the library then fills in, such as the kind of the model.
+    value = json.loads(Tokenizer.from_file(str(path)).to_str())
+    if (value["normalizer"] or {}).get("type") == "BertNormalizer":  # transformers believes tokenizer_config.json
+        value["normalizer"].update(_wordpiece_options(path.parent))
     return value
 
 
 def _from_wordpieces(path):
-    options = {}
-    if path.with_name("tokenizer_config.json").is_file():
-        options = json.loads(path.with_name("tokenizer_config.json").read_text(encoding="utf-8"))
-    wordpiece = BertWordPieceTokenizer(
-        str(path),
-        lowercase=options.get("do_lower_case", True),
-        strip_accents=options.get("strip_accents"),
-        handle_chinese_chars=options.get("tokenize_chinese_chars", True),
-    )
-    return json.loads(wordpiece.to_str())
+    with open(path, encoding="utf-8") as file:  # a line that is there twice has the later id, as in transformers
+        vocabulary = {line.rstrip("\n"): i for i, line in enumerate(file)}
+    return json.loads(BertWordPieceTokenizer(vocabulary, **_wordpiece_options(path.parent)).to_str())
 
 
-def from_sentencepiece(path):
-    """XLM-R's ``tokenizer.json`` from its SentencePiece model: fairseq's four specials, the pieces, ``<mask>``."""
+def read_sentencepiece(path):
+    """``({piece: score}, normalization table)`` of a SentencePiece unigram model, without its <unk>, <s>, </s>."""
     model = sentencepiece_model_pb2.ModelProto()
-    model.ParseFromString(path.read_bytes())
-    pieces = [(p.piece, p.score) for p in model.pieces[3:]]  # its own <unk> <s> </s> come first
+    try:
+        model.ParseFromString(path.read_bytes())
+    except DecodeError as error:
+        raise InputError(f"{path} cannot be read ({error}): download it again") from None
+    unigrams = model.trainer_spec.model_type == model.trainer_spec.UNIGRAM
+    if not unigrams or [p.piece for p in model.pieces[:3]] != ["<unk>", "<s>", "</s>"]:
+        raise InputError(f"{path} is no SentencePiece unigram that begins with <unk>, <s> and </s>: XLM-R's is needed")
+    return {p.piece: p.score for p in model.pieces[3:]}, model.normalizer_spec.precompiled_charsmap
+
+
+def _from_sentencepiece(path):
+    """XLM-R's ``tokenizer.json`` from its SentencePiece model: fairseq's four specials, the pieces, ``<mask>``."""
+    pieces, charsmap = read_sentencepiece(path)
     specials = SPECIAL_TOKENS["sentencepiece"]
-    vocabulary = [(s, 0.0) for s in specials[:4]] + pieces + [(specials[4], 0.0)]
-    return unigram(vocabulary, model.normalizer_spec.precompiled_charsmap)
+    return unigram([(s, 0.0) for s in specials[:4]] + list(pieces.items()) + [(specials[4], 0.0)], charsmap)
 
 
 READERS = {"tokenizer.json": _from_json, "vocab.txt": _from_wordpieces,
-           "sentencepiece.bpe.model": from_sentencepiece, "sentencepiece.model": from_sentencepiece}
+           "sentencepiece.bpe.model": _from_sentencepiece, "sentencepiece.model": _from_sentencepiece}
 
 
 def nmt_nfkc():
@@ -143,9 +161,17 @@ def with_fairseq_ids(tokenizer, keep=None):
 
 
 def used_ids(tokenizer, paths):
-    """Ids that the text in ``paths`` (one sentence a line, ``.xz`` too) uses, and those of all single characters."""
+    """Ids that the text in ``paths`` (one sentence a line, ``.xz`` too) uses, and those of all single characters.
+
+    Text for which these are enough is cut as before: WordPiece takes the longest piece and a unigram model the best path,
+    both of which are still there. A unigram model charges an unknown character 10 more than its rarest piece, so that
+    piece is kept, too.
+    """
     fast = Tokenizer.from_str(json.dumps(tokenizer))
     used = {i for piece, i in fast.get_vocab().items() if len(piece.removeprefix("##").removeprefix("▁")) <= 1}
+    if kind_of(tokenizer) == "sentencepiece":
+        scores = [score for _, score in tokenizer["model"]["vocab"]]
+        used.add(scores.index(min(scores)))
     for path in paths:
         try:
             opened = lzma.open(path, "rt", encoding="utf-8") if str(path).endswith(".xz") else open(path, encoding="utf-8")

@@ -86,9 +86,10 @@ class PLM(nn.Module):
     def load(cls, plm_dir):
         """The PLM of a directory that ``import_plm.py`` wrote, on the CPU, in fp32 and evaluation mode."""
         description = Description.load(plm_dir)
-        plm = cls(description, Tokenizer.load(plm_dir, description.tokenizer))
         state = load_state(plm_dir, description)
-        plm.load_state_dict({k: v for k, v in state.items() if not k.startswith("pooler.")})
+        with torch.device("meta"):  # the tensors of the file become the parameters, with no second copy of a large model
+            plm = cls(description, Tokenizer.load(plm_dir, description.tokenizer))
+        plm.load_state_dict({k: v for k, v in state.items() if not k.startswith("pooler.")}, assign=True)
         return plm.eval()
 
     def encode(self, a, b=None):
@@ -119,13 +120,27 @@ class PLM(nn.Module):
 
 def load_state(plm_dir, description):
     """The tensors of ``model.pt``, name to tensor, on the CPU; its hash is checked against ``plm.json``."""
+    return _load_model_pt(plm_dir, description)["model"]
+
+
+def load_published(plm_dir, description):
+    """What an export needs beside :func:`load_state` to give the published checkpoint back, {} in older directories.
+
+    ``ids``: LongTensor (V,), the published id of each piece. ``rows``: rows of a tensor that have no use here, by our name
+    of it (of the vocabulary: those of ids without a piece, in order; of positions: the first; of segments: the last).
+    ``tensors``: unused tensors, by their published names.
+    """
+    return _load_model_pt(plm_dir, description).get("published", {})
+
+
+def _load_model_pt(plm_dir, description):
     path = Path(plm_dir) / "model.pt"
     for name in FILES:
         if not (Path(plm_dir) / name).is_file():
             raise InputError(f"{Path(plm_dir) / name} does not exist: import the PLM again with import_plm.py")
         if sha256(Path(plm_dir) / name) != description.sha256[name]:
             raise InputError(f"{Path(plm_dir) / name} is not the file plm.json describes: import the PLM again")
-    return torch.load(path, map_location="cpu", weights_only=True)["model"]
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def pad(sequences):

@@ -12,8 +12,6 @@ from safetensors.torch import load_file, save_file
 
 from preprocess import import_plm
 
-LM_HEAD = ("cls.", "lm_head.")
-
 
 def edit_config(**changes):
     def damage(source):
@@ -80,24 +78,39 @@ def untie(source):
     save_file(tensors, source / "model.safetensors")
 
 
+def two_biases(source):
+    tensors = load_file(source / "model.safetensors")
+    tensors["cls.predictions.decoder.bias"] = tensors["cls.predictions.bias"] + 1
+    save_file(tensors, source / "model.safetensors")
+
+
 BERT = {
-    "no config": (remove("config.json"), "config.json cannot be read"),
+    "no config": (remove("config.json"), "neither config.json .* nor model.pt"),
     "config is not JSON": (replace("config.json", b"{"), "config.json cannot be read"),
     "config is a list": (replace("config.json", b"[]"), "config.json"),
     "config without sizes": (edit_config(hidden_size=None), "config.json.*hidden_size"),
-    "another model": (edit_config(model_type="distilbert"), "model_type 'distilbert' is not supported"),
+    "config without numbers": (edit_config(num_hidden_layers="three"), "config.json has no number for num_hidden_layers"),
+    "another model": (edit_config(model_type="electra"), "model_type 'electra' is not supported"),
+    "pre-norm": (edit_config(model_type="xlm-roberta-xl"), "normalizes before its layers"),
+    "untied in config": (edit_config(tie_word_embeddings=False), "tie_word_embeddings is False"),
     "another activation": (edit_config(hidden_act="relu"), "hidden_act is 'relu'"),
     "heads do not divide": (edit_config(num_attention_heads=7), "7 heads do not divide 48"),
     "more layers than weights": (edit_config(num_hidden_layers=4), "lack bert.encoder.layer.3"),
+    "fewer layers than weights": (edit_config(num_hidden_layers=2), "hold bert.encoder.layer.2.*not expect"),
+    "weights of another model": (edit_config(model_type="distilbert", dim=48, n_layers=3, n_heads=4, hidden_dim=112), "lack embeddings"),
     "no weights": (remove("model.safetensors"), "has no weights"),
     "weights cut off": (replace("model.safetensors", b"\x00" * 40), "weights in .* cannot be read"),
-    "no LM head": (edit_tensors(lambda n, t: None if n.startswith(LM_HEAD) else t), "masked-LM head is needed"),
-    "untied head": (untie, "not tied to the embeddings"),
+    "half an LM head": (edit_tensors(lambda n, t: None if n.startswith("cls.predictions.transform.dense") else t),
+                        "lack cls.predictions.transform.dense"),
+    "head without bias": (edit_tensors(lambda n, t: None if n == "cls.predictions.bias" else t), "lack cls.predictions.bias"),
+    "two biases": (two_biases, "cls.predictions.bias and cls.predictions.decoder.bias that differ"),
+    "integers": (edit_tensors(lambda n, t: t.char() if n.endswith("1.output.dense.weight") else t), "as torch.int8: fp32"),
+    "untied head": (untie, "not tied to the token embeddings"),
     "NaN": (poison(float("nan")), r"encoder.layers.1.fc2.bias are not finite"),
     "infinity": (poison(float("inf")), r"encoder.layers.1.fc2.bias are not finite"),
     "narrow matrix": (cut("1.output.dense.weight", columns=111), "do not fit config.json"),
-    "narrow query": (cut("0.attention.self.query.weight", rows=47), "0.attention.self of .* differ in shape"),
-    "narrow key": (cut("0.attention.self.key.weight", columns=47), "0.attention.self of .* differ in shape"),
+    "narrow query": (cut("0.attention.self.query.weight", rows=47), "0.attention.self.* differ in shape"),
+    "narrow key": (cut("0.attention.self.key.weight", columns=47), "0.attention.self.* differ in shape"),
     "short embedding": (cut("word_embeddings.weight", rows=900), "rows; tokenizer and weights do not belong together"),
     "short bias": (cut("cls.predictions.bias", rows=900), "do not belong together"),
     "scalar bias": (edit_tensors(lambda n, t: t.sum() if n == "cls.predictions.bias" else t), "do not belong together"),

@@ -1,0 +1,80 @@
+"""Weight files of published models. Tensors are read from them; code that a pickle may hold is never run."""
+
+import json
+import pickle
+import re
+
+import torch
+from safetensors.torch import load_file
+
+from salt_fairseq.errors import InputError
+
+NAMES = ("model.safetensors", "pytorch_model.bin")
+
+
+def safe_load(path, classes=()):
+    """What ``torch.load`` finds in a pickle that holds nothing but tensors, plain values and ``classes``."""
+    try:
+        with torch.serialization.safe_globals(list(classes)):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        forbidden = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if forbidden:
+            raise InputError(f"{path} holds {forbidden[1]}, which is no weight: it was not run, and such files are not "
+                             "read") from None
+        raise _damaged(path, error) from None
+    except Exception as error:  # a damaged file makes torch raise many kinds
+        raise _damaged(path, error) from None
+
+
+def _damaged(path, error):
+    with open(path, "rb") as file:
+        start = file.read(40)
+    if start.startswith(b"version https://git-lfs"):
+        return InputError(f"{path} is a Git LFS pointer, not the weights: fetch the file itself (git lfs pull)")
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return InputError(f"the weights in {path} cannot be read ({reason}): download the file again")
+
+
+def _load(path):
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except Exception as error:  # safetensors raises kinds of its own
+            raise _damaged(path, error) from None
+    tensors = safe_load(path)
+    if not isinstance(tensors, dict) or not all(torch.is_tensor(t) for t in tensors.values()):
+        raise InputError(f"{path} holds something else than named tensors: a Hugging Face weight file is needed")
+    return dict(tensors)
+
+
+def _load_shards(index):
+    try:
+        files = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        shards = sorted(set(files.values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{index} cannot be read ({error!r}): download it again") from None
+    missing = [shard for shard in shards if not (index.parent / shard).is_file()]
+    if missing:
+        raise InputError(f"{index} names {', '.join(missing)}, which {index.parent} lacks: download all parts")
+    tensors = {}
+    for shard in shards:
+        tensors.update(_load(index.parent / shard))
+    for name, shard in files.items():
+        if name not in tensors:
+            raise InputError(f"{index.parent / shard} lacks {name}, which {index.name} promises: download both again")
+    return tensors
+
+
+def read_tensors(directory):
+    """Name to tensor of a Hugging Face directory: one file or shards with their index, safetensors before pickles."""
+    for name in NAMES:
+        path, index = directory / name, directory / f"{name}.index.json"
+        if path.is_file():
+            return _load(path)
+        if index.is_file():
+            return _load_shards(index)
+    shards = sorted(p.name for pattern in ("model-*.safetensors", "pytorch_model-*.bin") for p in directory.glob(pattern))
+    if shards:
+        raise InputError(f"{directory} has {shards[0]} but no index of the parts (.index.json): download it, too")
+    raise InputError(f"{directory} has no weights: {' or '.join(NAMES)} is needed, or its parts with their .index.json")
