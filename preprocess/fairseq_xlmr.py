@@ -81,6 +81,8 @@ def _state(tensors):
             state[f"{ours}qkv.{part}"] = tensors.take(fused) if fused in tensors else tensors.take_qkv(
                 [f"{theirs}self_attn.{x}_proj.{part}" for x in "qkv"])
         layers += 1
+    if not layers:
+        raise InputError(f"{tensors.where} have no layers ({BODY}layers.0): fairseq's XLM-R is needed")
     for ours, theirs in modules.items():
         for part in ("weight", "bias"):
             state[f"{ours}.{part}"] = tensors.take(f"{theirs}.{part}")

@@ -140,7 +140,10 @@ def _load_model_pt(plm_dir, description):
             raise InputError(f"{Path(plm_dir) / name} does not exist: import the PLM again with import_plm.py")
         if sha256(Path(plm_dir) / name) != description.sha256[name]:
             raise InputError(f"{Path(plm_dir) / name} is not the file plm.json describes: import the PLM again")
-    return torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a pickle may hold anything, so torch raises many kinds
+        raise InputError(f"{path} holds something else than a PLM ({str(error).splitlines()[0]}): import it again") from None
 
 
 def pad(sequences):
