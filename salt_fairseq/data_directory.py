@@ -58,30 +58,41 @@ class DataDirectory:
         """int64 (N,): the label of each example."""
         return load_flat(self.path / "label" / subset).astype(np.int64) - Dictionary().nspecial
 
+    def parts(self, subset):
+        """The subsets that premises and hypotheses are from: of ``test.en-de``, ``test.en`` and ``test.de``.
+
+        A split without a language, ``valid``, is in the source language.
+        """
+        split, _, languages = subset.partition(".")
+        if "-" not in languages:
+            return [subset, subset]
+        if languages.count("-") > 1 or not self.is_pairs:
+            raise InputError(f"{subset!r}: the generalized setting takes two languages and sentence pairs")
+        names = [f"{split}.{language}" for language in languages.split("-")]
+        known, source = self.meta["subsets"], f"{split}.{self.meta['source_language']}"
+        return [split if name == source and source not in known and split in known else name for name in names]
+
     def load(self, subset):
         """``([input0, input1], rows, targets)``: example i is row ``rows[k][i]`` of input k, with label ``targets[i]``.
 
         ``test.en-de`` has the premises of ``test.en`` with the hypotheses of ``test.de`` (the generalized setting),
         paired by id; examples that only one of the two has are left out.
         """
-        split, _, languages = subset.partition(".")
-        names = [f"{split}.{language}" for language in languages.split("-")] if "-" in languages else [subset]
+        names = self.parts(subset)
         for name in names:
             if name not in self.meta["subsets"]:
                 known = ", ".join(self.meta["subsets"])
                 raise InputError(f"{self.path} has no subset {name!r}; it has {known}")
-        if len(names) > 2 or (len(names) == 2 and not self.is_pairs):
-            raise InputError(f"{subset!r}: the generalized setting takes two languages and sentence pairs")
         sides = INPUTS if self.is_pairs else INPUTS[:1]
-        sentences = [self.sentences(name, side) for name, side in zip([names[0], names[-1]], sides)]
+        sentences = [self.sentences(name, side) for name, side in zip(names, sides)]
         targets = [self.targets(name) for name in names]
-        for name, stored, side in zip([names[0], names[-1]], sentences, sides):
+        for name, stored, side in zip(names, sentences, sides):
             if not len(stored) == len(self.targets(name)) == len(self.ids(name)):
                 raise InputError(f"{self.path}: {side}/{name} has {len(stored):,} sentences, label/{name} "
                                  f"{len(self.targets(name)):,} labels and id/{name} {len(self.ids(name)):,} ids: "
                                  "binarize again")
         rows = [np.arange(len(targets[0]))] * len(sides)
-        if len(names) == 2:
+        if names[0] != names[1]:
             places = [{id: i for i, id in enumerate(self.ids(name))} for name in names]
             shared = [id for id in places[0] if id in places[1]]
             rows = [np.array([place[id] for id in shared], dtype=np.int64) for place in places]

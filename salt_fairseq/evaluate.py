@@ -1,7 +1,7 @@
 """Evaluate fine-tuned checkpoints: accuracy and predictions on any subsets, and in the generalized setting.
 
-    python -m salt_fairseq.evaluate data/xnli --path checkpoints/*/checkpoint_best.pt --out results.json
-    python -m salt_fairseq.evaluate data/xnli --path salt.pt --generalized test --out matrix.json
+    python -m salt_fairseq.evaluate data/xnli --path checkpoints/checkpoint_best.pt --subsets 'test.*' --out results.json
+    python -m salt_fairseq.evaluate data/xnli --path salt.1.pt salt.2.pt --generalized test --out matrix.json
 """
 
 import argparse
@@ -17,21 +17,17 @@ from pathlib import Path
 import fairseq
 import numpy as np
 import torch
-from fairseq.models import MODEL_REGISTRY
-from fairseq.tasks import TASK_REGISTRY, setup_task
 from omegaconf import OmegaConf
 from tqdm import tqdm
 
 import salt_fairseq
-from salt_fairseq.data_directory import DataDirectory
+from salt_fairseq.checkpoints import load_checkpoint
+from salt_fairseq.data_directory import INPUTS, DataDirectory
 from salt_fairseq.distinct_pairs import Batches, DistinctPairs
 from salt_fairseq.errors import InputError
-from salt_fairseq.files import replacing, sha256
-from salt_fairseq.models.salt_encoder import SaltEncoder
-from salt_fairseq.plm import Description
-from salt_fairseq.tasks.salt_sentence_pair import SaltSentencePairTask
+from salt_fairseq.files import replacing
 
-MAX_TOKENS = {"cpu": 2048, "cuda": 32768}
+CPU_TOKENS, GPU_TOKENS = 2048, 32768
 UNSCORED, NOT_FINITE = -1, -2
 
 
@@ -40,95 +36,74 @@ def arguments():
         description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("data", metavar="DATA", type=Path, help="data directory")
-    parser.add_argument("--path", metavar="CHECKPOINT", nargs="+", type=Path, required=True, help="fine-tuned checkpoints")
-    parser.add_argument("--subsets", default="test.*", help="names and globs, separated by commas; test.en-de: premises of "
-                        "test.en, hypotheses of test.de")
-    parser.add_argument("--generalized", metavar="SPLIT", help="also every premise language x every hypothesis language "
-                        "of a split (test)")
+    parser.add_argument("--path", metavar="CKPT", nargs="+", type=Path, required=True, help="checkpoints that fairseq-train "
+                        "wrote; each is cut to its own --max-length")
+    parser.add_argument("--subsets", default="test.*", help="names and globs, separated by commas; test.en-de has the "
+                        "premises of test.en and the hypotheses of test.de")
+    parser.add_argument("--generalized", metavar="SPLIT", help="also every premise language with every hypothesis language "
+                        "of a split, e.g. test")
     parser.add_argument("--out", metavar="FILE.json", type=Path, required=True)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--dtype", choices=["fp32", "bf16"], help="of matrix products (default: as each checkpoint was "
+    parser.add_argument("--dtype", choices=["fp32", "bf16"], help="of matrix products (default: as the checkpoint was "
                         "trained)")
-    parser.add_argument("--max-tokens", type=int, help="tokens scored at once, padding included (default: "
-                        f"{MAX_TOKENS['cpu']} on a CPU, {MAX_TOKENS['cuda']} on a GPU)")
-    return parser.parse_args()
+    parser.add_argument("--max-tokens", type=int, help="tokens the model reads at once, padding included (default: "
+                        f"{CPU_TOKENS} on a CPU, {GPU_TOKENS} on a GPU)")
+    args = parser.parse_args()
+    try:
+        torch.empty(0, device=args.device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"--device {args.device} cannot be used here ({str(error).splitlines()[0]})") from None
+    if args.max_tokens is None:
+        args.max_tokens = CPU_TOKENS if torch.device(args.device).type == "cpu" else GPU_TOKENS
+    return args
 
 
-def languages(data, split):
-    """The languages that a split has a subset of, source language first."""
-    found = [name.partition(".")[2] for name in data.meta["subsets"] if name.startswith(f"{split}.")]
-    source = data.meta["source_language"]
-    return sorted(found, key=lambda language: language != source)
+def plain_subsets(data, split):
+    """Language to the name of its subset, source language first; a split without a language is in the source language."""
+    source, found = data.meta["source_language"], {}
+    for name in data.meta["subsets"]:
+        of_split, _, language = name.partition(".")
+        if of_split == split and (language or source) not in found:
+            found[language or source] = name
+    return dict(sorted(found.items(), key=lambda item: item[0] != source))
 
 
-def subset_names(data, patterns, generalized=None):
-    """The distinct subsets that names and globs stand for, in the order of the patterns, then those of a matrix."""
+def matrix(data, split):
+    """The subsets of the generalized setting, row by row; its diagonal are the plain subsets."""
+    plain = plain_subsets(data, split)
+    if len(plain) < 2 or not data.is_pairs:
+        raise InputError(f"--generalized {split}: sentence pairs of this split in two languages or more are needed, but "
+                         f"{data.path} has {', '.join(data.meta['subsets'])}")
+    return [plain[a] if a == b else f"{split}.{a}-{b}" for a in plain for b in plain]
+
+
+def subset_names(data, patterns, generalized):
+    """The distinct subsets that names and globs stand for, in their order, then those of the generalized setting."""
     known, names = list(data.meta["subsets"]), []
     for pattern in patterns.split(","):
-        split, _, language = pattern.partition(".")
-        first, _, second = language.partition("-")
-        if any(c in pattern for c in "*?["):
-            found = fnmatch.filter(known, pattern)
-            if not found:
-                raise InputError(f"--subsets {pattern} matches no subset of {data.path}, which has {', '.join(known)}")
-            names += found
-        else:
-            names.append(f"{split}.{first}" if first == second else pattern)
-    if generalized is not None:
-        of_split = languages(data, generalized)
-        if len(of_split) < 2 or not data.is_pairs:
-            raise InputError(f"--generalized {generalized}: {data.path} needs sentence pairs in two languages or more, "
-                             f"it has {', '.join(known)}")
-        names += [f"{generalized}.{a}" if a == b else f"{generalized}.{a}-{b}" for a in of_split for b in of_split]
-    return list(dict.fromkeys(names))
+        found = fnmatch.filter(known, pattern) if any(c in pattern for c in "*?[") else [pattern]
+        if not found:
+            raise InputError(f"--subsets {pattern} matches no subset of {data.path}, which has {', '.join(known)}")
+        for name in found:
+            premises, hypotheses = data.parts(name)
+            names.append(premises if premises == hypotheses else name)
+    return list(dict.fromkeys(names + (matrix(data, generalized) if generalized else [])))
 
 
-def identity(data, name, examples):
-    """What says which examples a subset is: their number, and the hash of each side's file."""
-    split, _, language = name.partition(".")
-    first, _, second = language.partition("-")
-    places = [f"{split}.{first}", f"{split}.{second}"] if second else [name, name]
-    hashes = {side: data.meta["subsets"][place]["sha256"][side]
-              for side, place in zip(("input0", "input1"), places) if side in data.meta["subsets"][place]["sha256"]}
-    return {"examples": examples, "sha256": hashes}
-
-
-def read_checkpoint(path):
-    """The state of a checkpoint, tensors mapped rather than read, without running code from it."""
-    if not path.exists():
-        raise InputError(f"{path} does not exist: name a checkpoint that fairseq-train wrote")
-    if path.is_dir():
-        raise InputError(f"{path} is a directory: name a checkpoint in it, such as {path / 'checkpoint_best.pt'}")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # pickle, zip and torch each have their own, and any may come from a damaged file
-        reason = str(error).strip().split("\n")[0]
-        raise InputError(f"{path} cannot be read as a checkpoint ({reason})") from None
-    try:
-        task, model = state["cfg"]["task"]["_name"], state["cfg"]["model"]["_name"]
-    except (TypeError, KeyError):
-        raise InputError(f"{path} is not a checkpoint that fairseq-train wrote") from None
-    if TASK_REGISTRY.get(task) is not SaltSentencePairTask or MODEL_REGISTRY.get(model) is not SaltEncoder:
-        raise InputError(f"{path} was trained with --task {task} --arch {model}, not with --task salt_sentence_pair "
-                         "--arch salt_encoder")
-    return state
-
-
-def load_model(path, data, dtype=None):
-    """``(model in evaluation mode, state)`` of a checkpoint that fits the data; the PLM directory is not needed."""
-    state = read_checkpoint(path)
-    cfg = OmegaConf.create(state["cfg"])
-    cfg.task.data = str(data.path)
-    data.check_vocabulary(Description.from_json(cfg.model.plm_description, path), path)
-    classes = len(state["model"]["classifier.weight"])
-    if classes != len(data.labels):
-        raise InputError(f"{path} tells {classes} labels apart, but {data.path} has {len(data.labels)} "
-                         f"({', '.join(data.labels)})")
-    if dtype is not None:
-        cfg.model.autocast_bf16 = dtype == "bf16"
-    model = setup_task(cfg.task, from_checkpoint=True).build_model(cfg.model, from_checkpoint=True)
-    model.load_state_dict(state["model"])
-    return model.eval(), state
+def load_fitting(path, data, max_tokens):
+    """The :class:`Checkpoint` of a file, after checking that it was trained for such data."""
+    checkpoint = load_checkpoint(path)
+    data.check_vocabulary(checkpoint.model.description, path)
+    labels = checkpoint.task.get("labels")
+    if checkpoint.classes != len(data.labels) or labels not in (None, data.labels):
+        raise InputError(f"{path} tells {', '.join(labels) if labels else f'{checkpoint.classes} labels'} apart, but "
+                         f"{data.path} has {', '.join(data.labels)}: binarize its data with the labels of the training data, "
+                         "in their order")
+    if checkpoint.task.get("pairs", data.is_pairs) != data.is_pairs:
+        raise InputError(f"one of {path} and {data.path} is for sentence pairs and the other for single sentences")
+    if max_tokens < checkpoint.cfg.task.max_length:
+        raise InputError(f"--max-tokens {max_tokens} is less than the --max-length {checkpoint.cfg.task.max_length} of {path}")
+    return checkpoint
 
 
 @torch.inference_mode()
@@ -136,11 +111,10 @@ def score(model, batches, device, description):
     """int64 (pairs,): the label that the model gives each distinct pair; ``NOT_FINITE`` where it gives none."""
     model.to(device)
     scored = torch.full((len(batches.order),), UNSCORED, device=device)
-    bf16 = model.cfg.autocast_bf16
-    # This context around the model's own keeps the weights that were cast to bf16 from batch to batch.
-    with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16), tqdm(
-        total=batches.padded_tokens, desc=description, unit=" tokens", unit_scale=True, leave=False
-    ) as progress:
+    # Inside this context, the model's own keeps the weights that it casts to bf16 from batch to batch.
+    autocast = torch.autocast(torch.device(device).type, torch.bfloat16, enabled=model.cfg.autocast_bf16)
+    progress = tqdm(total=batches.padded_tokens, desc=description, unit=" tokens", unit_scale=True, leave=False)
+    with autocast, progress:
         for start, stop, tokens in batches:
             logits, _ = model(tokens)
             finite = torch.isfinite(logits).all(1)
@@ -149,118 +123,127 @@ def score(model, batches, device, description):
     predictions = np.full(len(scored), UNSCORED)
     predictions[batches.order] = scored.cpu().numpy()
     if (predictions == UNSCORED).any() or progress.n != batches.padded_tokens:
-        raise RuntimeError("some examples were not scored exactly once")
+        raise RuntimeError("not every example was scored exactly once")
     return predictions
 
 
-def check_finite(predictions, pairs, path, data, subsets):
+def check_finite(predictions, path, data, subsets):
     """Raise for the first example without a prediction."""
-    for name in subsets:
-        bad = np.flatnonzero(predictions[pairs.number[name]] == NOT_FINITE)
+    for name, found in predictions.items():
+        bad = np.flatnonzero(found == NOT_FINITE)
         if len(bad):
-            split, _, language = name.partition(".")
-            premises = f"{split}.{language.partition('-')[0]}" if language else name
-            example = data.ids(premises)[subsets[name][1][0][bad[0]]]
-            raise InputError(f"{path} gives logits that are not finite, first for example {example} of {name}: its "
-                             "training diverged, or --dtype fp32 is needed")
+            example = data.ids(data.parts(name)[0])[subsets[name][1][0][bad[0]]]
+            raise InputError(f"{path} gives logits that are not finite, first for example {example} of {name}: train again "
+                             "with a smaller learning rate, or try --dtype fp32")
 
 
-def evaluate(path, data, subsets, pairs, device, dtype, max_tokens):
-    """What the results say of one checkpoint, as a dict without its path."""
-    model, state = load_model(path, data, dtype)
-    max_length = state["cfg"]["task"]["max_length"]
-    if max_tokens < max_length:
-        raise InputError(f"--max-tokens {max_tokens} is less than the {max_length} tokens of --max-length in {path}")
-    batches = Batches(pairs, model.description.join, max_length, max_tokens, device)
-    predictions = score(model, batches, device, path.name)
-    check_finite(predictions, pairs, path, data, subsets)
-    by_subset = {name: predictions[pairs.number[name]] for name in subsets}
+def evaluate(checkpoint, data, subsets, pairs, args):
+    """What the results say of one checkpoint beside its path and hash."""
+    model, cfg = checkpoint.model, OmegaConf.to_container(checkpoint.cfg)
+    if args.dtype is not None:
+        model.cfg.autocast_bf16 = args.dtype == "bf16"
+    batches = Batches(pairs, model.description.join, cfg["task"]["max_length"], args.max_tokens, args.device)
+    scored = score(model, batches, args.device, checkpoint.path.name)
+    predictions = {name: scored[pairs.number[name]] for name in subsets}
+    check_finite(predictions, checkpoint.path, data, subsets)
     return {
         "plm": model.description.name,
-        "seed": state["cfg"]["common"]["seed"],
-        "updates": state["optimizer_history"][-1]["num_updates"],
+        "seed": cfg["common"]["seed"],
+        "updates": checkpoint.updates,
         "dtype": "bf16" if model.cfg.autocast_bf16 else "fp32",
-        "task": dict(state["cfg"]["task"]),
-        "model": {key: value for key, value in state["cfg"]["model"].items() if key != "plm_description"},
-        "accuracy": {name: 100 * float((by_subset[name] == subsets[name][2]).mean()) for name in subsets},
-        "predictions": {name: by_subset[name].tolist() for name in subsets},
+        "task": cfg["task"],
+        "model": {key: value for key, value in cfg["model"].items() if key != "plm_description"},
+        "accuracy": {name: 100 * float((predictions[name] == subsets[name][2]).mean()) for name in subsets},
+        "predictions": {name: predictions[name].tolist() for name in subsets},
     }
 
 
 def summary(accuracy, data, generalized):
-    """The averages that the accuracies of a checkpoint have, for people."""
+    """The averages over languages that these accuracies have, in words."""
     source, parts = data.meta["source_language"], []
     for split in ("valid", "test"):
-        plain = {language: accuracy[f"{split}.{language}"] for language in languages(data, split)
-                 if f"{split}.{language}" in accuracy}
-        others = [value for language, value in plain.items() if language != source]
+        scored = {language: accuracy[name] for language, name in plain_subsets(data, split).items() if name in accuracy}
+        others = [value for language, value in scored.items() if language != source]
         if others:
-            parts.append(f"{split} avg. without {source} {statistics.fmean(others):.2f}")
-        if others and source in plain:
-            parts.append(f"with {source} {statistics.fmean(plain.values()):.2f}")
-        if split == generalized:
-            cells = [accuracy[name] for name in subset_names(data, f"{split}.*", split)]
-            parts.append(f"all {len(cells)} pairs of languages {statistics.fmean(cells):.2f}")
-    return ", ".join(parts or (f"{name} {value:.2f}" for name, value in accuracy.items()))
+            with_source = f", with {source} {statistics.fmean(scored.values()):.2f}" if source in scored else ""
+            parts.append(f"{split} avg. without {source} {statistics.fmean(others):.2f}{with_source}")
+    if generalized:
+        cells = [accuracy[name] for name in matrix(data, generalized)]
+        parts.append(f"{len(cells)} pairs of languages {statistics.fmean(cells):.2f}")
+    return "; ".join(parts or [f"{name} {value:.2f}" for name, value in accuracy.items()])
+
+
+def header(data, subsets, args):
+    """What the results say before they come to the checkpoints."""
+    described = {}
+    for name, (_, _, targets) in subsets.items():
+        hashes = {side: data.meta["subsets"][part]["sha256"][side]
+                  for side, part in zip(INPUTS if data.is_pairs else INPUTS[:1], data.parts(name))}
+        described[name] = {"examples": len(targets), "sha256": hashes}
+    versions = {"python": platform.python_version(), "torch": torch.__version__, "fairseq": fairseq.__version__,
+                "numpy": np.__version__}
+    return {
+        "salt_fairseq": salt_fairseq.__version__,
+        "versions": versions,
+        "device": args.device,
+        "max_tokens": args.max_tokens,
+        "data": {"path": str(args.data), "source_language": data.meta["source_language"], "subsets": described},
+        "labels": data.labels,
+        "targets": {name: targets.tolist() for name, (_, _, targets) in subsets.items()},
+    }
 
 
 def compact(value):
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
+def joined(*objects):
+    """One JSON object of the members of several, in order."""
+    return "{" + ",".join(text[1:-1] for text in objects) + "}"
+
+
+def partial_directory(out):
+    """Where finished checkpoints wait for the others, so that a killed run goes on where it was."""
+    if out.is_dir():
+        raise InputError(f"--out {out} is a directory: name a file")
+    directory = out.resolve().with_name(f".{out.name}.partial")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror}; choose another --out") from None
+    return directory
+
+
 def main():
     args = arguments()
     data = DataDirectory(args.data)
     resolved = [path.resolve() for path in args.path]
-    for path in args.path:
-        if resolved.count(path.resolve()) > 1:
-            raise InputError(f"--path names {path} twice")
-        read_checkpoint(path)  # all mistakes before any work
-    if args.out.is_dir():
-        raise InputError(f"--out {args.out} is a directory: name a file")
-    subsets = {name: data.load(name) for name in subset_names(data, args.subsets, args.generalized)}
+    twice = [path for path in args.path if resolved.count(path.resolve()) > 1]
+    if twice:
+        raise InputError(f"--path names {twice[0]} twice")
+    names = subset_names(data, args.subsets, args.generalized)
+    checkpoints = [load_fitting(path, data, args.max_tokens) for path in args.path]  # mapped files: no memory yet
+    subsets = {name: data.load(name) for name in names}
     pairs = DistinctPairs(subsets)
-    examples = sum(len(targets) for _, _, targets in subsets.values())
-    max_tokens = args.max_tokens or MAX_TOKENS[torch.device(args.device).type]
-    head = {
-        "salt_fairseq": salt_fairseq.__version__,
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "fairseq": fairseq.__version__,
-                     "numpy": np.__version__},
-        "device": args.device,
-        "max_tokens": max_tokens,
-        "data": {"path": str(args.data), "source_language": data.meta["source_language"],
-                 "subsets": {name: identity(data, name, len(targets)) for name, (_, _, targets) in subsets.items()}},
-        "labels": data.labels,
-        "targets": {name: targets.tolist() for name, (_, _, targets) in subsets.items()},
-    }
-    head_text = compact(head)
-    partial = args.out.resolve().with_name(f".{args.out.name}.partial")
-    try:
-        partial.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write {args.out}: {error.strerror}; choose another --out") from None
-    print(f"{len(subsets):,} subsets, {examples:,} examples, {len(pairs):,} of them distinct", flush=True)
-    records = []
-    for path in args.path:
-        digest = sha256(path)
-        key = hashlib.sha256(f"{digest} {args.dtype} {head_text}".encode()).hexdigest()
-        records.append((path, digest, partial / f"{key}.json"))
-        speed = "finished before"
-        if not records[-1][2].exists():
-            start = time.perf_counter()
-            found = evaluate(path, data, subsets, pairs, args.device, args.dtype, max_tokens)
-            with replacing(records[-1][2]) as temporary:
-                temporary.write_text(compact(found), encoding="utf-8")
+    head = compact(header(data, subsets, args))
+    partial, records = partial_directory(args.out), []
+    print(f"{len(subsets):,} subsets, {sum(map(len, pairs.number.values())):,} examples, {len(pairs):,} distinct", flush=True)
+    while checkpoints:
+        checkpoint = checkpoints.pop(0)  # so that its memory is free afterwards
+        made_with = hashlib.sha256(f"{checkpoint.sha256} {args.dtype} {head}".encode()).hexdigest()
+        record, start, speed = partial / f"{made_with}.json", time.perf_counter(), "finished before"
+        if not record.exists():
+            with replacing(record) as temporary:
+                temporary.write_text(compact(evaluate(checkpoint, data, subsets, pairs, args)), encoding="utf-8")
             seconds = time.perf_counter() - start
             speed = f"{seconds:.1f} s, {len(pairs) / seconds:,.0f} distinct pairs/s"
-        else:
-            found = json.loads(records[-1][2].read_text(encoding="utf-8"))
-        print(f"{path}: {summary(found['accuracy'], data, args.generalized)} ({speed})", flush=True)
+        accuracy = json.loads(record.read_text(encoding="utf-8"))["accuracy"]
+        print(f"{checkpoint.path}: {summary(accuracy, data, args.generalized)} ({speed})", flush=True)
+        records.append((compact({"path": str(checkpoint.path), "sha256": checkpoint.sha256}), record))
     with replacing(args.out) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        file.write(head_text[:-1] + ',"checkpoints":[')
-        for i, (path, digest, record) in enumerate(records):
-            first = compact({"path": str(path), "sha256": digest})
-            file.write(("," if i else "") + "\n" + first[:-1] + "," + record.read_text(encoding="utf-8")[1:])
+        file.write(f'{head[:-1]},"checkpoints":[\n')
+        for i, (identity, record) in enumerate(records):
+            file.write((",\n" if i else "") + joined(identity, record.read_text(encoding="utf-8")))
         file.write("\n]}\n")
     shutil.rmtree(partial)
     print(f"wrote {args.out}: {len(records):,} checkpoints, {len(subsets):,} subsets")

@@ -18,6 +18,7 @@ from training import training, validate
 
 from preprocess import binarize
 from salt_fairseq import evaluate
+from salt_fairseq.checkpoints import load_checkpoint
 from salt_fairseq.data_directory import DataDirectory
 from salt_fairseq.distinct_pairs import Batches, DistinctPairs
 from salt_fairseq.models.salt_encoder import SaltEncoder
@@ -28,11 +29,16 @@ MAX_LENGTH = 40  # many pairs of the quickstart are longer
 LANGUAGES = ["en", "fr", "de", "ru"]
 
 
+def opened(path, data, name):
+    """The model of a checkpoint and the examples of a subset."""
+    model = load_checkpoint(path).model
+    return model, SentencePairDataset(*DataDirectory(data).load(name), model.description.join, MAX_LENGTH)
+
+
 def loop(path, data, name):
-    """Logits of one example after the other, the model in fp32: FloatTensor (N, classes)."""
-    data = DataDirectory(data)
-    model, state = evaluate.load_model(path, data, "fp32")
-    dataset = SentencePairDataset(*data.load(name), model.description.join, state["cfg"]["task"]["max_length"])
+    """Logits of one example after the other, in fp32: FloatTensor (N, classes)."""
+    model, dataset = opened(path, data, name)
+    model.cfg.autocast_bf16 = False
     with torch.inference_mode():
         return torch.cat([model(dataset[i]["tokens"][None])[0] for i in range(len(dataset))])
 
@@ -143,7 +149,7 @@ def test_generalized_scores_each_distinct_pair_once(xlmr_data, checkpoints, tmp_
         assert predictions[name] == loop(checkpoints[0], xlmr_data, name).argmax(1).tolist()
         assert predictions[name] == predictions[name.replace("en", "xx")]
     line = [line for line in capsys.readouterr().out.splitlines() if "pairs of languages" in line][0]
-    assert f"all 25 pairs of languages {np.mean(list(accuracy.values())):.2f} (" in line
+    assert f"; 25 pairs of languages {np.mean(list(accuracy.values())):.2f} (" in line
     plain = [accuracy[f"test.{language}"] for language in languages]
     assert f"without en {np.mean(plain[1:]):.2f}, with en {np.mean(plain):.2f}" in line
 
@@ -222,9 +228,7 @@ def test_precision(xlmr_data, checkpoints, tmp_path):
     state["cfg"]["model"]["autocast_bf16"] = True
     torch.save(state, tmp_path / "bf16.pt")
     words = [xlmr_data, "--path", tmp_path / "bf16.pt", "--subsets", "test.fr", "--out"]
-    data = DataDirectory(xlmr_data)
-    model, _ = evaluate.load_model(tmp_path / "bf16.pt", data)
-    dataset = SentencePairDataset(*data.load("test.fr"), model.description.join, MAX_LENGTH)
+    model, dataset = opened(tmp_path / "bf16.pt", xlmr_data, "test.fr")
     order = sorted(range(120), key=lambda i: -len(dataset[i]["tokens"]))
     with torch.inference_mode():
         items = dataset.collater([dataset[i] for i in order])
@@ -239,25 +243,34 @@ def test_precision(xlmr_data, checkpoints, tmp_path):
         assert found["model"]["autocast_bf16"] is True
 
 
-def test_single_sentences(xlmr_plm, checkpoints, tmp_path):
+def test_single_sentences(xlmr_data, xlmr_plm, checkpoints, tmp_path):
+    """Not with a checkpoint that was trained on pairs; there is no generalized setting."""
     rows = read_tsv(QUICKSTART / "test.fr.tsv")
     (tmp_path / "fr.tsv").write_text("sentence1\tlabel\n" + "".join(f"{r['sentence1']}\t{r['label']}\n" for r in rows))
-    call(binarize, xlmr_plm, tmp_path / "data", "--subset", f"test.fr={tmp_path / 'fr.tsv'}")
-    words = [tmp_path / "data", "--path", checkpoints[0], "--out", tmp_path / "out.json"]
-    call(evaluate, *words)
+    call(binarize, xlmr_plm, tmp_path / "data", "--subset", f"test.fr={tmp_path / 'fr.tsv'}", "--labels", "0,1")
+    state = torch.load(checkpoints[0], weights_only=True)
+    assert state["task_state"]["pairs"] is True
+    state["task_state"]["pairs"] = False
+    torch.save(state, tmp_path / "single.pt")
+    words = [tmp_path / "data", "--out", tmp_path / "out.json", "--path"]
+    call(evaluate, *words, tmp_path / "single.pt")
     found = results(tmp_path / "out.json")
-    expected = loop(checkpoints[0], tmp_path / "data", "test.fr").argmax(1).tolist()
+    expected = loop(tmp_path / "single.pt", tmp_path / "data", "test.fr").argmax(1).tolist()
     assert found["checkpoints"][0]["predictions"] == {"test.fr": expected}
     assert list(found["data"]["subsets"]["test.fr"]["sha256"]) == ["input0"]
-    assert "needs sentence pairs in two languages or more" in error_of(evaluate, *words, "--generalized", "test")
+    sentence = error_of(evaluate, *words, tmp_path / "single.pt", "--generalized", "test")
+    assert sentence == (f"--generalized test: sentence pairs of this split in two languages or more are needed, but "
+                        f"{tmp_path / 'data'} has test.fr")
+    sentence = error_of(evaluate, *words, checkpoints[0])
+    assert sentence == f"one of {checkpoints[0]} and {tmp_path / 'data'} is for sentence pairs and the other for single sentences"
 
 
 def test_not_finite(xlmr_data, checkpoints, tmp_path):
-    """The first example whose token has a broken embedding is named, and nothing is written."""
+    """The first example that has a token whose embedding overflows is named, and nothing is written."""
     first, second = (DataDirectory(xlmr_data).sentences("test.fr", side) for side in ("input0", "input1"))
     state = torch.load(checkpoints[0], weights_only=True)
     token = int(first[50][1])
-    state["model"]["encoder.embed_tokens.weight"][token] = float("nan")
+    state["model"]["encoder.embed_tokens.weight"][token] = 3e38
     torch.save(state, tmp_path / "broken.pt")
     guilty = [i for i in range(120) if token in first[i].tolist() + second[i].tolist()][0]
     id = read_tsv(QUICKSTART / "test.fr.tsv")[guilty]["id"]
@@ -276,10 +289,12 @@ def test_a_lost_example_is_noticed(xlmr_data, checkpoints, tmp_path):
 @pytest.mark.parametrize("more, sentence", [
     (["--subsets", "test.xx"], "has no subset 'test.xx'; it has train, valid, test.en, test.fr, test.de, test.ru"),
     (["--subsets", "test.en-xx"], "has no subset 'test.xx'; it has train"),
+    (["--subsets", "test.en-fr-de"], "'test.en-fr-de': the generalized setting takes two languages"),
     (["--subsets", "tset.*"], "--subsets tset.* matches no subset of "),
     (["--generalized", "valid"], "--generalized valid: "),
-    (["--max-tokens", 39], "--max-tokens 39 is less than the 40 tokens of --max-length in "),
+    (["--max-tokens", 39], "--max-tokens 39 is less than the --max-length 40 of "),
     (["--out", "/proc/x/out.json"], "cannot write /proc/x/out.json: No such file or directory; choose another --out"),
+    (["--device", "cuda:77"], "--device cuda:77 cannot be used here ("),
     (["--out", "tests"], "--out tests is a directory: name a file"),
 ])
 def test_options(xlmr_data, checkpoints, tmp_path, more, sentence):
@@ -293,30 +308,33 @@ class Payload:
 
 
 def test_checkpoints_that_do_not_fit(xlmr_data, checkpoints, tmp_path, capsys):
+    """All of ``--path`` are looked at before any work."""
+    bad, first = tmp_path / "bad.pt", checkpoints[0]
+
     def sentence(*paths, data=xlmr_data):
         return error_of(evaluate, data, "--path", *paths, "--out", tmp_path / "out.json")
 
-    first = checkpoints[0]
-    assert sentence(first, tmp_path / "no.pt").startswith(f"{tmp_path}/no.pt does not exist: name a checkpoint")
-    assert sentence(first.parent).startswith(f"{first.parent} is a directory: name a checkpoint in it")
+    assert sentence(first, tmp_path / "no.pt").startswith(f"{tmp_path}/no.pt does not exist")
+    assert sentence(first, first.parent).startswith(f"{first.parent} is a directory")
     assert sentence(first, first.parent / "." / first.name) == f"--path names {first} twice"
-    bad = tmp_path / "bad.pt"
     bad.write_bytes(first.read_bytes()[:3000])
-    assert sentence(bad).startswith(f"{bad} cannot be read as a checkpoint (")
+    assert str(bad) in sentence(first, bad)
     torch.save({"cfg": Payload()}, bad)
-    assert sentence(bad).startswith(f"{bad} cannot be read as a checkpoint (")
-    assert "code from the checkpoint" not in capsys.readouterr().out
-    torch.save({"model": {}}, bad)
-    assert sentence(bad) == f"{bad} is not a checkpoint that fairseq-train wrote"
+    assert str(bad) in sentence(first, bad)
     state = torch.load(first, weights_only=True)
     torch.save({**state, "cfg": {"task": {"_name": "sentence_prediction"}, "model": {"_name": "roberta"}}}, bad)
-    assert sentence(bad).startswith(f"{bad} was trained with --task sentence_prediction --arch roberta, not with")
+    assert f"{bad} holds the model roberta" in sentence(first, bad)
+    torch.save({**state, "task_state": {**state["task_state"], "labels": ["1", "0"]}}, bad)
+    assert sentence(bad) == (f"{bad} tells 1, 0 apart, but {xlmr_data} has 0, 1: binarize its data with the labels of the "
+                             "training data, in their order")
     state["model"] |= {"classifier.weight": torch.zeros(3, 40), "classifier.bias": torch.zeros(3)}
-    torch.save(state, bad)
-    assert sentence(bad) == f"{bad} tells 3 labels apart, but {xlmr_data} has 2 (0, 1)"
-    other = shutil.copytree(xlmr_data, tmp_path / "data")
-    meta = json.loads((other / "meta.json").read_text())
+    torch.save({**state, "task_state": {}}, bad)
+    assert f"{bad} tells 3 labels apart, but {xlmr_data} has 0, 1" in sentence(bad)
+    data = shutil.copytree(xlmr_data, tmp_path / "data")
+    meta = json.loads((data / "meta.json").read_text())
     meta["plm"] |= {"name": "other", "vocabulary_sha256": "0"}
-    (other / "meta.json").write_text(json.dumps(meta))
-    assert f"{other} was binarized with the vocabulary of other, but {first} has that of xlmr0" in sentence(first, data=other)
-    assert not (tmp_path / "out.json").exists()
+    (data / "meta.json").write_text(json.dumps(meta))
+    assert f"{data} was binarized with the vocabulary of other, but {first} has that of xlmr0" in sentence(first, data=data)
+    out = capsys.readouterr()
+    assert "code from the checkpoint" not in out.out and "tokens/s" not in out.err
+    assert sorted(tmp_path.iterdir()) == [bad, data]
