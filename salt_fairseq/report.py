@@ -1,132 +1,125 @@
-"""One table and one figure from what ``fairseq-validate --log-format json`` printed for several systems and seeds.
+"""Tables, significance tests and figures from what ``python -m salt_fairseq.evaluate`` wrote for systems and their seeds.
 
-    python -m salt_fairseq.report vanilla=v1.log,v2.log SALT=s1.log,s2.log --out results
+    python -m salt_fairseq.report vanilla=vanilla.json SALT=salt.1.json,salt.2.json --out results
 """
 
 import argparse
-import json
 import re
-import statistics
+from contextlib import contextmanager
 from pathlib import Path
 
+from salt_fairseq import figures, plain_rows, tables
 from salt_fairseq.errors import InputError
 from salt_fairseq.files import replacing
-
-RESULT = re.compile(r"\| ([\w.-]+) \| (\{.*\})$")
-
-
-def read_validation(path):
-    """Language to accuracy in percent, from the log of one ``fairseq-validate`` over ``test.LANG`` subsets."""
-    accuracies = {}
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read ({error})") from None
-    for line in lines:
-        match = RESULT.search(line)
-        if match and f"{match[1]}_accuracy" in match[2]:
-            values = json.loads(match[2])
-            accuracies[match[1].partition(".")[2] or match[1]] = float(values[f"{match[1]}_accuracy"])
-    if not accuracies:
-        raise InputError(f"{path} holds no accuracies: it must be the output of fairseq-validate --log-format json")
-    return accuracies
+from salt_fairseq.results import read_results
+from salt_fairseq.significance import compare
 
 
-def read_systems(pairs):
-    """``NAME=LOG,LOG`` options to system name to a list (one per seed) of language to accuracy, all of the same languages."""
-    systems, languages = {}, None
+def parse_systems(pairs):
+    """``NAME=FILE,FILE`` options to a dict of system name to paths."""
+    systems = {}
     for pair in pairs:
         name, equals, paths = pair.partition("=")
-        if not equals or not paths:
-            raise InputError(f"{pair!r}: NAME=LOG[,LOG...] is needed")
-        systems[name] = [read_validation(path) for path in paths.split(",")]
-        for path, accuracies in zip(paths.split(","), systems[name]):
-            languages = languages or set(accuracies)
-            if set(accuracies) != languages:
-                odd = ", ".join(sorted(set(accuracies) ^ languages))
-                raise InputError(f"{path} was validated on other languages than the first log ({odd})")
+        if not name or not equals or not all(paths.split(",")):
+            raise InputError(f"{pair!r}: NAME=FILE[,FILE...] is needed")
+        if name in systems:
+            raise InputError(f"{name} is given twice: list all its files in one, {name}=FILE,FILE")
+        systems[name] = paths.split(",")
+    for name in systems:
+        alike = next(other for other in systems if file_name(other) == file_name(name))
+        if alike != name:
+            raise InputError(f"figures of {alike} and {name} would both be called {file_name(name)}: rename one of them")
     return systems
 
 
-def average(accuracies, without=None):
-    """Mean accuracy over languages, the source language ``without`` left out if given."""
-    return statistics.fmean(value for language, value in accuracies.items() if language != without)
+class Writer:
+    """Writes files into a directory and remembers their names."""
+
+    def __init__(self, directory):
+        self.directory, self.written = directory, []
+
+    @contextmanager
+    def file(self, name):
+        with replacing(self.directory / name) as temporary:
+            yield temporary
+        self.written.append(name)
+
+    def tables(self, name, parts):
+        """``parts`` one below the other, as Markdown and as LaTeX."""
+        for ending, text in (("md", [part.markdown() for part in parts]), ("tex", [part.latex() for part in parts])):
+            with self.file(f"{name}.{ending}") as temporary:
+                temporary.write_text("\n".join(text), encoding="utf-8")
+
+    def csv(self, name, rows):
+        with self.file(f"{name}.csv") as temporary:
+            plain_rows.write_csv(rows, temporary)
+
+    def figure(self, name, figure):
+        with self.file(f"{name}.png") as temporary:
+            figures.save(figure, temporary)
 
 
-def rows(systems, source):
-    """``[(language, [[accuracy of each seed] of each system])]``, the source language first, averages last."""
-    languages = sorted(next(iter(systems.values()))[0], key=lambda language: (language != source, language))
-    table = [(language, [[run[language] for run in runs] for runs in systems.values()]) for language in languages]
-    for name, without in ((f"avg. without {source}", source), (f"avg. with {source}", None)):
-        table.append((name, [[average(run, without) for run in runs] for runs in systems.values()]))
-    return table
+def write_report(results, baseline, directory):
+    """Write everything that ``results`` allow into ``directory``; returns the table for the terminal and the file names."""
+    writer, comparisons = Writer(directory), compare(results, baseline)
+    summary = tables.by_language(results, baseline).markdown(title=False)
+    with writer.file("table.md") as temporary:
+        temporary.write_text(summary, encoding="utf-8")
+    writer.figure("figure", figures.accuracies(results))
+    writer.tables("languages", [tables.languages(results, baseline, comparisons)])
+    writer.csv("languages", plain_rows.languages(results, comparisons))
+    writer.tables("averages", [tables.averages(results, baseline, comparisons)])
+    writer.csv("averages", plain_rows.averages(results, comparisons))
+    writer.csv("seeds", plain_rows.seeds(results))
+    if comparisons:
+        writer.tables("significance", [tables.significance(results, baseline, comparisons)])
+        writer.csv("significance", plain_rows.significance(baseline, comparisons))
+        writer.figure("gains", figures.gains(results, baseline, comparisons))
+    if results.generalized_languages:
+        _write_generalized(writer, results, baseline)
+    return summary, writer.written
 
 
-def _cell(values):
-    deviation = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.1f}{deviation}"
+def _write_generalized(writer, results, baseline):
+    names = [name for name, runs in results.systems.items() if any(a != b for a, b in runs[0].accuracy)]
+    writer.tables("generalized", [tables.generalized(results, name) for name in names])
+    writer.csv("generalized", plain_rows.generalized(results, names))
+    scale = figures.accuracy_scale(results, names)
+    for name in names:
+        writer.figure(f"generalized.{file_name(name)}", figures.heatmap(results, name, scale))
+    others = [name for name in names if name != baseline]
+    if baseline in names and others:
+        limit = figures.difference_limit(results, others, baseline)
+        for name in others:
+            writer.figure(f"generalized.{file_name(name)}-{file_name(baseline)}",
+                          figures.heatmap_difference(results, name, baseline, limit))
 
 
-def markdown(systems, source):
-    """Languages x systems, and the difference of each system to the first; ± is the standard deviation over seeds."""
-    names = list(systems)
-    header = ["language", *names, *(["difference"] if len(names) == 2 else [f"{n} − {names[0]}" for n in names[1:]])]
-    lines = []
-    for language, cells in rows(systems, source):
-        base = statistics.fmean(cells[0])
-        differences = [f"{statistics.fmean(values) - base:+.1f}" for values in cells[1:]]
-        lines.append([language, *map(_cell, cells), *differences])
-    widths = [max(len(line[i]) for line in [header, *lines]) for i in range(len(header))]
-    pad = [[c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths))] for line in [header, *lines]]
-    rule = ["-" * widths[0], *("-" * (w - 1) + ":" for w in widths[1:])]
-    text = "\n".join("| " + " | ".join(line) + " |" for line in [pad[0], rule, *pad[1:]])
-    seeds = ", ".join(f"{name} {len(runs)}" for name, runs in systems.items())
-    return f"{text}\n\nAccuracy in percent. Seeds: {seeds}.\n"
-
-
-def figure(systems, source, path):
-    """Grouped bars, one group per language, as PNG."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    table = rows(systems, source)
-    fig, axes = plt.subplots(figsize=(max(6, 0.7 * len(table)), 4), layout="constrained")
-    width = 0.8 / len(systems)
-    for k, name in enumerate(systems):
-        heights = [statistics.fmean(cells[k]) for _, cells in table]
-        errors = [statistics.stdev(cells[k]) if len(cells[k]) > 1 else 0 for _, cells in table]
-        places = [i + (k - (len(systems) - 1) / 2) * width for i in range(len(table))]
-        axes.bar(places, heights, width, label=name, yerr=errors if any(errors) else None)
-    axes.set_xticks(range(len(table)), [name.replace(" ", "\n") for name, _ in table])
-    lowest = min(statistics.fmean(values) for _, cells in table for values in cells)
-    axes.set_ylim(bottom=max(0, 5 * (lowest // 5) - 5))
-    axes.set_ylabel("accuracy (%)")
-    axes.legend(loc="upper right", ncols=len(systems))
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    fig.savefig(path, format="png", dpi=150)
-    plt.close(fig)
+def file_name(system):
+    return re.sub(r"[^\w.+-]+", "_", system)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
-    parser.add_argument("systems", metavar="NAME=LOG,...", nargs="+", help="a system and its logs, one per seed; the "
-                        "first system is the baseline")
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="table.md and figure.png go here")
-    parser.add_argument("--source-language", default="en")
+    parser.add_argument("systems", metavar="NAME=FILE,...", nargs="+", help="a system and the files that python -m "
+                        "salt_fairseq.evaluate wrote for it; each checkpoint in them is one seed")
+    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="tables (.md, .tex, .csv) and figures (.png) "
+                        "go here")
+    parser.add_argument("--baseline", metavar="NAME", help="what the others are compared with (default: the first system)")
+    parser.add_argument("--source-language", metavar="LANG", default="en", help="the language left out of avg. "
+                        "(default: %(default)s)")
+    parser.add_argument("--languages", metavar="LANG,...", help="these languages, in this order (default: all, the source "
+                        "language first, the others in alphabetical order)")
+    parser.add_argument("--split", default="test", help="which subsets: test.en, test.fr, ... (default: %(default)s)")
     args = parser.parse_args()
-    systems = read_systems(args.systems)
-    if args.source_language not in next(iter(systems.values()))[0]:
-        raise InputError(f"the logs hold no accuracy of the source language {args.source_language}: validate on it too, "
-                         "or name another with --source-language")
-    table = markdown(systems, args.source_language)
-    with replacing(args.out / "table.md") as temporary:
-        temporary.write_text(table, encoding="utf-8")
-    with replacing(args.out / "figure.png") as temporary:
-        figure(systems, args.source_language, temporary)
-    print(f"{table}\nwrote {args.out / 'table.md'} and {args.out / 'figure.png'}")
+    systems = parse_systems(args.systems)
+    baseline = args.baseline or next(iter(systems))
+    if baseline not in systems:
+        raise InputError(f"--baseline {baseline} is none of the systems ({', '.join(systems)})")
+    languages = args.languages and list(dict.fromkeys(args.languages.split(",")))
+    results = read_results(systems, args.source_language, languages or None, args.split)
+    summary, written = write_report(results, baseline, args.out)
+    print(f"{summary}\nwrote to {args.out}: {', '.join(written)}")
 
 
 if __name__ == "__main__":
