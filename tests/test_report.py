@@ -90,6 +90,9 @@ def test_markdown(generalized):
     shown = f"**{statistics.mean(values):.1f}**"
     assert table_cells(text, "RS_RP & co. 100%")[4] in (f"{shown} ± {statistics.stdev(values):.1f}",
                                                        f"<u>{shown}</u> ± {statistics.stdev(values):.1f}")
+    english = [statistics.mean(seed["test.en"] for seed in accuracies[name]) for name in ("RS_RP & co. 100%", "vanilla")]
+    by_language = (directory / "table.md").read_text(encoding="utf-8")
+    assert table_cells(by_language, "en")[2] == f"{english[0] - english[1]:+.1f}"  # to --baseline, which is not the first
     averages = (directory / "averages.md").read_text(encoding="utf-8")
     pairs = [statistics.fmean(seed.values()) for seed in accuracies["vanilla"]]
     assert table_cells(averages, "vanilla")[3] == f"{statistics.mean(pairs):.1f} ± {statistics.stdev(pairs):.1f}"

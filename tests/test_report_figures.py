@@ -59,26 +59,30 @@ def test_grouped_bars(results):
 
 
 def test_gains(results):
-    (axes,) = figures.gains(results, "vanilla", compare(results, "vanilla")).axes
-    heights = bars(axes)
-    assert list(heights) == ["SALT (2 seeds)", "RS-RP (1 seed)"]
-    for name, drawn in zip(("SALT", "RS-RP"), heights.values()):
-        assert drawn == pytest.approx(expected(name).mean(axis=0) - expected("vanilla").mean(axis=0))
-    (ends,) = error_bars(axes)  # RS-RP has one seed, so none
+    """A panel for each system, with the same scale; RS-RP has one seed, so it has no error bars."""
+    figure = figures.gains(results, "vanilla", compare(results, "vanilla"))
+    for name, axes in zip(("SALT", "RS-RP"), figure.axes, strict=True):
+        differences = expected(name).mean(axis=0) - expected("vanilla").mean(axis=0)
+        ((label, heights),) = bars(axes).items()
+        assert axes.get_title(loc="left") == f"{label} − vanilla (2 seeds)" and label.startswith(name)
+        assert heights == pytest.approx(differences)
+        assert [text.get_text() for text in axes.texts] == [f"{difference:+.1f}" for difference in differences]
+        assert axes.get_ylim() == figure.axes[0].get_ylim() and axes.get_ylim()[0] < -10.5 < 4 < axes.get_ylim()[1]
+    ((ends,), none) = map(error_bars, figure.axes)
     errors = [math.sqrt((stdev(a) ** 2 + stdev(b) ** 2) / 2) for a, b in zip(expected("SALT").T, expected("vanilla").T)]
     np.testing.assert_allclose((ends[:, 1] - ends[:, 0]) / 2, errors)
-    assert axes.get_ylim()[0] < -10 < 0 < axes.get_ylim()[1] and "vanilla (2 seeds)" in axes.get_ylabel()
-    assert [label.get_text() for label in axes.get_xticklabels()] == TICKS
+    assert none == [] and figure.get_supxlabel() == "error bars: standard error over seeds"
+    assert [label.get_text() for label in figure.axes[-1].get_xticklabels()] == TICKS
 
 
 def test_bars_do_not_overlap_and_keep_their_colours(results):
-    (both,) = figures.accuracies(results).axes
-    edges = sorted((bar.get_x(), bar.get_x() + bar.get_width()) for bar in both.patches)
+    (axes,) = figures.accuracies(results).axes
+    edges = sorted((bar.get_x(), bar.get_x() + bar.get_width()) for bar in axes.patches)
     assert len(edges) == 15 and all(end <= start + 1e-9 for (_, end), (start, _) in zip(edges, edges[1:]))
-    (gained,) = figures.gains(results, "vanilla", compare(results, "vanilla")).axes
-    colours = [{c.get_label(): c.patches[0].get_facecolor() for c in axes.containers if hasattr(c, "patches")}
-               for axes in (both, gained)]
-    assert colours[1] and all(colours[0][label] == colour for label, colour in colours[1].items())
+    colours = {bar.get_facecolor() for bar in axes.patches}
+    gained = {bar.get_facecolor() for panel in figures.gains(results, "vanilla", compare(results, "vanilla")).axes
+              for bar in panel.patches}
+    assert len(colours) == 3 and gained == colours - {axes.patches[0].get_facecolor()}  # all but vanilla's
 
 
 @pytest.fixture
@@ -105,12 +109,13 @@ def test_heatmap(pairs):
     results, matrices = pairs
     scale = figures.accuracy_scale(results, list(matrices))
     assert scale == (50, 80)
-    axes, bar = figures.heatmap(results, "SALT", scale).axes
+    figure = figures.heatmap(results, "SALT", scale)
+    axes, bar = figure.axes
     np.testing.assert_array_equal(cell_texts(axes), [[f"{value:.1f}" for value in line] for line in with_averages(matrices["SALT"])])
     assert [label.get_text() for label in axes.get_xticklabels()] == ["en", "de", "fr", "avg."]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["en", "de", "fr", "avg."]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("hypothesis", "premise") and axes.yaxis_inverted()
-    assert bar.get_ylim() == scale and axes.get_title() == "SALT (1 seed): accuracy (%)"
+    assert bar.get_ylim() == scale and figure.get_suptitle() == "SALT (1 seed): accuracy (%)"
 
 
 def test_heatmap_of_the_difference(pairs):
