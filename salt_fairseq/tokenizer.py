@@ -1,5 +1,6 @@
 """The PLM's own tokenizer, and what its pieces say about words."""
 
+import re
 from functools import cached_property
 from pathlib import Path
 
@@ -9,6 +10,11 @@ from tokenizers import Tokenizer as FastTokenizer
 from salt_fairseq.errors import InputError
 
 MARKERS = {"wordpiece": "##", "sentencepiece": "▁"}  # continues a word; begins a word
+SURROGATES = re.compile("[\ud800-\udfff]+")
+
+
+def _replace_surrogates(match):
+    return match[0].encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 class Tokenizer:
@@ -33,7 +39,8 @@ class Tokenizer:
         return cls(Path(plm_dir) / "tokenizer.json", kind)
 
     def __call__(self, texts):
-        """Ids of each text, specials not included: a list of lists."""
+        """Ids of each text, specials not included: a list of lists. Lone surrogates, which are no text, read as U+FFFD."""
+        texts = [SURROGATES.sub(_replace_surrogates, text) for text in texts]
         return [encoding.ids for encoding in self._fast.encode_batch(texts, add_special_tokens=False)]
 
     def caseless_word(self, word):
