@@ -108,12 +108,12 @@ def load_labels(checkpoint, data=None):
     return found.labels, 2 if found.is_pairs else 1
 
 
-def load_tokenizer(checkpoint, plm_dir=None):
-    """The :class:`Tokenizer` of the PLM directory that the checkpoint was trained from, or of ``plm_dir``."""
+def plm_directory(checkpoint, plm_dir=None):
+    """The PLM directory that the checkpoint was trained from, or ``plm_dir``; raises unless it has the same vocabulary."""
     directory = Path(plm_dir or checkpoint.cfg.model.plm)
     if not (directory / "plm.json").is_file():
-        raise InputError(f"{directory}, which has the tokenizer of {checkpoint.path}, is no PLM directory (any more): name "
-                         "it with --plm")
+        raise InputError(f"{directory} is no PLM directory, and the tokenizer of {checkpoint.path} is needed: name the PLM "
+                         "directory that it was trained from with --plm")
     description, expected = Description.load(directory), checkpoint.model.description
     for name in ("dict.txt", "tokenizer.json"):
         if not (directory / name).is_file() or sha256(directory / name) != description.sha256[name]:
@@ -121,4 +121,9 @@ def load_tokenizer(checkpoint, plm_dir=None):
     if description.vocabulary_sha256 != expected.vocabulary_sha256:
         raise InputError(f"{directory} has the vocabulary of {description.name}, but {checkpoint.path} was trained with that "
                          f"of {expected.name}: name its PLM directory with --plm")
-    return Tokenizer.load(directory, description.tokenizer)
+    return directory
+
+
+def load_tokenizer(checkpoint, plm_dir=None):
+    """The :class:`Tokenizer` of :func:`plm_directory`."""
+    return Tokenizer.load(plm_directory(checkpoint, plm_dir), checkpoint.model.description.tokenizer)
