@@ -52,7 +52,7 @@ class Results:
         """Name to the pairs whose mean it is: each language, both averages, and that of the generalized setting."""
         same = {language: [(language, language)] for language in self.languages}
         others = [pair for language, (pair,) in same.items() if language != self.source]
-        averages = {AVERAGE: others or same[self.source], self.with_source: [pair for (pair,) in same.values()]}
+        averages = {AVERAGE: others, self.with_source: [pair for (pair,) in same.values()]}
         names = self.generalized_languages
         pairs = {GENERALIZED: [(premise, hypothesis) for premise in names for hypothesis in names]} if names else {}
         return {**same, **averages, **pairs}
@@ -96,6 +96,9 @@ def read_results(systems, source, languages=None, split="test"):
     for run in everyone:
         _check_languages(run, everyone, languages, source, split)
         run.accuracy = {pair: value for pair, value in run.accuracy.items() if known.issuperset(pair)}
+    if len(languages) == 1:
+        raise InputError(f"no language but {source} to average over in {', '.join(run.file for run in everyone)}: evaluate "
+                         f"{split} subsets of others")
     for name, runs in read.items():
         for run in runs[1:]:
             odd = sorted("-".join(pair) for pair in set(run.accuracy) ^ set(runs[0].accuracy))

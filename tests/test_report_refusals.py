@@ -106,6 +106,7 @@ def test_missing_languages(tmp_path):
     said = f"{two} has no accuracy of test.de, which {three} names"
     assert said in refused(tmp_path, f"a={two}", f"b={three}") and said in refused(tmp_path, f"a={three}", f"b={two}")
     assert f"{two} has no accuracy of test.ru, which --languages names" in refused(tmp_path, f"a={two}", "--languages", "en,ru")
+    assert "no language but en to average over" in refused(tmp_path, f"a={two}", "--languages", "en")
     for words in (["--source-language", "sw"], ["--languages", "fr"]):
         assert "no accuracy of the source language" in refused(tmp_path, f"a={two}", *words)
     assert "no accuracy of a subset valid.LANGUAGE" in refused(tmp_path, f"a={two}", "--split", "valid")
