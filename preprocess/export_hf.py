@@ -1,0 +1,100 @@
+"""Export a fine-tuned checkpoint, or an imported PLM, to a Hugging Face directory.
+
+    python preprocess/export_hf.py checkpoints/checkpoint_best.pt my-classifier
+    python preprocess/export_hf.py plm/xlmr my-plm
+"""
+
+import json
+from pathlib import Path
+
+from omegaconf import OmegaConf
+from safetensors.torch import save_file
+
+from preprocess import cli, hf_model, hf_tokenizer, model_card
+from salt_fairseq.checkpoints import load_checkpoint, load_labels, plm_directory
+from salt_fairseq.errors import InputError
+from salt_fairseq.files import replacing
+from salt_fairseq.plm import Description, load_published, load_state
+
+PROVENANCE = "salt_fairseq.json"  # marks a directory that may be replaced
+
+
+def arguments():
+    parser = cli.parser(__doc__.split("\n")[0])
+    parser.add_argument("source", metavar="SOURCE", type=Path, help="a checkpoint that fairseq-train wrote (for "
+                        "AutoModelForSequenceClassification), or a PLM directory (for AutoModelForMaskedLM)")
+    parser.add_argument("out", metavar="OUT", type=Path, help="directory to write")
+    parser.add_argument("--plm", metavar="DIR", help="PLM directory with the tokenizer (default: the checkpoint's own)")
+    parser.add_argument("--data", metavar="DIR", help="data directory with the labels (default: the checkpoint's own)")
+    parser.add_argument("--results", metavar="FILE.json", help="what python -m salt_fairseq.evaluate wrote: the model card "
+                        "then says the accuracies")
+    return parser.parse_args()
+
+
+def export_plm(plm_dir, out):
+    """Write a PLM directory as a masked LM, with the published names, order of the vocabulary and precision."""
+    description = Description.load(plm_dir)
+    state, published = load_state(plm_dir, description), load_published(plm_dir, description)
+    weights = hf_model.tensors(state, description, published)
+    config = hf_model.config(description, published, weights)
+    tokenizer = hf_tokenizer.files(plm_dir, description, hf_model.published_ids(description, published),
+                                   description.architecture.positions, is_classifier=False)
+    _write(out, weights, config, tokenizer, model_card.of_plm(description), {"plm": description.name})
+    return config
+
+
+def export_classifier(path, out, plm_dir=None, data=None, results=None):
+    """Write a fine-tuned checkpoint as a classifier."""
+    checkpoint = load_checkpoint(path)
+    labels, sentences = load_labels(checkpoint, data)
+    directory = plm_directory(checkpoint, plm_dir)
+    accuracies = model_card.accuracies(results, checkpoint.sha256) if results else None
+    description, its_own = checkpoint.model.description, Description.load(directory)
+    published = load_published(directory, its_own)
+    if its_own.sha256["model.pt"] != description.sha256["model.pt"]:  # the same vocabulary, perhaps another model
+        published = {"ids": published["ids"]} if published else {}
+    weights = hf_model.tensors(checkpoint.model.state_dict(), description, published, is_classifier=True)
+    cfg = checkpoint.cfg.model
+    dropout = {"hidden": cfg.dropout, "attention": cfg.attention_dropout, "classifier": cfg.classifier_dropout}
+    config = hf_model.config(description, published, weights, labels, dropout)
+    tokenizer = hf_tokenizer.files(directory, description, hf_model.published_ids(description, published),
+                                   checkpoint.cfg.task.max_length, is_classifier=True)
+    provenance = {
+        "checkpoint_sha256": checkpoint.sha256, "updates": checkpoint.updates, "seed": checkpoint.cfg.common.seed,
+        "task": {**OmegaConf.to_container(checkpoint.cfg.task), "data": Path(checkpoint.cfg.task.data).name},
+        "model": {**OmegaConf.to_container(cfg), "plm": description.name},
+    }
+    del provenance["model"]["plm_description"]
+    card = model_card.of_classifier(checkpoint, labels, sentences, accuracies)
+    _write(out, weights, config, tokenizer, card, provenance)
+    return config
+
+
+def _write(out, weights, config, tokenizer, card, provenance):
+    with replacing(out, marker=PROVENANCE) as directory:
+        directory.mkdir()
+        save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
+        for name, value in {"config.json": config, **tokenizer, PROVENANCE: provenance}.items():
+            indent = None if name == "tokenizer.json" else 2
+            text = json.dumps(value, ensure_ascii=False, indent=indent)
+            (directory / name).write_text(text + "\n", encoding="utf-8")
+        (directory / "README.md").write_text(card, encoding="utf-8")
+        # safetensors lets nobody else read its file.
+        (directory / "model.safetensors").chmod((directory / "config.json").stat().st_mode)
+
+
+def main():
+    args = arguments()
+    if args.source.is_dir() and (args.source / "plm.json").is_file():
+        given = [f"--{name}" for name in ("plm", "data", "results") if getattr(args, name)]
+        if given:
+            raise InputError(f"{given[0]} is for checkpoints, and {args.source} is a PLM directory: leave it out")
+        config = export_plm(args.source, args.out)
+    else:
+        config = export_classifier(args.source, args.out, args.plm, args.data, args.results)
+    labels = f", labels {', '.join(config['label2id'])}" if "label2id" in config else ""
+    print(f"wrote {args.out}: {config['architectures'][0]}, {config['vocab_size']:,} pieces{labels}, from {args.source}")
+
+
+if __name__ == "__main__":
+    main()
