@@ -39,14 +39,18 @@ HEADS = {
     "distilbert": {"dense": "vocab_transform", "layer_norm": "vocab_layer_norm",
                    "bias": ("vocab_projector.bias",), "decoder": "vocab_projector.weight"},
 }
-# DistilBERT's config.json has other names, and no entry for what it fixes.
+# What config.json calls our sizes, and the rows of the embeddings. DistilBERT's has no entry for what the model fixes.
 SIZES = {"dim": "hidden_size", "layers": "num_hidden_layers", "heads": "num_attention_heads", "ffn_dim": "intermediate_size"}
 DISTILBERT_SIZES = {"dim": "dim", "layers": "n_layers", "heads": "n_heads", "ffn_dim": "hidden_dim"}
+ROWS = {"encoder.embed_tokens": "vocab_size", "encoder.embed_positions": "max_position_embeddings",
+        "encoder.embed_segments": "type_vocab_size"}
+SUPPORTED = {"hidden_act": "gelu", "activation": "gelu", "position_embedding_type": "absolute", "tie_word_embeddings": True,
+             "is_decoder": False}
+DEFAULT_EPS = 1e-12  # of transformers, where config.json names none, and of DistilBERT always
 
 
-def read_config(directory):
-    """``(family, sizes, layer_norm_eps, first_position)`` of ``config.json``."""
-    path = directory / "config.json"
+def read_config(path):
+    """``(family, sizes, config.json's value)`` of a model that our encoder computes."""
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -58,22 +62,20 @@ def read_config(directory):
                          "the largest XLM-R that can be imported is xlm-roberta-large")
     if config["model_type"] not in BODIES:
         raise InputError(f"{path}: model_type {config['model_type']!r} is not supported; BERT, XLM-R and DistilBERT are")
-    family = BODIES[config["model_type"]]
-    names = DISTILBERT_SIZES if family == "distilbert" else SIZES
-    wanted = [*names.values()] if family == "distilbert" else [*names.values(), "layer_norm_eps"]
-    for option, needed in (("hidden_act", "gelu"), ("activation", "gelu"), ("position_embedding_type", "absolute"),
-                           ("tie_word_embeddings", True), ("is_decoder", False)):
+    for option, needed in SUPPORTED.items():
         if config.get(option, needed) != needed:
             raise InputError(f"{path}: {option} is {config[option]!r}, only {needed!r} is supported")
-    missing = [name for name in wanted if not isinstance(config.get(name), (int, float))]
+    family = BODIES[config["model_type"]]
+    names = DISTILBERT_SIZES if family == "distilbert" else SIZES
+    optional = {"layer_norm_eps": float, "pad_token_id": int} if family == "roberta" else {"layer_norm_eps": float}
+    missing = [name for name in names.values() if not isinstance(config.get(name), int) or config[name] < 1]
+    missing += [name for name, number in optional.items() if not isinstance(config.get(name, number()), (int, number))]
     if missing:
         raise InputError(f"{path} has no number for {', '.join(missing)}: download it again")
     sizes = {ours: config[theirs] for ours, theirs in names.items()}
-    if sizes["heads"] < 1 or sizes["dim"] % sizes["heads"]:
+    if sizes["dim"] % sizes["heads"]:
         raise InputError(f"{path}: {sizes['heads']} heads do not divide {sizes['dim']} dimensions")
-    # XLM-R numbers positions from pad + 1 = 2; DistilBERT's eps is written in its code.
-    first_position = {"pad_token_id": 1, **config}["pad_token_id"] + 1 if family == "roberta" else 0
-    return family, sizes, config.get("layer_norm_eps", 1e-12), first_position
+    return family, sizes, config
 
 
 def prefix_of(names, family):
@@ -88,37 +90,48 @@ def layer_names(family, prefix, layer):
             for ours, theirs in modules.items()}
 
 
+def _embeddings(tensors, prefix, family, config, has_segments):
+    """``(state, left-out rows)`` of the three embeddings. Positions of XLM-R begin at pad + 1 = 2."""
+    state, rows = {}, {}
+    for ours, theirs in EMBEDDINGS.items():
+        if ours == "encoder.embed_segments" and family == "distilbert":  # no segments: one that adds nothing
+            state[f"{ours}.weight"] = torch.zeros(1, state["encoder.embed_tokens.weight"].shape[-1])
+            continue
+        every = tensors.take(f"{prefix}{theirs}.weight")
+        if every.dim() != 2:
+            raise InputError(f"{tensors.where} have {theirs} in the shape {tuple(every.shape)}, which is no matrix: "
+                             "download them again")
+        if len(every) != config.get(ROWS[ours], len(every)):
+            raise InputError(f"{tensors.where} have {len(every):,} rows of {theirs}, where config.json's {ROWS[ours]} is "
+                             f"{config[ROWS[ours]]:,}: they do not belong together")
+        used = torch.ones(len(every), dtype=torch.bool)
+        if ours == "encoder.embed_positions" and family == "roberta":
+            used[: config.get("pad_token_id", 1) + 1] = False
+        if ours == "encoder.embed_segments" and not has_segments:
+            used[1:] = False
+        state[f"{ours}.weight"] = every if used.all() else every[used]
+        if not used.all():
+            rows[f"{ours}.weight"] = every[~used]
+    return state, rows
+
+
 def read(directory):
     """The :class:`Source` in a Hugging Face directory."""
-    family, sizes, eps, first_position = read_config(directory)
+    family, sizes, config = read_config(directory / "config.json")
     # BERT's first releases name LayerNorm's parameters after TensorFlow's.
     renamed = {name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias"): tensor
                for name, tensor in read_tensors(directory).items()}
     tensors, tokenizer = Tensors(renamed, f"the weights in {directory}"), read_tokenizer(directory)
-    prefix = prefix_of(renamed, family)
-    state = {}
-    for ours, theirs in EMBEDDINGS.items():
-        if ours != "encoder.embed_segments" or family != "distilbert":
-            state[f"{ours}.weight"] = tensors.take(f"{prefix}{theirs}.weight")
-    # XLM-R's tokenizer knows one segment, whatever the body; DistilBERT has none, which is one that adds nothing.
-    state.setdefault("encoder.embed_segments.weight", torch.zeros(1, sizes["dim"]))
-    segments = 1 if kind_of(tokenizer) == "sentencepiece" else len(state["encoder.embed_segments.weight"])
-    rows = {}
-    for name, first, last in (("encoder.embed_positions.weight", first_position, None),
-                              ("encoder.embed_segments.weight", 0, segments)):
-        every = state[name]
-        state[name] = every[first:last].clone()
-        if len(every) > len(state[name]):
-            rows[name] = torch.cat([every[:first], every[len(every) if last is None else last :]])
+    prefix, head = prefix_of(renamed, family), HEADS[family]
+    pretrained = any(name.startswith((head["dense"], head["layer_norm"])) or name in head["bias"] for name in renamed)
+    pooler = f"{prefix}pooler.dense.weight" in tensors
+    # XLM-R's tokenizer knows one segment, whatever the body.
+    state, rows = _embeddings(tensors, prefix, family, config, has_segments=kind_of(tokenizer) == "wordpiece")
     modules = {"encoder.layernorm_embedding": f"{prefix}embeddings.LayerNorm"}
     for layer in range(sizes["layers"]):
         modules.update(layer_names(family, prefix, layer))
-    head = HEADS[family]
-    pretrained = any(name.startswith(tuple(head[part] for part in ("dense", "layer_norm"))) or name in head["bias"]
-                     for name in renamed)
     if pretrained:
         modules.update({"lm_head.dense": head["dense"], "lm_head.layer_norm": head["layer_norm"]})
-    pooler = f"{prefix}pooler.dense.weight" in tensors
     if pooler:
         modules["pooler"] = f"{prefix}pooler.dense"
     for ours, theirs in modules.items():
@@ -132,10 +145,11 @@ def read(directory):
         state.update(untrained_head(sizes["dim"], len(embeddings)))
     more = [name for name in tensors.left if name.startswith(f"{prefix}{LAYERS[family][0]}.")]
     if more:
-        raise InputError(f"the weights in {directory} hold {more[0]}, which config.json does not expect: "
-                         "they do not belong together")
-    architecture = dict(sizes, positions=len(state["encoder.embed_positions.weight"]), segments=segments,
-                        layer_norm_eps=eps, pooler=pooler)
+        raise InputError(f"{tensors.where} hold {more[0]}, which config.json does not expect: they do not belong together")
+    architecture = dict(
+        sizes, positions=len(state["encoder.embed_positions.weight"]), segments=len(state["encoder.embed_segments.weight"]),
+        layer_norm_eps=DEFAULT_EPS if family == "distilbert" else config.get("layer_norm_eps", DEFAULT_EPS), pooler=pooler,
+    )
     left = {name: tensor.float() for name, tensor in tensors.left.items() if tensor.is_floating_point()}
     return Source(state, architecture, tokenizer, family, "pretrained" if pretrained else "untrained", tensors.dtype,
                   rows, left)

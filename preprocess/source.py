@@ -49,7 +49,7 @@ class Tensors:
         try:
             tensor = self.left.pop(name)
         except KeyError:
-            raise InputError(f"{self.where} lack {name}: download the model again") from None
+            raise InputError(f"{self.where} lack {name}: they are incomplete, or of another kind of model") from None
         if not tensor.is_floating_point():
             raise InputError(f"{self.where} hold {name} as {tensor.dtype}: fp32, fp16 or bf16 is needed")
         return tensor.float()

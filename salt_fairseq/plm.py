@@ -71,9 +71,18 @@ class Description:
 class PLM(nn.Module):
     """A multilingual masked LM.
 
-    >>> plm = PLM.load("plm/xlmr")                                  # doctest: +SKIP
-    >>> plm.logits(plm.encode("Hello, world.")[None]).shape         # doctest: +SKIP
-    torch.Size([1, 6, 250002])
+    >>> from salt_fairseq.plm import PLM, pad
+    >>> plm = PLM.load("plm/xlmr")
+    >>> ids = plm.encode("A house by the sea.", "Das Haus am Meer.")  # LongTensor (T,), fairseq ids with specials
+    >>> ids[0].item(), ids[-1].item()  # <s>, </s>
+    (0, 2)
+    >>> plm.decode(ids)
+    'A house by the sea. Das Haus am Meer.'
+    >>> batch = pad([ids, plm.encode("La mer")])  # LongTensor (B, T)
+    >>> plm.logits(batch).shape == (2, len(ids), plm.description.architecture.vocabulary)
+    True
+    >>> plm.features(batch).shape == (2, len(ids), plm.description.architecture.dim)
+    True
     """
 
     def __init__(self, description, tokenizer):

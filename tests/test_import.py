@@ -3,6 +3,7 @@
 References: transformers' models and its BERT tokenizer, the sentencepiece library, fairseq's Dictionary.
 """
 
+import doctest
 import lzma
 import shutil
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from safetensors.torch import load_file
 from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast, XLMRobertaForMaskedLM
 
 from preprocess.import_plm import import_plm
+from salt_fairseq import plm as plm_module
 from salt_fairseq.plm import PLM, load_state, pad
 
 INPUTS = [
@@ -135,6 +137,14 @@ def test_text_that_spells_a_special_token_is_text(reference, text):
     ids = reference.plm.encode(text).tolist()
     special = {0, 1, 2, reference.plm.description.architecture.vocabulary - 1}
     assert ids[0] == 0 and ids[-1] == 2 and not special & set(ids[1:-1])
+
+
+def test_docstrings(xlmr_plm, tmp_path, monkeypatch):
+    """The examples of salt_fairseq.plm run and print what they say."""
+    (tmp_path / "plm").mkdir()
+    (tmp_path / "plm" / "xlmr").symlink_to(xlmr_plm)
+    monkeypatch.chdir(tmp_path)
+    assert doctest.testmod(plm_module) == (0, 8)
 
 
 def test_pooler(bert, bert_dir, bert_plm):
