@@ -106,12 +106,12 @@ def load_fitting(path, data, max_tokens):
     return checkpoint
 
 
-@torch.inference_mode()
+@torch.no_grad()  # under inference_mode, autocast would cast the weights anew for each batch
 def score(model, batches, device, description):
     """int64 (pairs,): the label that the model gives each distinct pair; ``NOT_FINITE`` where it gives none."""
     model.to(device)
     scored = torch.full((len(batches.order),), UNSCORED, device=device)
-    # Inside this context, the model's own keeps the weights that it casts to bf16 from batch to batch.
+    # Inside this context, the model's own one keeps the weights that it casts to bf16 from batch to batch.
     autocast = torch.autocast(torch.device(device).type, torch.bfloat16, enabled=model.cfg.autocast_bf16)
     progress = tqdm(total=batches.padded_tokens, desc=description, unit=" tokens", unit_scale=True, leave=False)
     with autocast, progress:
