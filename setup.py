@@ -1,8 +1,13 @@
+import re
+from pathlib import Path
+
 from setuptools import find_packages, setup
+
+VERSION = re.search(r'__version__ = "(.+)"', Path("salt_fairseq/__init__.py").read_text(encoding="utf-8"))[1]
 
 setup(
     name="salt_fairseq",
-    version="0.1.0",
+    version=VERSION,
     description="SALT for fairseq: zero-shot cross-lingual transfer by self-augmentation",
     license="MIT",
     python_requires=">=3.11,<3.13",
