@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from preprocess import cli
 from preprocess.counterparts import POSITIONS, CounterpartSearch, candidate_positions
-from preprocess.word_lists import frequencies, parse_word_lists, target_vocabulary
+from preprocess.word_lists import parse_word_lists, target_vocabularies
 from salt_fairseq.candidates import Candidates, write_candidates
 from salt_fairseq.data_directory import INPUTS, DataDirectory
 from salt_fairseq.errors import InputError
@@ -38,24 +38,12 @@ def arguments():
     parser.add_argument("--positions", choices=POSITIONS, default="words", help="substitute every token with a letter, "
                         "or only tokens that are whole words")
     parser.add_argument("--keep-shared-words", action="store_true", help="keep words in a target vocabulary that are "
-                        "more frequent in the source language")
+                        "more frequent in the source language, or much more frequent in any other")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--dtype", choices=DTYPES, default="fp32")
     parser.add_argument("--max-tokens", type=int, default=8192, help="tokens the PLM reads at once, padding included")
     parser.add_argument("--logits-budget", type=int, default=1 << 26, help="logits held at once")
     return parser.parse_args()
-
-
-def target_vocabularies(tokenizer, languages, word_lists, source_language, keep_shared):
-    """Language to piece ids, for the ``--languages`` of a command."""
-    source = None if keep_shared else frequencies(source_language, word_lists.get(source_language))
-    found = {}
-    for language in languages:
-        words = frequencies(language, word_lists.get(language))
-        found[language] = target_vocabulary(tokenizer, words, None if language == source_language else source)
-        if not len(found[language]):
-            raise InputError(f"no word of the list for {language!r} is a single piece of the PLM's vocabulary")
-    return found
 
 
 def distinct_sentences(inputs):
@@ -172,6 +160,9 @@ def main():
     source_language = data.meta["source_language"]
     word_lists = parse_word_lists(args.word_list)
     vocabularies = target_vocabularies(plm.tokenizer, languages, word_lists, source_language, args.keep_shared_words)
+    for language, vocabulary in vocabularies.items():
+        if not len(vocabulary):
+            raise InputError(f"no word of the list for {language!r} is a single piece of the PLM's vocabulary")
     inputs = INPUTS if data.is_pairs else INPUTS[:1]
     sentences, numbers = distinct_sentences([data.sentences(SUBSET, side) for side in inputs])
     masks = [candidate_positions(plm.tokenizer, ids, args.positions) for ids in sentences]

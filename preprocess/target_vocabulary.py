@@ -6,7 +6,7 @@
 from pathlib import Path
 
 from preprocess import cli
-from preprocess.word_lists import TOP, frequencies, parse_word_lists, target_vocabulary
+from preprocess.word_lists import TOP, frequencies, parse_word_lists, target_vocabularies
 from salt_fairseq.plm import Description
 from salt_fairseq.tokenizer import Tokenizer
 
@@ -17,7 +17,7 @@ def arguments():
     parser.add_argument("languages", metavar="LANG", nargs="+")
     parser.add_argument("--word-list", metavar="LANG=FILE", nargs="+", default=[], help="frequency lists of your own: "
                         "one word a line, most frequent first, or 'word count' (default: the library wordfreq)")
-    parser.add_argument("--source-language", default="en", help="for the column of shared words")
+    parser.add_argument("--source-language", default="en", help="of the data to be code-switched")
     return parser.parse_args()
 
 
@@ -25,16 +25,14 @@ def main():
     args = arguments()
     files = parse_word_lists(args.word_list)
     tokenizer = Tokenizer.load(args.plm_dir, Description.load(args.plm_dir).tokenizer)
-    source = frequencies(args.source_language, files.get(args.source_language))
+    all_, own = (target_vocabularies(tokenizer, args.languages, files, args.source_language, keep) for keep in (True, False))
     rows = []
     for language in args.languages:
         words = frequencies(language, files.get(language))
-        ids = target_vocabulary(tokenizer, words)
-        pieces = {tokenizer.words[i].casefold() for i in ids}
+        pieces = {tokenizer.words[i].casefold() for i in all_[language]}
         held = [word for word in words if tokenizer.caseless_word(word) in pieces]
-        own = target_vocabulary(tokenizer, words, source)
-        rows.append((len(held) / len(words), language, len(held), len(words), len(ids), len(own)))
-    print(f"{'language':8}  {'overlap':>7}  {'words':>13}  {'pieces':>6}  less those more frequent in {args.source_language}")
+        rows.append((len(held) / len(words), language, len(held), len(words), len(all_[language]), len(own[language])))
+    print(f"{'language':8}  {'overlap':>7}  {'words':>13}  {'pieces':>6}  less words of other languages")
     for overlap, language, held, listed, pieces, own in sorted(rows, reverse=True):
         print(f"{language:8}  {100 * overlap:6.1f}%  {held:6,}/{listed:6,}  {pieces:6,}  {own:6,}")
     print(f"overlap: share of the {TOP:,} most frequent words that are one piece of {args.plm_dir}; "

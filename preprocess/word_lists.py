@@ -9,6 +9,8 @@ import wordfreq
 from salt_fairseq.errors import InputError
 
 TOP = 10_000  # paper, footnote 2
+FOREIGN = 3  # a word that many times as frequent in another language is that language's
+REFERENCES = ("ca", "de", "en", "es", "fr", "it", "nl", "pl", "pt", "sv")  # whose words other lists hold
 
 
 def frequencies(language, path=None):
@@ -36,8 +38,9 @@ def _wordfreq(language):
     if language not in available:
         raise InputError(f"there is no word list for language {language!r} in wordfreq (it has: "
                          f"{', '.join(sorted(available))}): give one with --word-list {language}=FILE")
-    counts = wordfreq.get_frequency_dict(language)  # of shapes of numbers ("00th") too, which its list leaves out
-    return [(word, counts[word]) for word in wordfreq.top_n_list(language, len(counts))]
+    # "small" holds all that is needed here and is read faster. It has shapes of numbers ("00th"), which its list leaves out.
+    counts = wordfreq.get_frequency_dict(language, wordlist="small")
+    return [(word, counts[word]) for word in wordfreq.top_n_list(language, len(counts), wordlist="small")]
 
 
 def _read(path):
@@ -71,16 +74,45 @@ def parse_word_lists(pairs):
     return files
 
 
-def target_vocabulary(tokenizer, words, source_words=None):
+def target_vocabularies(tokenizer, languages, word_lists, source_language, keep_shared):
+    """Language to piece ids, for the ``--languages``, ``--word-list`` and ``--keep-shared-words`` of a command.
+
+    Frequency lists of the web hold words of other languages (the French one *house*, the German one *of*). Unless
+    ``keep_shared``, these are left out: see :func:`target_vocabulary`; the other languages are the source language, the
+    other target languages and :data:`REFERENCES`.
+    """
+    read = set(languages) if keep_shared else {*languages, source_language, *REFERENCES}
+    lists = {language: frequencies(language, word_lists.get(language)) for language in sorted(read)}
+    found = {}
+    for language in languages:
+        source_words = elsewhere = None
+        if not keep_shared:
+            source_words = lists[source_language] if language != source_language else None
+            elsewhere = highest(words for other, words in lists.items() if other != language)
+        found[language] = target_vocabulary(tokenizer, lists[language], source_words, elsewhere)
+    return found
+
+
+def highest(lists):
+    """Each word of any of these lists to the highest frequency that it has in one of them."""
+    found = {}
+    for words in lists:
+        for word, frequency in words.items():
+            found[word] = max(frequency, found.get(word, 0.0))
+    return found
+
+
+def target_vocabulary(tokenizer, words, source_words=None, elsewhere=None):
     """Ids int64 (n,), ascending: single pieces that are whole words of ``words``, without regard to case.
 
-    With ``source_words``, words that are more frequent in the source language than here are left out (the French list
-    holds *house* and *the*).
+    With ``source_words``, words that are more frequent in the source language than here are left out; with ``elsewhere``
+    (:func:`highest`), words that are more than :data:`FOREIGN` times as frequent in some other language than here.
     """
-    words, source_words = (listed and _as_read(tokenizer, listed) for listed in (words, source_words))
+    words, source_words, elsewhere = (listed and _as_read(tokenizer, listed) for listed in (words, source_words, elsewhere))
 
     def wanted(word):
-        return word in words and (source_words is None or source_words.get(word, 0.0) <= words[word])
+        return (word in words and (source_words is None or source_words.get(word, 0.0) <= words[word])
+                and (elsewhere is None or elsewhere.get(word, 0.0) <= FOREIGN * words[word]))
 
     starts = np.flatnonzero(tokenizer.starts_word)
     return np.array([i for i in starts if wanted(tokenizer.words[i].casefold())], dtype=np.int64)

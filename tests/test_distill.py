@@ -15,8 +15,8 @@ from conftest import QUICKSTART, read_tsv
 from in_process import call
 from transformers import BertForMaskedLM, BertTokenizerFast, XLMRobertaForMaskedLM
 
-from preprocess import binarize, distill
-from preprocess.word_lists import frequencies, target_vocabulary
+from preprocess import binarize, distill, word_lists
+from preprocess.word_lists import REFERENCES, frequencies, highest, target_vocabulary
 from salt_fairseq.candidates import open_candidates
 from salt_fairseq.plm import PLM
 
@@ -88,7 +88,7 @@ class Reference:
 
 @pytest.fixture(scope="module", autouse=True)
 def lists_read_once():
-    with mock.patch.object(distill, "frequencies", most_frequent):
+    with mock.patch.object(word_lists, "frequencies", most_frequent):
         yield
 
 
@@ -121,7 +121,9 @@ def test_candidates(case, positions, keep_shared):
     counts = {"candidates": 0, "none": 0, "clear": 0}
     for language in LANGUAGES:
         source_words = None if keep_shared or language == "en" else most_frequent("en")
-        ids = target_vocabulary(plm.tokenizer, most_frequent(language), source_words)
+        others = {"en", *LANGUAGES, *REFERENCES} - {language}
+        elsewhere = None if keep_shared else highest(most_frequent(other) for other in others)
+        ids = target_vocabulary(plm.tokenizer, most_frequent(language), source_words, elsewhere)
         vocabulary = [plm.tokenizer.pieces[i] for i in ids]
         for side, sentences in zip(("input0", "input1"), sides):
             for sentence, (ids, log_probs) in zip(sentences, found[language, side], strict=True):
