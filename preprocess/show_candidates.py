@@ -51,7 +51,7 @@ def rows(data, tokenizer, switchings, count):
     for i in torch.linspace(0, len(targets) - 1, min(count, len(targets))).long().tolist():
         for side, source in enumerate(inputs):
             original = source[i]
-            variants = [(name, segments(tokenizer, original, switch(side, i, original))) for name, switch in switchings]
+            variants = [(name, segments(tokenizer, original, switch.text(side, i, original))) for name, switch in switchings]
             heading = f"{ids[i]}, sentence {side + 1}, {data.labels[targets[i]]}"
             yield heading, [(data.meta["source_language"] + " (original)", segments(tokenizer, original, original)), *variants]
 

@@ -16,7 +16,8 @@ WINDOW = 1024  # instances sorted by length together: batches need little paddin
 
 
 def truncated_lengths(lengths, budget):
-    """Cut the longest sentence first until ``sum(lengths) <= budget``; of two equally long ones, the second."""
+    """Cut the longest sentence first until ``sum(lengths) <= budget``, as ``tokenizers`` does it: where both are cut to half an odd
+    budget, the one that was longer keeps the odd token (of two equally long ones, the second)."""
     lengths = list(lengths)
     if len(lengths) == 1:
         return [min(lengths[0], budget)]
@@ -25,8 +26,10 @@ def truncated_lengths(lengths, budget):
         longer = 0 if lengths[0] > lengths[1] else 1
         cut = min(excess, lengths[longer] - lengths[1 - longer])
         lengths[longer] -= cut
-        half, odd = divmod(excess - cut, 2)
-        lengths = [lengths[0] - half, lengths[1] - half - odd] if excess > cut else lengths
+        if excess > cut:
+            kept, odd = divmod(budget, 2)
+            lengths = [kept, kept]
+            lengths[longer] += odd
     return lengths
 
 
@@ -88,6 +91,7 @@ class SentencePairDataset(FairseqDataset):
             aligned = [torch.nn.functional.pad(a, (0, width - a.shape[1]), value=PAD) for a in aligned]
             columns = [self._joined([a[:, m] for a in aligned], lengths) for m in range(width)]
             item["substitutes"] = torch.stack(columns, 1)
+            item["substitutes"][:, 1:][item["tokens"] <= EOS] = PAD  # joining put them into every column
         return item
 
     def _joined(self, sentences, lengths):
