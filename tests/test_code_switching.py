@@ -71,7 +71,7 @@ def write_data(directory, corpus):
 def substituted(data, corpus, kind, value):
     """Which tokens of each sentence are substituted, as sets of (sentence, token)."""
     switching = CodeSwitching(data, "train", "xx", ["input0"], (kind, value))
-    found = {(i, int(k)) for i, c in enumerate(corpus) for k in (switching(0, i, torch.zeros(len(c))) > 0).nonzero()}
+    found = {(i, int(k)) for i, c in enumerate(corpus) for k in (switching.text(0, i, torch.zeros(len(c))) > 0).nonzero()}
     candidates = sum(math.isfinite(x) for c in corpus for x in c)
     assert switching.share == pytest.approx(len(found) / max(1, candidates))
     return found
@@ -89,7 +89,7 @@ def test_thresholds_on_random_probabilities(tmp_path_factory, corpus, exponents)
         assert substituted(data, corpus, "probability", tau) == expected
     everything = CodeSwitching(data, "train", "xx", ["input0"], ("probability", 0))
     for i, sentence in enumerate(corpus):
-        switched = everything(0, i, torch.arange(len(sentence))).tolist()
+        switched = everything.text(0, i, torch.arange(len(sentence))).tolist()
         assert switched == [ids[i][k] if math.isfinite(x) else k for k, x in enumerate(sentence)]
 
 
@@ -107,7 +107,7 @@ def test_thresholds_on_real_candidates(plm_name, request):
             counts[language, tau] = 0
             for i in range(0, n, 5):
                 item = dataset[stream * n + i]
-                tokens, substitutes = item["tokens"], item["substitutes"]
+                tokens, substitutes = item["tokens"], item["substitutes"][:, 0]
                 pairs = [candidates[side][i] for side in (0, 1)]
                 ids, log_probs = (dataset.join(*parts) for parts in zip(*pairs))
                 inner = dataset.join(*[torch.ones(len(s[i]), dtype=torch.long) * 9 for s in sentences]) == 9
@@ -126,8 +126,28 @@ def test_share_of_real_candidates(bert_data, bert_plm):
     """30% of the candidate tokens of both sentences together are substituted."""
     dataset = loaded(bert_data, bert_plm, augment="fr", thresholds="30%", no_original=True, max_length=160)
     both = [open_candidates(bert_data, "train", "fr", side).log_probs for side in ("input0", "input1")]
-    changed = sum(int((dataset[i]["tokens"] != dataset[i]["substitutes"]).sum()) for i in range(len(dataset)))
+    changed = sum(int((dataset[i]["tokens"] != dataset[i]["substitutes"][:, 0]).sum()) for i in range(len(dataset)))
     assert changed == pytest.approx(0.3 * np.isfinite(np.concatenate(both)).sum(), abs=3)
+
+
+@pytest.mark.parametrize("one_stream", [False, True])
+def test_without_mixup_the_text_is_substituted(bert_data, bert_plm, one_stream):
+    """``--mixup none``: what is mixed otherwise stands in the text itself, and the model gets nothing to mix."""
+    options, sets = {"augment": "en,fr", "thresholds": "50%", "one_stream": one_stream}, {}
+    for mixup in ("instance", "none"):
+        t = task(bert_data, **options)
+        t.build_model(OmegaConf.structured(SaltEncoderConfig(_name="salt_encoder", plm=str(bert_plm), mixup=mixup)))
+        sets[mixup] = t.load_dataset("train")
+    mixed, text = sets["instance"], sets["none"]
+    assert len(mixed) == len(text) == (480 if one_stream else 1440)
+    changed = 0
+    for i in range(0, len(mixed), 7):
+        assert torch.equal(text[i]["tokens"], mixed[i]["substitutes"][:, 0]) and text[i]["target"] == mixed[i]["target"]
+        changed += not torch.equal(text[i]["tokens"], mixed[i]["tokens"])
+    assert 0.4 < changed / len(range(0, len(mixed), 7)) < 0.8  # of three streams, two
+    batch = text.collater([text[i] for i in range(0, len(text), 97)])["net_input"]
+    assert set(batch) == {"src_tokens"}
+    assert set(mixed.collater([mixed[0]])["net_input"]) == {"src_tokens", "substitutes"}
 
 
 def test_no_language_model_is_needed(bert_data, bert_plm, tmp_path):
@@ -140,7 +160,7 @@ def test_no_language_model_is_needed(bert_data, bert_plm, tmp_path):
     for thresholds in ("1e-4", "1e-2", "50%"):
         t.cfg.thresholds = thresholds
         dataset = t.load_dataset("train")
-        changed.append(sum(int((dataset[i]["tokens"] != dataset[i]["substitutes"]).sum()) for i in range(480, 960)))
+        changed.append(sum(int((dataset[i]["tokens"] != dataset[i]["substitutes"][:, 0]).sum()) for i in range(480, 960)))
     assert len(set(changed)) == 3
 
 
@@ -148,7 +168,7 @@ def test_no_language_model_is_needed(bert_data, bert_plm, tmp_path):
     ({"augment": "en,sw"}, "has no candidates in language 'sw' .it has: de, en, es, fr.: run preprocess/distill.py"),
     ({"augment": "fr", "thresholds": "2"}, "threshold '2': a probability in .0, 1."),
     ({"augment": "fr", "thresholds": "en=1e-3"}, "--thresholds en=1e-3 says nothing of language fr"),
-    ({"no_original": True}, "--no-original without --augment leaves nothing to train on"),
+    ({"no_original": True}, "--no-original without --augment or --lexicon leaves nothing to train on"),
 ])
 def test_errors(bert_data, bert_plm, options, sentence):
     with pytest.raises(InputError, match=sentence):

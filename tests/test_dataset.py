@@ -5,6 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import tokenizers
 import torch
 from conftest import QUICKSTART, read_tsv
 from hypothesis import given
@@ -35,33 +36,42 @@ class Sentences(list):
         return np.array([len(s) for s in self])
 
 
-def huggingface_longest_first(a, b, budget):
-    """``truncate_sequences`` of a Python tokenizer: one token at a time, from the first only if it is longer."""
-    a, b = list(a), list(b)
-    for _ in range(max(0, len(a) + len(b) - budget)):
-        (a if len(a) > len(b) else b).pop()
-    return a, b
+class Thousands:
+    """Stands in for a source of substitutes."""
+
+    def text(self, side, i, tokens):
+        return torch.where(tokens == EOS, tokens, tokens + 1000)
+
+    def aligned(self, side, i, tokens):
+        return self.text(side, i, tokens)[:, None]
+
+
+def longest_first(a, b, budget):
+    """What the library ``tokenizers`` keeps of two sentences, as transformers' fast tokenizers truncate."""
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel({"w": 0}, unk_token="w"))
+    tokenizer.enable_truncation(budget, strategy="longest_first")
+    kept = tokenizer.encode(["w"] * len(a), ["w"] * len(b), is_pretokenized=True).sequence_ids
+    return a[: kept.count(0)], b[: kept.count(1)]
 
 
 @given(st.integers(0, 60), st.integers(0, 60), st.integers(8, 80), st.sampled_from([1, 2]))
 def test_truncation_of_pairs(length_a, length_b, max_length, separators):
-    """Against that loop, over sentences without specials; the substitutes are cut at the same places."""
+    """Against that library, over sentences without specials; the substitutes are cut at the same places."""
     a, b = range(100, 100 + length_a), range(200, 200 + length_b)
     specials = 2 + separators
-    cut_a, cut_b = huggingface_longest_first(a, b, max_length - specials)
+    cut_a, cut_b = longest_first(a, b, max_length - specials)
     expected = [BOS, *cut_a, EOS, *[EOS] * (separators - 1), *cut_b, EOS]
     inputs = [Sentences([torch.tensor([*s, EOS])]) for s in (a, b)]
     description = Description("", "", "", separators, {}, None, {})
 
-    def stream(side, i, tokens):
-        return torch.where(tokens == EOS, tokens, tokens + 1000)
-
     rows = [np.arange(1)] * 2
-    dataset = SentencePairDataset(inputs, rows, np.zeros(1, int), description.join, max_length, [None, stream])
+    dataset = SentencePairDataset(inputs, rows, np.zeros(1, int), description.join, max_length, [None, Thousands()])
     original, switched = dataset[0], dataset[1]
-    assert original["tokens"].tolist() == original["substitutes"].tolist() == switched["tokens"].tolist() == expected
-    assert switched["substitutes"].tolist() == [t + 1000 if t >= 100 else t for t in expected]
+    assert original["tokens"].tolist() == original["substitutes"][:, 0].tolist() == switched["tokens"].tolist() == expected
+    assert switched["substitutes"].tolist() == [[t + 1000] if t >= 100 else [t] for t in expected]
     assert dataset.size(0) == dataset.num_tokens(1) == len(expected) <= max_length
+    text = SentencePairDataset(inputs, rows, np.zeros(1, int), description.join, max_length, [Thousands()], mixed=False)[0]
+    assert text["tokens"].tolist() == [t + 1000 if t >= 100 else t for t in expected] and "substitutes" not in text
 
 
 @given(st.integers(1, 40), st.integers(3, 45))
@@ -99,7 +109,7 @@ def test_streams(bert_data, bert_plm):
     assert len(both) == 480 * 5 and len(alone) == 480 * 4
     for i in range(0, 480 * 4, 7):
         assert torch.equal(both[480 + i]["substitutes"], alone[i]["substitutes"])
-    assert all(torch.equal(both[i]["substitutes"], both[i]["tokens"]) for i in range(480))
+    assert all(torch.equal(both[i]["substitutes"][:, 0], both[i]["tokens"]) for i in range(480))
     switched = task(bert_data, bert_plm, augment=LANGUAGES, one_stream=True)
     assert len(switched.load_dataset("valid")) == 60 and len(switched.load_dataset("train")) == 480
     assert "substitutes" not in switched.datasets["valid"].collater([switched.datasets["valid"][0]])["net_input"]
@@ -120,7 +130,7 @@ def test_one_stream(bert_data, bert_plm, workers):
     t = task(bert_data, bert_plm, augment=LANGUAGES, thresholds="0", one_stream=True)
     dataset = t.load_dataset("train")
     every = task(bert_data, bert_plm, augment=LANGUAGES, thresholds="0").load_dataset("train")
-    variants = [[tuple(every[s * 480 + i]["substitutes"].tolist()) for s in range(5)] for i in range(480)]
+    variants = [[tuple(every[s * 480 + i]["substitutes"][:, 0].tolist()) for s in range(5)] for i in range(480)]
 
     def drawn(t, dataset, epoch):
         """For every instance the streams whose substitutes it has (several, where languages agree)."""

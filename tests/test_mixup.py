@@ -1,47 +1,19 @@
 """Embedding mixup against its definition: h_i = r * E[s_i] + (1 - r) * E[t_i], r uniform, drawn in each step."""
 
 import copy
-import json
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
+from tiny_model import DIM, batch, model, train_steps
 
-from salt_fairseq.models.salt_encoder import SaltEncoder, SaltEncoderConfig
-from salt_fairseq.modules.encoder import BOS, EOS, PAD, Architecture
-from salt_fairseq.modules.mixup import coefficients, mix
-from salt_fairseq.plm import Description
-from salt_fairseq.tasks.salt_sentence_pair import SaltSentencePairConfig, SaltSentencePairTask
-
-DIM = 12
-SPECIALS = {"bos": "[CLS]", "pad": "[PAD]", "eos": "[SEP]", "unk": "[UNK]", "mask": "[MASK]"}
+from salt_fairseq.modules.encoder import PAD
+from salt_fairseq.modules.mixup import coefficients, mean_embeddings, mix
 
 
 def draw(mixing, shape, seed, ratio=0.5):
     return coefficients(mixing, ratio, shape, torch.Generator().manual_seed(seed), "cpu")
-
-
-def model(mixup="instance", ratio=0.5, segments=2, **options):
-    """A model without dropout whose weights are large enough that a wrong embedding shows."""
-    arch = Architecture(60, DIM, 2, 3, 20, 16, segments, 1e-12, True)
-    description = Description("tiny", "test", "wordpiece", 1, SPECIALS, arch, {})
-    config = SaltEncoderConfig(plm_description=description.to_json(), dropout=0, attention_dropout=0,
-                               classifier_dropout=0, mixup=mixup, mixup_ratio=ratio, **options)
-    torch.manual_seed(1)
-    net = SaltEncoder(config, 3)
-    net.pooler.weight.data *= 20
-    net.classifier.weight.data *= 20
-    return net.train()
-
-
-def batch():
-    """Two pairs, the second one padded, and substitutes for some of their tokens."""
-    tokens = torch.tensor([[BOS, 10, 11, 12, EOS, 13, 14, EOS], [BOS, 20, EOS, 21, EOS, PAD, PAD, PAD]])
-    substitutes = tokens.clone()
-    substitutes[0, [1, 3, 5]] = torch.tensor([30, 31, 32])
-    substitutes[1, 3] = 33
-    return tokens, substitutes
 
 
 def test_every_dimension_is_uniform_and_independent():
@@ -71,9 +43,8 @@ def test_shapes_say_what_shares_a_coefficient(mixing, shape):
     assert torch.equal(r, draw(mixing, (6, 5, DIM), 3)) and not torch.equal(r, draw(mixing, (6, 5, DIM), 4))
 
 
-def test_fixed_and_none_are_constants():
+def test_fixed_is_a_constant():
     assert torch.equal(draw("fixed", (6, 5, DIM), 3, 0.3).broadcast_to(6, 5, DIM), torch.full((6, 5, DIM), 0.3))
-    assert torch.equal(draw("none", (6, 5, DIM), 3, 0.3).broadcast_to(6, 5, DIM), torch.zeros(6, 5, DIM))
 
 
 def test_mix_is_exact_at_its_ends():
@@ -97,7 +68,7 @@ def test_equal_streams_and_ratio_1_are_vanilla():
         return [logits, *(p.grad for p in net.parameters())]
 
     vanilla = step(model())
-    for mixing in ("instance", "token", "scalar", "none"):
+    for mixing in ("instance", "token", "scalar"):
         equal = step(model(mixing), tokens.clone(), 7)
         assert torch.equal(equal[0], vanilla[0])
         for mine, theirs in zip(equal[1:], vanilla[1:]):
@@ -107,13 +78,13 @@ def test_equal_streams_and_ratio_1_are_vanilla():
 
 
 @pytest.mark.parametrize("segments", [1, 2])
-@pytest.mark.parametrize("mixing", ["instance", "token", "scalar", "fixed", "none"])
+@pytest.mark.parametrize("mixing", ["instance", "token", "scalar", "fixed"])
 def test_forward_is_the_formula(mixing, segments):
     """The reference is a vanilla model whose embedding table holds h_i in the row of token s_i."""
     net, (tokens, substitutes) = model(mixing, 0.25, segments), batch()
     shape = {"instance": (2, 1, DIM), "token": (2, 8, DIM), "scalar": (2, 1, 1)}.get(mixing)
     drawn = torch.rand(shape, generator=torch.Generator().manual_seed(9)) if shape else None
-    r = {"fixed": torch.tensor(0.25), "none": torch.tensor(0.0)}.get(mixing, drawn)
+    r = torch.tensor(0.25) if mixing == "fixed" else drawn
     table = net.encoder.embed_tokens.weight.detach()
     h = r * table[tokens] + (1 - r) * table[substitutes]
     logits, _ = net(tokens, substitutes, 9)
@@ -122,6 +93,46 @@ def test_forward_is_the_formula(mixing, segments):
         vanilla.encoder.embed_tokens.weight.data[tokens[i]] = h[i]
         torch.testing.assert_close(vanilla(tokens[i : i + 1])[0], logits[i : i + 1], atol=1e-5, rtol=1e-5)
     assert not torch.allclose(logits, net(tokens)[0], atol=1e-3)
+
+
+@pytest.mark.parametrize("ratio", [0.25, 0.5, 1.0])
+def test_a_token_is_mixed_with_the_mean_of_its_translation(ratio):
+    """SCOPA: substitutes of one to three tokens, padded; the reference table is worked by hand. At ratio 1: vanilla."""
+    net, (tokens, _) = model("fixed", ratio), batch()
+    substitutes = torch.full((2, 8, 3), PAD)
+    substitutes[:, :, 0] = tokens
+    substitutes[0, 1] = torch.tensor([30, 31, 32])
+    substitutes[0, 2, :2] = torch.tensor([33, 34])
+    substitutes[1, 3, 0] = 35
+    table = net.encoder.embed_tokens.weight.detach()
+    means = {(0, 1): (table[30] + table[31] + table[32]) / 3, (0, 2): (table[33] + table[34]) / 2, (1, 3): table[35]}
+    expected = table[tokens].clone()
+    for place, mean in means.items():
+        expected[place] = ratio * expected[place] + (1 - ratio) * mean
+    embedded = net.embed(tokens, substitutes)
+    torch.testing.assert_close(embedded, expected)
+    same = torch.ones(2, 8, dtype=torch.bool)
+    same[tuple(zip(*means))] = False
+    assert torch.equal(embedded[same], table[tokens[same]]), "bit for bit, padding too"
+    logits, vanilla = net(tokens, substitutes)[0], net(tokens)[0]
+    assert torch.equal(logits, vanilla) == (ratio == 1.0)
+    table[PAD] += 100
+    assert torch.equal(net.embed(tokens, substitutes)[tokens != PAD], embedded[tokens != PAD]), "padding does not count"
+
+
+@pytest.mark.parametrize("mixing, shape", [("instance", (2, 1, DIM)), ("token", (2, 8, DIM)), ("scalar", (2, 1, 1))])
+def test_a_mean_is_mixed_in_every_way(mixing, shape):
+    """Dictionaries with SALT's mixing: the same coefficients as for substitutes of one token."""
+    net, (tokens, first) = model(mixing), batch()
+    substitutes = torch.stack([first, torch.full_like(first, PAD)], 2)
+    substitutes[0, 3, 1] = 40
+    r = torch.rand(shape, generator=torch.Generator().manual_seed(9))
+    table = net.encoder.embed_tokens.weight.detach()
+    means = table[first].clone()
+    means[0, 3] = (table[31] + table[40]) / 2
+    torch.testing.assert_close(net.embed(tokens, substitutes, 9), r * table[tokens] + (1 - r) * means)
+    assert torch.equal(mean_embeddings(net.encoder.embed_tokens, first, PAD), table[first])
+    assert torch.equal(net(tokens, first[:, :, None], 9)[0], net(tokens, first, 9)[0])
 
 
 def test_padding_and_batch_size_do_not_change_an_instance():
@@ -134,7 +145,7 @@ def test_padding_and_batch_size_do_not_change_an_instance():
 def test_off_when_not_training():
     """In evaluation the substitutes do not count, whatever the mixing."""
     tokens, substitutes = batch()
-    for mixing in ("instance", "none"):
+    for mixing in ("instance", "fixed"):
         net = model(mixing).eval()
         assert torch.equal(net(tokens, substitutes, 3)[0], net(tokens)[0])
 
@@ -156,24 +167,8 @@ def test_gradients_reach_both_embeddings():
     assert frozen.encoder.embed_tokens.weight.grad is None
 
 
-def seeds_of(tmp_path, steps, seed=1):
-    """The mixup seeds that the task hands to the model in the given updates, one train_step for each."""
-    (tmp_path / "meta.json").write_text(json.dumps({}))
-    task, seeds = SaltSentencePairTask(SaltSentencePairConfig(data=str(tmp_path), seed=seed)), []
-
-    class Optimizer:
-        def backward(self, loss):
-            loss.backward()
-
-    def criterion(net, sample):
-        seeds.append(sample["net_input"]["mixup_seed"])
-        return net(**sample["net_input"])[0].sum(), 2, {}
-
-    tokens, substitutes = batch()
-    for update in steps:
-        sample = {"net_input": {"src_tokens": tokens, "substitutes": substitutes}}
-        task.train_step(sample, model(), criterion, Optimizer(), update)
-    return seeds
+def seeds_of(tmp_path, updates, seed=1):
+    return [net_input["mixup_seed"] for net_input in train_steps(tmp_path, updates, seed=seed)]
 
 
 def test_seeds_differ_between_steps_micro_batches_and_ranks(tmp_path, monkeypatch):

@@ -4,14 +4,13 @@ import json
 import shutil
 import socket
 
-import hydra
 import numpy as np
 import pytest
 import torch
-from conftest import QUICKSTART, ROOT, read_tsv, run
+from conftest import QUICKSTART, read_tsv, run
 from in_process import call
 from omegaconf import OmegaConf
-from training import assert_equal_parameters, checkpoint, training, validate, watched_rank
+from training import assert_equal_parameters, checkpoint, composed, training, typed, validate, watched_rank
 from transformers import BertConfig, BertModel, BertTokenizerFast, XLMRobertaConfig, XLMRobertaModel
 
 from preprocess import binarize, distill
@@ -116,25 +115,6 @@ def test_fresh_model_starts_from_the_pretrained_pooler(bert_dir, bert_plm, bert_
             words = tokenizer(rows[i]["sentence1"], rows[i]["sentence2"], return_tensors="pt")
             expected = net.classifier(theirs(**words).pooler_output)[0]
             torch.testing.assert_close(logits[i], expected, atol=1e-5, rtol=1e-4)
-
-
-def typed(config):
-    """The words after ``fairseq-train`` that say what a configuration says."""
-    words = [config["task"].pop("data")]
-    for group, options in config.items():
-        for name, value in options.items() if isinstance(options, dict) else [("_name", options)]:
-            option = "--" + ({"model": "arch"}.get(group, group) if name == "_name" else name).replace("_", "-")
-            if isinstance(value, bool):
-                words += [option] if value else []
-            else:
-                words += [option, ",".join(map(str, value)) if isinstance(value, list) else str(value)]
-    return words
-
-
-def composed(name, *overrides):
-    """A configuration of recipes/config, as hydra reads it."""
-    with hydra.initialize_config_dir(str(ROOT / "recipes" / "config"), version_base="1.1"):  # as fairseq has it
-        return OmegaConf.to_container(hydra.compose(name, list(overrides)), resolve=True)
 
 
 def test_recipe_config_trains_what_the_command_line_trains(bert_data, bert_plm, tmp_path):

@@ -73,7 +73,10 @@ def test_plm_missing(bert_data, tmp_path):
     (["--max-tokens", "100"], "--max-tokens 100 is less than --max-length 128"),
     (["--max-length", "161"], "--max-length 161 is more than the PLM's 160 positions"),
     (["--mixup-ratio", "1.5"], "--mixup-ratio 1.5 is outside [0, 1]"),
-    (["--no-original"], "--no-original without --augment leaves nothing to train on"),
+    (["--no-original"], "--no-original without --augment or --lexicon leaves nothing to train on"),
+    (["--augment", "en", "--lexicon", "muse"], "--lexicon and --augment: substitutes come from a lexicon or from the PLM"),
+    (["--lexicon", "muse"], "has no lexicon 'muse' (it has: none): run preprocess/look_up.py"),
+    (["--perturbation", "random", "--radius", "-1"], "--radius -1.0 is less than 0"),
     (["--valid-subset", "valid,valid.xx"], "has no subset 'valid.xx'; it has train, valid, test.en"),
 ])
 def test_options(bert_data, bert_plm, tmp_path, options, sentence):

@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 from unittest import mock
 
+import hydra
 import torch
-from conftest import run
+from conftest import ROOT, run
 from fairseq_cli import train
+from omegaconf import OmegaConf
 
 # fairseq imports neither when --user-dir names a package that is in use already, as it is in the tests' own process.
 from salt_fairseq.models.salt_encoder import SaltEncoder
@@ -24,6 +26,25 @@ def training(data, plm, save_dir, *more, updates=8):
             "--lr-scheduler", "polynomial_decay", "--total-num-update", 30, "--max-update", updates,
             "--clip-norm", "1.0", "--batch-size", 32, "--seed", 100003, "--save-dir", save_dir,
             "--no-epoch-checkpoints", "--log-format", "simple", "--log-interval", 5, *more]
+
+
+def typed(config):
+    """The words after ``fairseq-train`` that say what a configuration says."""
+    words = [config["task"].pop("data")]
+    for group, options in config.items():
+        for name, value in options.items() if isinstance(options, dict) else [("_name", options)]:
+            option = "--" + ({"model": "arch"}.get(group, group) if name == "_name" else name).replace("_", "-")
+            if isinstance(value, bool):
+                words += [option] if value else []
+            else:
+                words += [option, ",".join(map(str, value)) if isinstance(value, list) else str(value)]
+    return words
+
+
+def composed(name, *overrides):
+    """A configuration of recipes/config, as hydra reads it."""
+    with hydra.initialize_config_dir(str(ROOT / "recipes" / "config"), version_base="1.1"):  # as fairseq has it
+        return OmegaConf.to_container(hydra.compose(name, list(overrides)), resolve=True)
 
 
 def checkpoint(save_dir):
@@ -52,8 +73,8 @@ def watched_rank(rank, words, port, out):
     """One of two processes that train together: writes its mixup seeds, examples and final parameters to ``out``."""
     models, draws, ids, step = [], [], [], SaltSentencePairTask.train_step
 
-    def mixed(self, tokens, substitutes, seed, original=SaltEncoder._mixed):
-        embeddings = original(self, tokens, substitutes, seed)
+    def embed(self, *args, original=SaltEncoder.embed, **kwargs):
+        embeddings = original(self, *args, **kwargs)
         draws.append(torch.rand(4, generator=self._generator))  # what follows this batch's coefficients
         return embeddings
 
@@ -66,7 +87,7 @@ def watched_rank(rank, words, port, out):
                    "--distributed-init-method", f"tcp://127.0.0.1:{port}", "--distributed-backend", "gloo",
                    "--ddp-backend", "legacy_ddp"]
     argv = ["fairseq-train", *map(str, [*words, *distributed])]
-    spies = {SaltEncoder: {"_mixed": mixed}, SaltSentencePairTask: {"train_step": train_step}, sys: {"argv": argv}}
+    spies = {SaltEncoder: {"embed": embed}, SaltSentencePairTask: {"train_step": train_step}, sys: {"argv": argv}}
     with contextlib.ExitStack() as stack:
         for target, values in spies.items():
             stack.enter_context(mock.patch.multiple(target, **values))
