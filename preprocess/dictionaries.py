@@ -27,7 +27,8 @@ def read_dictionary(path):
         listed = json.loads(text) if str(path).endswith(".json") else _pairs(text, path)
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"dictionary {path} cannot be read ({error})") from None
-    if not isinstance(listed, dict) or not all(isinstance(words, list) for words in listed.values()):
+    if not (isinstance(listed, dict) and all(isinstance(words, list) for words in listed.values())
+            and all(isinstance(word, str) for words in listed.values() for word in words)):
         raise InputError(f"dictionary {path} is not an object of words with a list of substitutes each")
     substitutes = {}
     for word, words in listed.items():

@@ -72,7 +72,7 @@ def main():
     data.check_vocabulary(description, args.plm_dir)
     if SUBSET not in data.meta["subsets"]:
         raise InputError(f"{args.data} has no subset {SUBSET!r}: binarize one with --subset {SUBSET}=FILE")
-    if Path(args.name).name != args.name:
+    if Path(args.name).name != args.name or args.name in ("", ".."):
         raise InputError(f"--name {args.name}: a plain name is needed, the lexicon goes to {args.data / 'lexicons'}")
     tokenizer = Tokenizer.load(args.plm_dir, description.tokenizer)
     files = parse_dictionaries(args.dictionary)

@@ -23,7 +23,7 @@ step "2/6  binarize"
 
 step "3/6  distill"
 [ -e "$data/candidates/de/meta.json" ] || python preprocess/distill.py "$plm" "$data" --languages en,fr,es,de
-python preprocess/show_candidates.py "$plm" "$data" --languages en,fr,es,de --sentences 2 --html "$out/sentences.html"
+python preprocess/show_candidates.py "$plm" "$data" --languages en,fr,es,de --thresholds en=25%,50% --sentences 2 --html "$out/sentences.html"
 
 train() { # NAME and further options
     local name=$1 && shift
@@ -41,7 +41,7 @@ train() { # NAME and further options
 step "4/6  train the vanilla model"
 train vanilla
 step "5/6  train SALT (one of the five streams for each pair in each epoch, so both models take $updates steps)"
-train salt --augment en,fr,es,de --one-stream
+train salt --augment en,fr,es,de --thresholds en=25%,50% --one-stream
 
 step "6/6  evaluate both in ${#languages[@]} languages"
 for name in vanilla salt; do
