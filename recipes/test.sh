@@ -3,4 +3,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bash recipes/setup.sh
-exec .venv/bin/python -m pytest "$@"
+# Two processes of one thread each: most tests wait for commands to start, and the models in them are tiny.
+export OMP_NUM_THREADS=1
+exec .venv/bin/python -m pytest -n 2 --dist loadfile "$@"
