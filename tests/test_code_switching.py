@@ -47,6 +47,7 @@ def test_misspelt_thresholds(text):
         parse_thresholds(text)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-90, 0, width=32), max_size=50), st.floats(0, 1))
 def test_share_is_that_of_the_most_probable(values, share):
     """The reference is a full sort: k of n values reach the threshold, more only where the k-th has equals."""
