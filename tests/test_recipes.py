@@ -20,9 +20,9 @@ def recipe(name, *words):
 def test_finished_runs_are_kept_and_a_failed_one_does_not_stop_the_others(xlmr_plm, tmp_path):
     """Two seeds of RS-RP, vanilla and SALT; RS-DA fails without its lexicon; the ablation then trains what is new only."""
     (tmp_path / "neighbours.json").write_text(json.dumps({"house": ["home"]}))
-    out, texts = tmp_path / "out", {name: QUICKSTART / f"{name}.tsv" for name in ("train.en", "test.en", "test.fr")}
-    common = ["pawsx", "--subset", f"train={texts['train.en']}", f"test.en={texts['test.en']}", f"test.fr={texts['test.fr']}",
-              "--plm", xlmr_plm, "--augment", "en,fr", "--seeds", "1", "--updates", "3", "--out", out, "--device", "cpu"]
+    out, texts = tmp_path / "out", {name: QUICKSTART / f"{name}.tsv" for name in ("train.en", "valid.en", "test.en", "test.fr")}
+    common = ["pawsx", "--subset", f"train={texts['train.en']}", f"valid={texts['valid.en']}", f"test.en={texts['test.en']}",
+              f"test.fr={texts['test.fr']}", "--plm", xlmr_plm, "--augment", "en,fr", "--seeds", "1", "--updates", "3", "--out", out, "--device", "cpu"]
     tiny = ["--", "common.cpu=true", "dataset.batch_size=8"]
     done = recipe("experiment", *common, "--systems", "vanilla RS-DA SALT", *tiny)
     assert done.returncode == 1 and done.stderr.strip().endswith("error: failed: RS-DA, seed 1"), done.stderr[-2000:]
