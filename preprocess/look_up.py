@@ -104,8 +104,8 @@ def main():
         write_lexicon(directory, sides, words, entries.substitutes, entries.counts, dtype)
         (directory / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
     listed = sum(number >= 0 for number in entries.numbers.values())
-    print(f"wrote {out}: {listed:,} of {len(entries.numbers):,} distinct words listed, {len(entries.substitutes):,} substitutes "
-          f"in {', '.join(dictionaries)}; {100 * marked / tokens:.1f}% of tokens belong to a listed word")
+    print(f"wrote {out}: {listed:,} of {len(entries.numbers):,} distinct words listed, {len(entries.substitutes):,} "
+          f"substitutes in {', '.join(dictionaries)}; {100 * marked / tokens:.1f}% of tokens belong to a listed word")
 
 
 if __name__ == "__main__":

@@ -70,8 +70,8 @@ def write_lexicon(directory, sides, words, substitutes, counts, dtype):
 class LexicalSubstitution:
     """One stream of sentences in which words are substituted at random (CoSDA-ML, Qin et al., 2020).
 
-    A sentence is chosen with probability ``sentence_ratio``, each of its words with ``word_ratio``; of a chosen word, a language
-    uniformly over *all* languages (a word that this language lacks stays), and one of its substitutes there uniformly.
+    A sentence is chosen with probability ``sentence_ratio``, each of its words with ``word_ratio``; of a chosen word, a
+    language uniformly over *all* languages (a word that this language lacks stays), and one of its substitutes there uniformly.
     Draws follow from (seed, variant, side, sentence) and, with ``redraw``, the epoch.
     """
 

@@ -1,8 +1,8 @@
 """Sentence pairs in streams (paper §2.3): each instance unchanged, and once per target language with its substitutes.
 
 A stream is a source of substitutes, :class:`salt_fairseq.code_switching.CodeSwitching` or
-:class:`salt_fairseq.lexicon.LexicalSubstitution`. To be mixed, substitutes are aligned with the tokens; otherwise the text itself
-is substituted, and may become longer.
+:class:`salt_fairseq.lexicon.LexicalSubstitution`. To be mixed, substitutes are aligned with the tokens; otherwise the text
+itself is substituted, and may become longer.
 """
 
 import numpy as np
@@ -16,8 +16,8 @@ WINDOW = 1024  # instances sorted by length together: batches need little paddin
 
 
 def truncated_lengths(lengths, budget):
-    """Cut the longest sentence first until ``sum(lengths) <= budget``, as ``tokenizers`` does it: where both are cut to half an odd
-    budget, the one that was longer keeps the odd token (of two equally long ones, the second)."""
+    """Cut the longest sentence first until ``sum(lengths) <= budget``, as ``tokenizers`` does it: where both are cut to half
+    an odd budget, the one that was longer keeps the odd token (of two equally long ones, the second)."""
     lengths = list(lengths)
     if len(lengths) == 1:
         return [min(lengths[0], budget)]
@@ -38,6 +38,12 @@ def truncate(sentence, length):
     if len(sentence) <= length:
         return sentence
     return torch.cat([sentence[: length - 1], sentence[-1:]])
+
+
+def _widened(aligned):
+    """LongTensors (T_i, M_i), all padded to the largest M."""
+    width = max(a.shape[1] for a in aligned)
+    return [torch.nn.functional.pad(a, (0, width - a.shape[1]), value=PAD) for a in aligned]
 
 
 class SentencePairDataset(FairseqDataset):
@@ -87,9 +93,7 @@ class SentencePairDataset(FairseqDataset):
             aligned = [s[:, None] for s in sentences]
             if stream is not None:
                 aligned = [stream.aligned(side, place, s) for side, (place, s) in enumerate(zip(places, sentences))]
-            width = max(a.shape[1] for a in aligned)
-            aligned = [torch.nn.functional.pad(a, (0, width - a.shape[1]), value=PAD) for a in aligned]
-            columns = [self._joined([a[:, m] for a in aligned], lengths) for m in range(width)]
+            columns = [self._joined(column, lengths) for column in zip(*(a.unbind(1) for a in _widened(aligned)))]
             item["substitutes"] = torch.stack(columns, 1)
             item["substitutes"][:, 1:][item["tokens"] <= EOS] = PAD  # joining put them into every column
         return item
@@ -104,9 +108,8 @@ class SentencePairDataset(FairseqDataset):
             return {}
         net_input = {"src_tokens": pad([item["tokens"] for item in items])}
         if self.mixed:
-            width = max(item["substitutes"].shape[1] for item in items)
-            columns = [torch.nn.functional.pad(i["substitutes"], (0, width - i["substitutes"].shape[1]), value=PAD) for i in items]
-            net_input["substitutes"] = pad(columns) if width > 1 else pad(columns)[:, :, 0]
+            widened = _widened([item["substitutes"] for item in items])
+            net_input["substitutes"] = pad(widened) if widened[0].shape[1] > 1 else pad(widened)[:, :, 0]
         return {
             "id": torch.tensor([item["id"] for item in items]),
             "net_input": net_input,
