@@ -6,8 +6,8 @@ import re
 import torch
 
 from preprocess.source import Source, Tensors
-from preprocess.vocabulary import SPECIAL_TOKENS, read_sentencepiece, unigram
-from preprocess.weight_files import safe_load
+from preprocess.vocabulary import SPECIAL_TOKENS, complete, read_sentencepiece, unigram
+from preprocess.weight_files import reason, safe_load
 from salt_fairseq.errors import InputError
 
 FILES = ("model.pt", "dict.txt", "sentencepiece.bpe.model")
@@ -99,8 +99,9 @@ def _tokenizer(directory, rows):
     try:
         symbols = Dictionary.load(str(path)).symbols
     except Exception as error:  # fairseq raises ValueError, RuntimeError and plain Exception
-        raise InputError(f"{path} cannot be read ({str(error).splitlines()[0]}): download it again") from None
-    scores, charsmap = read_sentencepiece(directory / "sentencepiece.bpe.model")
+        raise InputError(f"{path} cannot be read ({reason(error)}): download it again") from None
+    pieces = directory / "sentencepiece.bpe.model"
+    scores, charsmap = read_sentencepiece(pieces)
     specials = SPECIAL_TOKENS["sentencepiece"]
     if len(symbols) + 1 != rows:
         raise InputError(f"{path} has {len(symbols):,} symbols with fairseq's own four, which with <mask> is not the "
@@ -109,4 +110,5 @@ def _tokenizer(directory, rows):
     if different or symbols[:4] != list(specials[:4]):
         raise InputError(f"{path} and sentencepiece.bpe.model do not belong together: {len(different):,} pieces are in "
                          f"one of them only, as {min(different, default=symbols[0])!r}")
-    return unigram([(s, 0.0) for s in specials[:4]] + [(s, scores[s]) for s in symbols[4:]] + [(specials[4], 0.0)], charsmap)
+    vocabulary = [(s, 0.0) for s in specials[:4]] + [(s, scores[s]) for s in symbols[4:]] + [(specials[4], 0.0)]
+    return complete(lambda: unigram(vocabulary, charsmap), pieces)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from preprocess.weight_files import NAMES
+from preprocess.weight_files import NAMES, reason
 from salt_fairseq.errors import InputError
 
 DESCRIPTIONS = ["config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "sentencepiece.bpe.model",
@@ -25,6 +25,5 @@ def download(name):
                 break
         return found
     except Exception as error:  # the library raises HTTP, cache, offline and naming errors of many kinds
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"{name} is neither a directory nor a model that the Hugging Face hub gave ({reason}): "
+        raise InputError(f"{name} is neither a directory nor a model that the Hugging Face hub gave ({reason(error)}): "
                          "download the model and give its directory") from None

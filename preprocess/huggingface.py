@@ -102,8 +102,8 @@ def _embeddings(tensors, prefix, family, config, has_segments):
             raise InputError(f"{tensors.where} have {theirs} in the shape {tuple(every.shape)}, which is no matrix: "
                              "download them again")
         if len(every) != config.get(ROWS[ours], len(every)):
-            raise InputError(f"{tensors.where} have {len(every):,} rows of {theirs}, where config.json's {ROWS[ours]} is "
-                             f"{config[ROWS[ours]]:,}: they do not belong together")
+            raise InputError(f"{tensors.where} have {len(every)} rows of {theirs}, where config.json's {ROWS[ours]} is "
+                             f"{config[ROWS[ours]]!r}: they do not belong together")
         used = torch.ones(len(every), dtype=torch.bool)
         if ours == "encoder.embed_positions" and family == "roberta":
             used[: config.get("pad_token_id", 1) + 1] = False

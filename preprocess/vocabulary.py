@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 from tokenizers.implementations import BertWordPieceTokenizer
 from tqdm import tqdm
 
+from preprocess.weight_files import reason
 from salt_fairseq.errors import InputError
 
 # Spelling of bos, pad, eos, unk, mask.
@@ -35,15 +36,20 @@ def kind_of(tokenizer):
 def read_tokenizer(directory):
     """The ``tokenizer.json`` value of a Hugging Face directory, built from its older files where it has none."""
     for name, read in READERS.items():
-        path = directory / name
-        if path.is_file():
-            try:
-                return read(path)
-            except InputError:
-                raise
-            except Exception as error:  # protobuf and tokenizers raise many kinds
-                raise InputError(f"{path} cannot be read ({error}): download it again") from None
+        if (directory / name).is_file():
+            return complete(lambda: read(directory / name), directory / name)
     raise InputError(f"{directory} has no tokenizer: {', '.join(READERS)} is needed")
+
+
+def complete(make, path):
+    """The ``tokenizer.json`` value that ``make()`` gives for the file ``path``, as the library writes it: older files leave
+    out what it fills in, such as the kind of the model."""
+    try:
+        return json.loads(Tokenizer.from_str(json.dumps(make())).to_str())
+    except (InputError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # the library raises many kinds, and panics, which are no Exception
+        raise InputError(f"{path} cannot be read ({reason(error)}): download it again") from None
 
 
 def _wordpiece_options(directory):
@@ -54,8 +60,7 @@ def _wordpiece_options(directory):
 
 
 def _from_json(path):
-    # Older files leave out what the library then fills in, such as the kind of the model.
-    value = json.loads(Tokenizer.from_file(str(path)).to_str())
+    value = json.loads(path.read_text(encoding="utf-8"))
     if (value["normalizer"] or {}).get("type") == "BertNormalizer":  # transformers believes tokenizer_config.json
         value["normalizer"].update(_wordpiece_options(path.parent))
     return value
@@ -73,7 +78,9 @@ def read_sentencepiece(path):
     try:
         model.ParseFromString(path.read_bytes())
     except DecodeError as error:
-        raise InputError(f"{path} cannot be read ({error}): download it again") from None
+        raise InputError(f"{path} cannot be read ({reason(error)}): download it again") from None
+    if not all(isinstance(p.piece, str) for p in model.pieces):
+        raise InputError(f"{path} cannot be read (a piece is no UTF-8 text): download it again")
     unigrams = model.trainer_spec.model_type == model.trainer_spec.UNIGRAM
     if not unigrams or [p.piece for p in model.pieces[:3]] != ["<unk>", "<s>", "</s>"]:
         raise InputError(f"{path} is no SentencePiece unigram that begins with <unk>, <s> and </s>: XLM-R's is needed")

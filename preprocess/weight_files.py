@@ -12,6 +12,12 @@ from salt_fairseq.errors import InputError
 NAMES = ("model.safetensors", "pytorch_model.bin")
 
 
+def reason(error):
+    """What an exception of another library says, in a line: its first, which may be long."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+
+
 def safe_load(path, classes=()):
     """What ``torch.load`` finds in a pickle that holds nothing but tensors, plain values and ``classes``."""
     try:
@@ -32,8 +38,7 @@ def _damaged(path, error):
         start = file.read(40)
     if start.startswith(b"version https://git-lfs"):
         return InputError(f"{path} is a Git LFS pointer, not the weights: fetch the file itself (git lfs pull)")
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return InputError(f"the weights in {path} cannot be read ({reason}): download the file again")
+    return InputError(f"the weights in {path} cannot be read ({reason(error)}): download the file again")
 
 
 def _load(path):
@@ -53,7 +58,7 @@ def _load_shards(index):
         files = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         shards = sorted(set(files.values()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{index} cannot be read ({error!r}): download it again") from None
+        raise InputError(f"{index} cannot be read ({reason(error)}): download it again") from None
     missing = [shard for shard in shards if not (index.parent / shard).is_file()]
     if missing:
         raise InputError(f"{index} names {', '.join(missing)}, which {index.parent} lacks: download all parts")

@@ -9,6 +9,7 @@ import torch
 from conftest import run
 from in_process import error_of
 from safetensors.torch import load_file, save_file
+from sentencepiece import sentencepiece_model_pb2
 
 from preprocess import import_plm
 
@@ -111,7 +112,7 @@ BERT = {
     "narrow matrix": (cut("1.output.dense.weight", columns=111), "do not fit config.json"),
     "narrow query": (cut("0.attention.self.query.weight", rows=47), "0.attention.self.* differ in shape"),
     "narrow key": (cut("0.attention.self.key.weight", columns=47), "0.attention.self.* differ in shape"),
-    "short embedding": (cut("word_embeddings.weight", rows=900), "900 rows of embeddings.word_embeddings, where config.json's vocab_size is 2,"),
+    "short embedding": (cut("word_embeddings.weight", rows=900), "900 rows of embeddings.word_embeddings, where config.json's vocab_size is 2"),
     "short embedding and config": (both(edit_config(vocab_size=900), cut("word_embeddings.weight", rows=900)),
                                    "rows; tokenizer and weights do not belong together"),
     "other positions": (edit_config(max_position_embeddings=512), "160 rows .* max_position_embeddings is 512"),
@@ -122,11 +123,35 @@ BERT = {
     "scalar bias": (edit_tensors(lambda n, t: t.sum() if n == "cls.predictions.bias" else t), "do not belong together"),
     "no tokenizer": (remove("tokenizer.json", "vocab.txt"), "has no tokenizer"),
     "damaged tokenizer": (replace("tokenizer.json", b'{"model":'), "tokenizer.json cannot be read"),
+    "options of another kind": (replace("tokenizer_config.json", b'{"do_lower_case": "yes"}'), "tokenizer.json cannot be read"),
     "not a tokenizer": (replace("tokenizer.json", b'{"version": "1.0"}'), "tokenizer.json cannot be read"),
     "vocabulary without specials": (both(remove("tokenizer.json"), replace("vocab.txt", b"[UNK]\na\nb\n")),
                                     "vocab.txt cannot be read"),
 }
+def edit_pieces(change):
+    """``change`` edits the SentencePiece model."""
+
+    def damage(source):
+        model = sentencepiece_model_pb2.ModelProto.FromString((source / "sentencepiece.bpe.model").read_bytes())
+        change(model)
+        (source / "sentencepiece.bpe.model").write_bytes(model.SerializeToString())
+
+    return damage
+
+
+def set_charsmap(model):
+    model.normalizer_spec.precompiled_charsmap = b"\xff" * 40
+
+
+def set_kind(model):
+    model.trainer_spec.model_type = model.trainer_spec.BPE
+
+
 XLMR = {
+    "damaged normalization": (edit_pieces(set_charsmap), "sentencepiece.bpe.model cannot be read"),
+    "byte pair encoding": (edit_pieces(set_kind), "no SentencePiece unigram"),
+    "pieces of another model": (edit_pieces(lambda model: model.pieces.pop(0)), "no SentencePiece unigram that begins with <unk>"),
+    "LFS pointer": (replace("model.safetensors", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), "Git LFS pointer"),
     "damaged SentencePiece": (replace("sentencepiece.bpe.model", b"\xff" * 50), "sentencepiece.bpe.model cannot be read"),
 }
 
