@@ -1,0 +1,211 @@
+"""Train the LM head of a PLM directory on plain text, and optionally its top layers; everything below is frozen.
+
+    python preprocess/train_lm_head.py plm/e5 plm/e5-head --text en.txt fr.txt es.txt de.txt --layers 3 --autocast-bf16
+
+Interrupted, the same command goes on where it was.
+"""
+
+import json
+import os
+import shutil
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from preprocess import cli
+from preprocess.contextual_neighbours import ContextualNeighbours
+from preprocess.head_training import UNMASKED, HeadTraining, renew
+from preprocess.masking import Masking
+from preprocess.plain_text import read
+from salt_fairseq.errors import InputError
+from salt_fairseq.files import replacing, sha256
+from salt_fairseq.plm import FILES, PLM, Description
+
+CHECKPOINT_SECONDS = 60
+
+
+def arguments():
+    parser = cli.parser(__doc__.split("\n")[0])
+    parser.add_argument("plm_dir", metavar="PLM_DIR", type=Path)
+    parser.add_argument("out", metavar="OUT_DIR", type=Path, help="PLM directory to write")
+    parser.add_argument("--text", metavar="FILE", nargs="+", required=True, help="one sentence a line, .xz too; best a file "
+                        "for each language")
+    parser.add_argument("--sentences", metavar="N", type=int, default=20_000, help="first lines of each file to use")
+    parser.add_argument("--max-length", metavar="TOKENS", type=int, default=64, help="longer lines are cut")
+    parser.add_argument("--held-out", metavar="N", type=int, default=200, help="of these, lines that train nothing")
+    parser.add_argument("--layers", metavar="K", type=int, default=0, help="train the top K layers, too")
+    parser.add_argument("--fresh-head", action="store_true", help="do not begin with the head that is there")
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--max-tokens", metavar="N", type=int, default=1024, help="tokens a step, padding included")
+    parser.add_argument("--lr", type=float, default=2e-3, help="highest learning rate of the head; falls linearly to 0")
+    parser.add_argument("--layers-lr", type=float, default=3e-4, help="highest learning rate of the top layers")
+    parser.add_argument("--selected", metavar="SHARE", type=float, default=0.15, help="of all tokens, to be predicted as "
+                        "masked LMs do")
+    parser.add_argument("--masked", metavar="SHARE", type=float, default=0.8, help="of the selected, replaced by <mask>")
+    parser.add_argument("--random", metavar="SHARE", type=float, default=0.1, help="of the selected, replaced by a random "
+                        "piece; the rest is kept")
+    parser.add_argument("--masked-weight", metavar="W", type=float, default=0.1, help="weight of the selected tokens' loss "
+                        "against that of all others")
+    parser.add_argument("--unmasked", choices=UNMASKED, default="neighbours", help="what the tokens that are not selected "
+                        "learn: to name their neighbours in context, or themselves")
+    parser.add_argument("--temperature", type=float, default=0.1, help="of the distribution over neighbours")
+    parser.add_argument("--neighbour-layer", metavar="K", type=int, help="layer whose features say what is near (default: "
+                        "a third of the way up)")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--autocast-bf16", action="store_true", help="matrix products in bfloat16")
+    return parser.parse_args()
+
+
+def check(args, architecture):
+    """Refuse what cannot be meant; sets the default of ``--neighbour-layer``."""
+    frozen = architecture.layers - args.layers
+    if not 0 <= args.layers <= architecture.layers:
+        raise InputError(f"--layers {args.layers}: {args.plm_dir} has {architecture.layers} layers")
+    if args.neighbour_layer is None:
+        args.neighbour_layer = min(round(architecture.layers / 3), frozen)
+    if not 0 <= args.neighbour_layer <= frozen:
+        raise InputError(f"--neighbour-layer {args.neighbour_layer}: one of the {frozen} layers that are not trained is needed "
+                         "(0: the embeddings)")
+    if not 3 <= args.max_length <= architecture.positions:
+        raise InputError(f"--max-length {args.max_length}: 3 to {architecture.positions} is possible with {args.plm_dir}")
+    for name in ("sentences", "held_out", "steps", "max_tokens", "temperature", "lr"):
+        if not getattr(args, name) > 0:
+            raise InputError(f"--{name.replace('_', '-')} {getattr(args, name)}: more than 0 is needed")
+    if args.out.exists():
+        raise InputError(f"{args.out} exists: choose another output directory, or delete it")
+    if args.unmasked == "nothing" and not args.selected * args.masked_weight:
+        raise InputError("--unmasked nothing with --selected 0 or --masked-weight 0 trains nothing: change one of them")
+
+
+class Resumable:
+    """The state of an unfinished training, in a directory beside OUT_DIR that is there only while it is unfinished."""
+
+    def __init__(self, out, settings):
+        out = out.resolve()
+        self.path, self.saved = out.with_name(f".{out.name}.training"), time.monotonic()
+        self.path.mkdir(parents=True, exist_ok=True)
+        if (self.path / "settings.json").is_file():
+            begun = json.loads((self.path / "settings.json").read_text(encoding="utf-8"))
+            if changed := [name for name in settings if begun.get(name) != settings[name]]:
+                raise InputError(f"{self.path} holds a training that was begun with another {', '.join(changed)}: finish it "
+                                 "with its own options, or delete it")
+        with replacing(self.path / "settings.json") as temporary:
+            temporary.write_text(json.dumps(settings), encoding="utf-8")
+
+    def load(self, name, device):
+        """What was saved under a name, or None."""
+        path = self.path / name
+        return torch.load(path, map_location=device, weights_only=True) if path.is_file() else None
+
+    def save(self, name, value):
+        with replacing(self.path / name) as temporary:
+            torch.save(value, temporary)
+        self.saved = time.monotonic()
+
+    def due(self):
+        return time.monotonic() - self.saved >= CHECKPOINT_SECONDS
+
+    def remove(self):
+        shutil.rmtree(self.path)
+
+
+def fitted_neighbours(plm, text, args, autocast, resumable, device):
+    """The neighbours of ``text``'s tokens, taken from an interrupted training if it had got so far."""
+    neighbours = ContextualNeighbours(plm.encoder, args.neighbour_layer)
+    found = resumable.load("neighbours.pt", device)
+    if found is None:
+        neighbours.fit(text, 8 * args.max_tokens, autocast)
+        resumable.save("neighbours.pt", neighbours.state())
+    else:
+        neighbours.load_state(found)
+    return neighbours
+
+
+def train(training, text, args, resumable, device):
+    """Run the steps that are left. Step number and seed alone determine a step, so that nothing is lost in between."""
+    done = 0
+    if found := resumable.load("checkpoint.pt", device):
+        done = found["steps"]
+        training.load_state(found)
+    batches, epoch, first = [], -1, 0
+    with tqdm(total=args.steps, initial=done, desc="training", unit=" steps") as progress:
+        for step in range(args.steps):
+            if step >= first + len(batches):
+                epoch, first = epoch + 1, step
+                order = torch.Generator().manual_seed(args.seed * 1_000_003 + epoch)
+                batches = list(text.batches(args.max_tokens, order))
+            if step < done:
+                continue
+            draw = torch.Generator().manual_seed(args.seed * 7_368_787 + step)
+            masked, unmasked = training.step(*batches[step - first], draw)
+            progress.set_postfix_str(f"loss masked {masked:.3f}, unmasked {unmasked:.3f}", refresh=False)
+            progress.update()
+            if resumable.due() and step + 1 < args.steps:
+                resumable.save("checkpoint.pt", {"steps": step + 1, **training.state()})
+
+
+def write(args, plm, trained, record):
+    """Write the PLM directory: that of the source but for the trained tensors, with ``training.json``."""
+    with replacing(args.out, marker="plm.json") as directory:
+        directory.mkdir()
+        for name in FILES:
+            if name != "model.pt":
+                shutil.copyfile(args.plm_dir / name, directory / name)
+        contents = torch.load(args.plm_dir / "model.pt", map_location="cpu", weights_only=True)
+        for name, tensor in trained.items():
+            contents["model"][name] = tensor.detach().cpu().clone()
+        torch.save(contents, directory / "model.pt")
+        old = plm.description
+        description = replace(old, name=args.out.name, lm_head="trained", weights_dtype="float32",
+                              sha256={name: sha256(directory / name) for name in FILES})
+        for name, value in (("plm.json", asdict(description)), ("training.json", record)):
+            (directory / name).write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        PLM.load(directory)
+
+
+def main():
+    args = arguments()
+    description = Description.load(args.plm_dir)
+    check(args, description.architecture)
+    masking = Masking(args.selected, args.masked, args.random)
+    options = {k: v for k, v in vars(args).items() if k not in ("plm_dir", "out", "text")}
+    for path in args.text:
+        if not os.path.isfile(path):
+            raise InputError(f"{path} does not exist: give --text files, one sentence a line")
+    settings = {"plm": description.sha256["model.pt"], "text": {Path(p).name: sha256(p) for p in args.text}, **options}
+    plm = PLM.load(args.plm_dir)
+    text, held_out = read(args.text, plm.tokenizer, args.sentences, args.held_out, args.max_length,
+                          torch.Generator().manual_seed(args.seed))
+    resumable = Resumable(args.out, settings)
+    torch.manual_seed(args.seed)
+    if args.fresh_head:
+        renew(plm.lm_head)
+    plm.to(args.device)
+
+    def autocast():
+        return torch.autocast(torch.device(args.device).type, torch.bfloat16, enabled=args.autocast_bf16)
+
+    neighbours = None
+    if args.unmasked == "neighbours":
+        neighbours = fitted_neighbours(plm, text, args, autocast, resumable, args.device)
+    training = HeadTraining(plm, args.layers, masking, args.unmasked, args.masked_weight, args.temperature, neighbours,
+                            (args.lr, args.layers_lr), args.steps, autocast)
+    accuracies = {"before": training.held_out(held_out, args.max_tokens, args.seed)}
+    train(training, text, args, resumable, args.device)
+    accuracies["after"] = training.held_out(held_out, args.max_tokens, args.seed)
+    write(args, plm, training.trained, {**settings, "source": description.source, "held_out_accuracy": accuracies})
+    resumable.remove()
+    for when, found in accuracies.items():
+        shares = ", ".join(f"{name} {100 * share:.1f}%" for name, share in found.items())
+        print(f"held-out accuracy {when}: {shares}")
+    tokens = sum(map(len, text.sentences))
+    print(f"wrote {args.out}: LM head{f' and top {args.layers} layers' * (args.layers > 0)} of {description.name}, trained "
+          f"{args.steps:,} steps on {len(text):,} sentences ({tokens:,} tokens)")
+
+
+if __name__ == "__main__":
+    main()
