@@ -28,7 +28,7 @@ class Description:
     sha256: dict  # of each file of the directory
     # Absent from older files:
     family: str = ""  # the names its weights were published under: "bert", "roberta" or "distilbert"
-    lm_head: str = "pretrained"  # "untrained": it was published without one, and train_lm_head.py has to make it
+    lm_head: str = "pretrained"  # "untrained": published without one; "trained": train_lm_head.py made it
     weights_dtype: str = "float32"  # as published; model.pt is always float32
     tokenizer_options: dict = field(default_factory=dict)  # WordPiece: lowercase, strip_accents, handle_chinese_chars
     trimmed_from: int = 0  # pieces of the published vocabulary, if --trim-to dropped some
