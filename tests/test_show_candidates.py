@@ -8,6 +8,7 @@ from conftest import QUICKSTART, read_tsv
 from in_process import call, error_of
 
 from preprocess import show_candidates, substitution_precision
+from preprocess.word_lists import frequencies
 from salt_fairseq.candidates import open_candidates
 from salt_fairseq.data_directory import DataDirectory
 from salt_fairseq.tokenizer import Tokenizer
@@ -47,12 +48,15 @@ def test_precision(bert_plm, bert_data, tmp_path, capsys):
     path = tmp_path / "en-de.txt"
     path.write_text("".join(f"{tokenizer.words[s]} {tokenizer.words[t]}\n" for s, t in sorted(pairs)), encoding="utf-8")
     call(substitution_precision, bert_plm, bert_data, "--dictionary", f"de={path}")
-    language, share, _, substituted, parts, precision, listed = capsys.readouterr().out.splitlines()[1].split()
+    language, share, _, substituted, parts, precision, listed, *content = capsys.readouterr().out.splitlines()[1].split()
     sources = {s for s, _ in pairs}
     n = sum(s in sources for s, _ in tokens)
     assert (language, share, parts) == ("de", "100%", "0.0%")
     assert int(substituted.replace(",", "")) == len(tokens) and int(listed.replace(",", "")) == n
     assert precision == f"{100 * sum(pair in pairs for pair in tokens) / n:.1f}%"
+    frequent = {tokenizer.caseless_word(word) for word in list(frequencies("en"))[:150]}
+    rare = [pair for pair in tokens if tokenizer.words[pair[0]] not in frequent and pair[0] in sources]
+    assert content == [f"{100 * sum(pair in pairs for pair in rare) / len(rare):.1f}%", f"{len(rare):,}"]
 
 
 def test_errors(bert_plm, bert_data, xlmr_plm, tmp_path):
