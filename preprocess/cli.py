@@ -2,8 +2,12 @@
 
 import argparse
 
+from salt_fairseq.errors import add_debug
+
 
 def parser(description):
-    return argparse.ArgumentParser(
+    made = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False
     )
+    add_debug(made)
+    return made

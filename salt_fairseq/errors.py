@@ -1,24 +1,108 @@
-"""How bad input ends: one sentence on stderr and exit code 1, never a traceback."""
+"""How a command ends that cannot go on: one sentence on stderr and exit code 1, a traceback only with ``--debug``.
 
+``SALT_DEBUG=1`` in the environment means the same as ``--debug``, for fairseq's commands and the recipes.
+"""
+
+import argparse
+import errno
 import os
 import sys
+import traceback as tracebacks
+
+DEBUG = "SALT_DEBUG"
+ADVICE = {
+    errno.ENOSPC: "free some space, or choose a path on another disk",
+    errno.EDQUOT: "free some space, or choose a path on another disk",
+    errno.EFBIG: "choose a path on another disk, or raise the limit (ulimit -f)",
+    errno.EROFS: "choose a path on another disk",
+    errno.EACCES: "choose another path, or change its permissions",
+    errno.EPERM: "choose another path, or change its permissions",
+}
+# Where fairseq reads or writes a checkpoint: its functions, and their variable that is the path.
+OF_CHECKPOINTS = {"load_checkpoint_to_cpu": "path", "torch_persistent_save": "filename", "load_checkpoint": "filename",
+                  "load_model_ensemble_and_task": "filename"}
+# What libraries say instead of raising an OSError when a file does not take all they write: torch, numpy, safetensors.
+UNWRITTEN = ("PytorchStreamWriter", "unexpected pos", "requested and", "No space left", "File too large", "I/O error")
+NO_MEMORY = ("can't allocate memory", "out of memory")
 
 
 class InputError(ValueError):
     """Something the user gave is wrong; the message says what, where, and what to do."""
 
 
+class _Debug(argparse.Action):
+    def __call__(self, *unused):
+        os.environ[DEBUG] = "1"  # so that processes that this one starts know it, too
+
+
+def add_debug(parser):
+    """The option ``--debug`` of every command."""
+    parser.add_argument("--debug", action=_Debug, nargs=0, dest=argparse.SUPPRESS, default=argparse.SUPPRESS,
+                        help="show where in the code an error was found")
+
+
+def failed_write(error, path=None):
+    """Why ``path`` could not be written, with what to do, or None where ``error`` says something else."""
+    if isinstance(error, OSError) and error.errno:
+        elsewhere = path is not None and error.filename is not None and not str(error.filename).startswith(str(path))
+        return None if elsewhere else f"{error.strerror}; {ADVICE.get(error.errno, 'choose another path')}"
+    if any(said in str(error) for said in UNWRITTEN):
+        return f"it cannot hold all that is to be written; {ADVICE[errno.ENOSPC]}"
+    return None
+
+
+def sentence_of(error):
+    """The sentence with which ``error`` is told, or None where nothing is known of it: then it is a defect."""
+    first = next(iter(str(error).strip().splitlines()), "")
+    if isinstance(error, InputError):  # from a worker of a data loader, it comes with a traceback in front
+        return str(error).strip().rpartition(f"{InputError.__module__}.InputError: ")[2]
+    if isinstance(error, MemoryError) or any(said in first for said in NO_MEMORY):
+        return "the memory is not large enough: let the model read less at once (--max-tokens, --batch-size)"
+    path = _checkpoint(error.__traceback__)
+    if path and (why := failed_write(error, path)):
+        return f"cannot write {path}: {why}"
+    if path:
+        return (f"{path} cannot be read as a checkpoint ({type(error).__name__}: {first[:200]}): it is damaged, of another "
+                "model, or holds more than tensors and plain values, which is not run; name another one")
+    if isinstance(error, OSError) and error.errno and error.filename is not None:
+        return f"{error.filename}: {error.strerror}; {ADVICE.get(error.errno, 'check the path')}"
+    if isinstance(error, OSError) and error.errno in ADVICE:
+        return f"a file cannot be written: {error.strerror}; {ADVICE[error.errno]}"
+    if isinstance(error, ImportError) and error.name and error.name.split(".")[0] not in ("salt_fairseq", "preprocess"):
+        package = error.name.split(".")[0]
+        return f"the package {package} cannot be imported ({first}): install it (pip install {package})"
+    *_, (frame, _) = tracebacks.walk_tb(error.__traceback__)
+    if isinstance(error, AssertionError) and first and frame.f_globals.get("__name__", "").startswith("fairseq"):
+        return f"fairseq says: {first}"
+    return None
+
+
+def _checkpoint(traceback):
+    """Path of the checkpoint that fairseq was reading or writing, or None."""
+    found = None
+    for frame, _ in tracebacks.walk_tb(traceback):
+        if frame.f_globals.get("__name__", "").startswith("fairseq."):
+            found = frame.f_locals.get(OF_CHECKPOINTS.get(frame.f_code.co_name), found)
+    return found
+
+
 def _print_sentence(kind, error, traceback, previous=sys.excepthook):
-    if isinstance(error, InputError):
-        print(f"error: {error}", file=sys.stderr)
-    elif isinstance(error, KeyboardInterrupt):
-        print("interrupted", file=sys.stderr)
+    if isinstance(error, BrokenPipeError):  # "| head" has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return
+    if isinstance(error, KeyboardInterrupt):
+        sentence, start = "interrupted", ""
     else:
+        sentence, start = sentence_of(error), "error: "
+    if sentence is None or os.environ.get(DEBUG, "0") not in ("", "0"):
         previous(kind, error, traceback)
+    if sentence is not None:
+        print(f"{start}{sentence}", file=sys.stderr)
 
 
 def install():
-    """Let an uncaught :class:`InputError` print its sentence alone, and an interrupt one line; exit codes stay Python's.
+    """Let an exception that ends the process print its sentence alone; exit codes stay Python's: 1, or, interrupted,
+    that of the signal (130 in a shell), which tells a shell script to end, too.
 
     An exception hook, because ``fairseq-train`` and ``fairseq-validate`` call the plugin and not the other way round.
     """

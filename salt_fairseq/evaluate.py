@@ -24,7 +24,7 @@ import salt_fairseq
 from salt_fairseq.checkpoints import load_checkpoint
 from salt_fairseq.data_directory import INPUTS, DataDirectory
 from salt_fairseq.distinct_pairs import Batches, DistinctPairs
-from salt_fairseq.errors import InputError
+from salt_fairseq.errors import InputError, add_debug
 from salt_fairseq.files import replacing
 
 CPU_TOKENS, GPU_TOKENS = 2048, 32768
@@ -48,6 +48,7 @@ def arguments():
                         "trained)")
     parser.add_argument("--max-tokens", type=int, help="tokens the model reads at once, padding included (default: "
                         f"{CPU_TOKENS} on a CPU, {GPU_TOKENS} on a GPU)")
+    add_debug(parser)
     args = parser.parse_args()
     try:
         torch.empty(0, device=args.device)

@@ -15,7 +15,7 @@ import torch
 from tqdm import tqdm
 
 from salt_fairseq.checkpoints import load_checkpoint, load_labels, load_tokenizer
-from salt_fairseq.errors import InputError
+from salt_fairseq.errors import InputError, add_debug
 from salt_fairseq.files import replacing
 from salt_fairseq.modules.encoder import EOS
 from salt_fairseq.plm import pad
@@ -36,6 +36,7 @@ def arguments():
     parser.add_argument("--dtype", choices=("fp32", "bf16"), help="of matrix products (default: as the checkpoint was "
                         "trained)")
     parser.add_argument("--max-tokens", type=int, default=8192, help="tokens the model reads at once, padding included")
+    add_debug(parser)
     return parser.parse_args()
 
 

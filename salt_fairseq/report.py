@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from salt_fairseq import figures, plain_rows, tables
-from salt_fairseq.errors import InputError
+from salt_fairseq.errors import InputError, add_debug
 from salt_fairseq.files import replacing
 from salt_fairseq.results import read_results
 from salt_fairseq.significance import compare
@@ -111,6 +111,7 @@ def main():
     parser.add_argument("--languages", metavar="LANG,...", help="these languages, in this order (default: all, the source "
                         "language first, the others in alphabetical order)")
     parser.add_argument("--split", default="test", help="which subsets: test.en, test.fr, ... (default: %(default)s)")
+    add_debug(parser)
     args = parser.parse_args()
     systems = parse_systems(args.systems)
     baseline = args.baseline or next(iter(systems))
