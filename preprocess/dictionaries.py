@@ -1,9 +1,10 @@
 """Dictionaries and synonym lists: source word to its translations or synonyms."""
 
+import codecs
 import json
-from pathlib import Path
 
 from salt_fairseq.errors import InputError
+from salt_fairseq.text_lines import text_lines
 
 
 def parse_dictionaries(pairs):
@@ -23,10 +24,12 @@ def read_dictionary(path):
     MUSE's layout, 'source target' a line (space or tab), or JSON: ``{"word": ["substitute", ...]}``.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-        listed = json.loads(text) if str(path).endswith(".json") else _pairs(text, path)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"dictionary {path} cannot be read ({error})") from None
+        with open(path, "rb") as file:
+            listed = json.load(codecs.getreader("utf-8-sig")(file)) if str(path).endswith(".json") else _pairs(file, path)
+    except InputError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"dictionary {path} cannot be read ({error}): give MUSE's lines 'source target', or JSON") from None
     if not (isinstance(listed, dict) and all(isinstance(words, list) for words in listed.values())
             and all(isinstance(word, str) for words in listed.values() for word in words)):
         raise InputError(f"dictionary {path} is not an object of words with a list of substitutes each")
@@ -36,9 +39,9 @@ def read_dictionary(path):
     return {word: list(found) for word, found in substitutes.items()}
 
 
-def _pairs(text, path):
+def _pairs(file, path):
     listed = {}
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in text_lines(file, path):
         if line.strip() and len(line.split()) != 2:
             raise InputError(f"{path}, line {number}: {line!r} is not 'source target'")
         if line.strip():

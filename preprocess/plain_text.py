@@ -11,6 +11,7 @@ from tqdm import tqdm
 from salt_fairseq.errors import InputError
 from salt_fairseq.modules.encoder import BOS, EOS
 from salt_fairseq.plm import pad
+from salt_fairseq.text_lines import text_lines
 
 AT_ONCE = 4096  # lines tokenized together
 
@@ -18,12 +19,11 @@ AT_ONCE = 4096  # lines tokenized together
 def lines(path):
     """The lines of a UTF-8 text file, plain or ``.xz``, that are not blank, stripped."""
     try:
-        opened = lzma.open(path, "rt", encoding="utf-8") if Path(path).suffix == ".xz" else open(path, encoding="utf-8")
-        with opened as file:
-            for line in file:
+        with lzma.open(path) if Path(path).suffix == ".xz" else open(path, "rb") as file:
+            for _, line in text_lines(file, path):
                 if line := line.strip():
                     yield line
-    except (OSError, ValueError, EOFError, lzma.LZMAError) as error:
+    except (OSError, EOFError, lzma.LZMAError) as error:
         raise InputError(f"{path} cannot be read as UTF-8 text ({error}): give text files, one sentence a line") from None
 
 

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 
 from salt_fairseq.errors import InputError
+from salt_fairseq.text_lines import text_lines
 
 COLUMNS = {  # what files call the four columns, lower case
     "id": ("id", "pairid", "idx"),
@@ -35,15 +36,12 @@ def _positions(cells):
 
 
 def _lines(path):
-    """(line number, text) without line ends; UTF-8, a byte order mark is dropped."""
+    """(line number, text) without line ends."""
     try:
         with open(path, "rb") as file:
-            for number, line in enumerate(file, 1):
-                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}, line {number}: not UTF-8 ({error.reason}), convert the file") from None
+            yield from text_lines(file, path)
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+        raise InputError(f"{path} cannot be read: {error.strerror}; give a TSV or JSONL file") from None
 
 
 def _tsv_rows(path):
@@ -70,7 +68,7 @@ def _jsonl_rows(path):
             continue
         try:
             value = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
             raise InputError(f"{path}, line {number}: not a JSON object") from None

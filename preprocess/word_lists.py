@@ -1,12 +1,12 @@
 """Frequency lists, and the target vocabulary of a language: the pieces that are whole words among its most frequent."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import wordfreq
 
 from salt_fairseq.errors import InputError
+from salt_fairseq.text_lines import text_lines
 
 TOP = 10_000  # paper, footnote 2
 FOREIGN = 3  # a word that many times as frequent in another language is that language's
@@ -46,10 +46,11 @@ def _wordfreq(language):
 def _read(path):
     counts = []
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"word list {path} cannot be read ({error}): a UTF-8 text file is needed") from None
-    for number, line in enumerate(lines, 1):
+        with open(path, "rb") as file:
+            lines = list(text_lines(file, path))
+    except OSError as error:
+        raise InputError(f"word list {path} cannot be read ({error.strerror}): a UTF-8 text file is needed") from None
+    for number, line in lines:
         parts = line.split()
         if not parts:
             continue

@@ -20,6 +20,7 @@ from salt_fairseq.files import replacing
 from salt_fairseq.modules.encoder import EOS
 from salt_fairseq.plm import pad
 from salt_fairseq.sentence_pair_dataset import truncate, truncated_lengths
+from salt_fairseq.text_lines import text_lines
 
 CHUNK = 10_000  # lines that are sorted by length together, so that a long input never sits in memory
 SIGPIPE_STATUS = 141  # exit status of Unix tools whose reader has gone
@@ -82,14 +83,10 @@ class Classifier:
         return found
 
 
-def read_rows(lines, columns):
-    """The sentences of each line (bytes), a list of ``columns`` strings; raises with the line's number."""
+def read_rows(file, columns):
+    """The sentences of each line of a binary file, a list of ``columns`` strings; raises with the line's number."""
     needed = "sentence1 TAB sentence2 is needed" if columns == 2 else "one sentence is needed"
-    for number, line in enumerate(lines, 1):
-        try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise InputError(f"standard input, line {number}: not UTF-8 ({error.reason}), convert the text") from None
+    for number, text in text_lines(file, "standard input"):
         row = [cell.strip() for cell in text.split("\t")]
         if len(row) != columns and text.strip():
             raise InputError(f"standard input, line {number}: {len(row)} column{'s'[:len(row) != 1]}, but {needed}")

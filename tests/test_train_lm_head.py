@@ -249,7 +249,7 @@ def test_text(xlmr_plm, texts, sentences):
     (["--selected", 1.5], "between 0 and 1"), (["--masked", 0.8, "--random", 0.3], "between 0 and 1"),
     (["--unmasked", "nothing", "--selected", 0], "trains nothing"),
     (["--text", "absent.txt"], "absent.txt does not exist"), (["--text", "EMPTY"], "holds no text"),
-    (["--text", "ONE"], "holds one line"), (["--text", "LATIN1"], "cannot be read as UTF-8 text"),
+    (["--text", "ONE"], "holds one line"), (["--text", "LATIN1"], "LATIN1, line 1: not UTF-8"),
     (["--text", "BAD.xz"], "cannot be read as UTF-8 text"),
 ])
 def test_errors(more, message, xlmr_plm, texts, tmp_path):
