@@ -1,6 +1,7 @@
 """Labelled sentence pairs from TSV and JSONL files: XNLI's, PAWS-X's, XTREME's, your own."""
 
 import json
+import re
 from dataclasses import dataclass
 
 from salt_fairseq.errors import InputError
@@ -13,6 +14,7 @@ COLUMNS = {  # what files call the four columns, lower case
     "label": ("label", "gold_label", "is_duplicate"),
 }
 ALIASES = {"contradictory": "contradiction"}  # XNLI-MT's training file
+UNWRITABLE = re.compile("[\n\r\ud800-\udfff]")  # in a list of ids or labels, one a line
 UNTRANSLATED, UNDECIDED = "NS", "-"  # PAWS-X's sentence without a translation; NLI's label without a majority
 
 
@@ -106,6 +108,10 @@ def read(path, language):
         if not row["label"]:
             raise InputError(f"{path}, line {number}: the label is empty")
         id = row.get("id", str(row_number))
+        for name, value in (("id", id), ("label", row["label"])):
+            if UNWRITABLE.search(value):
+                raise InputError(f"{path}, line {number}: the {name} {value!r} holds a line break or half a character: "
+                                 "remove it")
         if id in seen:
             raise InputError(f"{path}, line {number}: id {id} stands on line {seen[id]} already")
         seen[id] = number

@@ -12,9 +12,9 @@ from rich.text import Text
 
 from preprocess import cli
 from salt_fairseq.candidates import languages as candidate_languages
-from salt_fairseq.code_switching import CodeSwitching, threshold_of
+from salt_fairseq.code_switching import CodeSwitching, thresholds_of
 from salt_fairseq.data_directory import INPUTS, DataDirectory
-from salt_fairseq.errors import InputError
+from salt_fairseq.errors import InputError, positive
 from salt_fairseq.files import replacing
 from salt_fairseq.plm import Description
 from salt_fairseq.tokenizer import Tokenizer
@@ -29,7 +29,8 @@ def arguments():
     parser.add_argument("data", metavar="DATA", type=Path)
     parser.add_argument("--languages", help="languages to show (default: all that have candidates)")
     parser.add_argument("--thresholds", default="en=1e-3,1e-7", help="as in training: probability or share, per language")
-    parser.add_argument("--sentences", metavar="N", type=int, default=3, help="examples to show, spread over the training set")
+    parser.add_argument("--sentences", metavar="N", type=positive, default=3, help="examples to show, spread over the "
+                        "training set")
     parser.add_argument("--html", metavar="FILE", type=Path, help="write an HTML page too")
     return parser.parse_args()
 
@@ -88,8 +89,8 @@ def main():
         raise InputError(f"{args.data} has no candidates: run preprocess/distill.py")
     sides = INPUTS if data.is_pairs else INPUTS[:1]
     switchings = [
-        (language, CodeSwitching(args.data, "train", language, sides, threshold_of(language, args.thresholds)))
-        for language in languages
+        (language, CodeSwitching(args.data, "train", language, sides, threshold))
+        for language, threshold in thresholds_of(languages, args.thresholds, data.meta["source_language"]).items()
     ]
     shown = list(rows(data, tokenizer, switchings, args.sentences))
     print_rows(shown)

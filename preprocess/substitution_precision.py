@@ -17,7 +17,7 @@ from preprocess.word_lists import frequencies, parse_word_lists, target_vocabula
 from salt_fairseq.candidates import open_candidates
 from salt_fairseq.code_switching import log_threshold
 from salt_fairseq.data_directory import INPUTS, DataDirectory
-from salt_fairseq.errors import InputError
+from salt_fairseq.errors import InputError, positive
 from salt_fairseq.files import read_json
 from salt_fairseq.plm import Description, load_state
 from salt_fairseq.tokenizer import Tokenizer
@@ -34,7 +34,7 @@ def arguments():
                         "as MUSE has them")
     parser.add_argument("--neighbours", action="store_true", help="measure the nearest neighbours among the PLM's token "
                         "embeddings, too, which know nothing of the sentence")
-    parser.add_argument("--function-words", metavar="N", type=int, default=150, help="most frequent words of the source "
+    parser.add_argument("--function-words", metavar="N", type=positive, default=150, help="most frequent words of the source "
                         "language, which the last column leaves out")
     parser.add_argument("--word-list", metavar="LANG=FILE", nargs="+", default=[], help="the frequency lists given to "
                         "distill.py")

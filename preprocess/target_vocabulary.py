@@ -23,7 +23,7 @@ def arguments():
 
 def main():
     args = arguments()
-    files = parse_word_lists(args.word_list)
+    files = parse_word_lists(args.word_list, [*args.languages, args.source_language])
     tokenizer = Tokenizer.load(args.plm_dir, Description.load(args.plm_dir).tokenizer)
     all_, own = (target_vocabularies(tokenizer, args.languages, files, args.source_language, keep) for keep in (True, False))
     rows = []

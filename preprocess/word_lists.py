@@ -1,6 +1,7 @@
 """Frequency lists, and the target vocabulary of a language: the pieces that are whole words among its most frequent."""
 
 import math
+import re
 
 import numpy as np
 import wordfreq
@@ -64,13 +65,16 @@ def _read(path):
     return counts
 
 
-def parse_word_lists(pairs):
-    """``LANG=FILE`` options to a dict."""
+def parse_word_lists(pairs, languages=None):
+    """``LANG=FILE`` options to a dict; other languages than these ``languages`` and :data:`REFERENCES` are an error."""
     files = {}
     for pair in pairs:
         language, equals, path = pair.partition("=")
-        if not equals:
-            raise InputError(f"--word-list {pair}: LANG=FILE is needed")
+        if not equals or not re.fullmatch(r"[\w-]+", language) or language in files:
+            raise InputError(f"--word-list {pair}: LANG=FILE is needed, each language once")
+        if languages is not None and language not in {*languages, *REFERENCES}:
+            raise InputError(f"--word-list {pair}: this list is not used, only those of {', '.join(languages)} and "
+                             f"of {', '.join(REFERENCES)}: check the language")
         files[language] = path
     return files
 

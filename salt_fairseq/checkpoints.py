@@ -1,7 +1,6 @@
 """A fine-tuned checkpoint, read without fairseq's task, data directory or PLM directory."""
 
 import pickle
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
+from salt_fairseq.archives import check_archive
 from salt_fairseq.data_directory import DataDirectory
 from salt_fairseq.errors import InputError
 from salt_fairseq.files import sha256
@@ -60,8 +60,7 @@ def _read(path):
         raise InputError(f"{path} is a directory: name a checkpoint in it, e.g. {path / 'checkpoint_best.pt'}")
     if not path.is_file():
         raise InputError(f"{path} does not exist: name a checkpoint that fairseq-train wrote")
-    if not zipfile.is_zipfile(path):  # what torch.save writes; the list of its parts comes last
-        raise InputError(f"{path} is not a checkpoint, or not a complete one: copy or train it again")
+    check_archive(path)
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)  # the optimizer's state is not read
     except pickle.UnpicklingError:

@@ -8,6 +8,8 @@ import torch
 from salt_fairseq.candidates import open_candidates
 from salt_fairseq.errors import InputError
 
+DEFAULT_THRESHOLDS = "en=1e-3,1e-7"  # of the paper
+
 
 def parse_thresholds(text):
     """``"en=1e-3,1e-7"`` to ``{"en": ("probability", 1e-3), None: ("probability", 1e-7)}``; ``None`` is every other
@@ -23,16 +25,24 @@ def parse_thresholds(text):
         if not 0 <= number <= 1:
             raise InputError(f"threshold {part!r}: a probability in [0, 1] or a share from 0% to 100% is needed, "
                              "for one language (en=1e-3) or for all others (1e-7)")
+        if (language or None) in thresholds:
+            raise InputError(f"--thresholds {text} names two values for {language or 'all others'}: leave one of them out")
         thresholds[language or None] = (kind, number)
     return thresholds
 
 
-def threshold_of(language, text):
-    """``(kind, value)`` of one language, from the text of ``--thresholds``."""
+def thresholds_of(languages, text, source_language):
+    """Language to its ``(kind, value)``, from the text of ``--thresholds``, which may name the source language beside
+    ``languages`` (its default does), but no other."""
     thresholds = parse_thresholds(text)
-    if language not in thresholds and None not in thresholds:
-        raise InputError(f"--thresholds {text} says nothing of language {language}: add a value for all others")
-    return thresholds.get(language, thresholds.get(None))
+    for language in thresholds.keys() - {*languages, source_language, None}:
+        if text != DEFAULT_THRESHOLDS:
+            raise InputError(f"--thresholds {text} names {language}, which is none of the languages {', '.join(languages)}: "
+                             "correct or remove it")
+    for language in languages:
+        if language not in thresholds and None not in thresholds:
+            raise InputError(f"--thresholds {text} says nothing of language {language}: add a value for all others")
+    return {language: thresholds.get(language, thresholds.get(None)) for language in languages}
 
 
 def log_threshold(log_probs, kind, value):

@@ -41,6 +41,13 @@ def add_debug(parser):
                         help="show where in the code an error was found")
 
 
+def positive(text):
+    """Type of an option that is a whole number of at least 1."""
+    if not (text.isdecimal() and 0 < int(text) < 1 << 63):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)
+
+
 def failed_write(error, path=None):
     """Why ``path`` could not be written, with what to do, or None where ``error`` says something else."""
     if isinstance(error, OSError) and error.errno:

@@ -23,8 +23,9 @@ from tqdm import tqdm
 import salt_fairseq
 from salt_fairseq.checkpoints import load_checkpoint
 from salt_fairseq.data_directory import INPUTS, DataDirectory
+from salt_fairseq.device import add_device, check_device
 from salt_fairseq.distinct_pairs import Batches, DistinctPairs
-from salt_fairseq.errors import InputError, add_debug
+from salt_fairseq.errors import InputError, add_debug, positive
 from salt_fairseq.files import replacing
 
 CPU_TOKENS, GPU_TOKENS = 2048, 32768
@@ -43,17 +44,14 @@ def arguments():
     parser.add_argument("--generalized", metavar="SPLIT", help="also every premise language with every hypothesis language "
                         "of a split, e.g. test")
     parser.add_argument("--out", metavar="FILE.json", type=Path, required=True)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add_device(parser)
     parser.add_argument("--dtype", choices=["fp32", "bf16"], help="of matrix products (default: as the checkpoint was "
                         "trained)")
-    parser.add_argument("--max-tokens", type=int, help="tokens the model reads at once, padding included (default: "
+    parser.add_argument("--max-tokens", type=positive, help="tokens the model reads at once, padding included (default: "
                         f"{CPU_TOKENS} on a CPU, {GPU_TOKENS} on a GPU)")
     add_debug(parser)
     args = parser.parse_args()
-    try:
-        torch.empty(0, device=args.device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"--device {args.device} cannot be used here ({str(error).splitlines()[0]})") from None
+    check_device(args.device)
     if args.max_tokens is None:
         args.max_tokens = CPU_TOKENS if torch.device(args.device).type == "cpu" else GPU_TOKENS
     return args

@@ -15,7 +15,8 @@ import torch
 from tqdm import tqdm
 
 from salt_fairseq.checkpoints import load_checkpoint, load_labels, load_tokenizer
-from salt_fairseq.errors import InputError, add_debug
+from salt_fairseq.device import add_device, check_device
+from salt_fairseq.errors import InputError, add_debug, positive
 from salt_fairseq.files import replacing
 from salt_fairseq.modules.encoder import EOS
 from salt_fairseq.plm import pad
@@ -33,10 +34,10 @@ def arguments():
     parser.add_argument("--plm", metavar="DIR", help="PLM directory with the tokenizer (default: the checkpoint's own)")
     parser.add_argument("--data", metavar="DIR", help="data directory with the labels (default: the checkpoint's own)")
     parser.add_argument("--out", metavar="FILE", type=Path, help="write there (default: standard output)")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add_device(parser)
     parser.add_argument("--dtype", choices=("fp32", "bf16"), help="of matrix products (default: as the checkpoint was "
                         "trained)")
-    parser.add_argument("--max-tokens", type=int, default=8192, help="tokens the model reads at once, padding included")
+    parser.add_argument("--max-tokens", type=positive, default=8192, help="tokens the model reads at once, padding included")
     add_debug(parser)
     return parser.parse_args()
 
@@ -111,8 +112,7 @@ def predict(classifier, rows, labels, out):
 
 def main():
     args = arguments()
-    if args.device.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(f"--device {args.device}: no GPU can be used here; take cpu")
+    check_device(args.device)
     checkpoint = load_checkpoint(args.checkpoint)
     labels, columns = load_labels(checkpoint, args.data)
     classifier = Classifier(checkpoint, load_tokenizer(checkpoint, args.plm), args.device, args.dtype, args.max_tokens)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from fairseq.data import FairseqDataset
 
+from salt_fairseq.errors import InputError
 from salt_fairseq.modules.encoder import EOS, PAD
 from salt_fairseq.plm import pad
 
@@ -63,6 +64,9 @@ class SentencePairDataset(FairseqDataset):
         self.shuffle, self.seed = shuffle, seed
         specials = len(join(*[torch.tensor([EOS])] * len(inputs))) - len(inputs)
         self.budget = max_length - specials
+        if self.budget < 2 * len(inputs):  # a token and eos
+            raise InputError(f"--max-length {max_length} leaves no room for words beside {specials} special tokens: at least "
+                             f"{specials + 2 * len(inputs)} is needed")
         sentence_sizes = [np.minimum(i.sizes[r], self.budget) for i, r in zip(inputs, rows)]
         self.instance_sizes = np.minimum(sum(sentence_sizes), self.budget) + specials
         self.sizes = self.instance_sizes if one_stream else np.tile(self.instance_sizes, len(self.streams))

@@ -157,7 +157,7 @@ def test_reader_that_has_enough(made, rows, capfd):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_no_gpu(made):
-    assert error(b"a\tb\n", made["pairs"].path, "--device", "cuda") == "--device cuda: no GPU can be used here; take cpu"
+    assert error(b"a\tb\n", made["pairs"].path, "--device", "cuda").startswith("--device cuda cannot be used here (")
 
 
 def test_bf16(made, rows):
@@ -230,7 +230,7 @@ def test_checkpoints_that_are_none(made, tmp_path):
     assert sentence() == f"{bad} does not exist: name a checkpoint that fairseq-train wrote"
     for content in (b"", b"hello", ours.path.read_bytes()[:5000]):
         bad.write_bytes(content)
-        assert sentence() == f"{bad} is not a checkpoint, or not a complete one: copy or train it again"
+        assert sentence() == f"{bad} is not a checkpoint, or not a complete one (BadZipFile): copy or train it again"
     torch.save({"cfg": Payload(tmp_path / "ran"), "model": {}}, bad)
     assert "more than tensors and plain values" in sentence() and not (tmp_path / "ran").exists()
     assert sentence(ours.plm / "model.pt").endswith("is not a fine-tuned checkpoint: name a file that fairseq-train wrote")

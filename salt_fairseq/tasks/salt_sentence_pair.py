@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 import torch.nn.functional as F
+from fairseq import checkpoint_utils
 from fairseq.data import iterators
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING, open_dict
 
-from salt_fairseq.code_switching import CodeSwitching, threshold_of
+from salt_fairseq.archives import guard
+from salt_fairseq.code_switching import DEFAULT_THRESHOLDS, CodeSwitching, thresholds_of
 from salt_fairseq.criterions import salt_classification  # noqa: F401  (--user-dir imports tasks and models only)
 from salt_fairseq.data_directory import INPUTS, DataDirectory
 from salt_fairseq.errors import InputError
@@ -21,6 +23,7 @@ from salt_fairseq.plm import Description
 from salt_fairseq.sentence_pair_dataset import SentencePairDataset
 
 logger = logging.getLogger(__name__)
+guard(checkpoint_utils)
 
 
 @dataclass
@@ -31,7 +34,7 @@ class SaltSentencePairConfig(FairseqDataclass):
         metadata={"help": "target languages to code-switch the training data to, e.g. en,fr,es,de; none: vanilla"},
     )
     thresholds: str = field(
-        default="en=1e-3,1e-7",
+        default=DEFAULT_THRESHOLDS,
         metadata={"help": "least probability of a substitute, for a language (en=1e-3) or all others (1e-7); with a "
                   "percent sign, the share of candidate tokens to substitute (40%%)"},
     )
@@ -128,8 +131,11 @@ class SaltSentencePairTask(FairseqTask):
             ratios = self.cfg.sentence_ratio, self.cfg.word_ratio
             streams += [LexicalSubstitution(lexicon, variant, self.cfg.seed, *ratios, self.cfg.redraw)
                         for variant in range(self.cfg.variants)]
-        for language in filter(None, self.cfg.augment.split(",")):
-            threshold = threshold_of(language, self.cfg.thresholds)
+        languages = [*filter(None, self.cfg.augment.split(","))]
+        if len(set(languages)) < len(languages):
+            raise InputError(f"--augment {self.cfg.augment} names a language twice: leave one of them out")
+        of_language = thresholds_of(languages, self.cfg.thresholds, self.data.meta["source_language"]) if languages else {}
+        for language, threshold in of_language.items():
             switching = CodeSwitching(self.cfg.data, "train", language, INPUTS[:sides], threshold)
             logger.info(f"code-switching to {language}: {100 * switching.share:.1f}% of candidate tokens substituted, "
                         f"those with log-probability >= {switching.log_threshold:.3f}")

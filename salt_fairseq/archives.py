@@ -1,0 +1,34 @@
+"""Archives that ``torch.save`` wrote, checked before anything is read from them.
+
+They are zip files, which carry a checksum of each of their parts. ``torch.load`` never looks at these: a flipped bit in a
+weight would pass unnoticed.
+"""
+
+import functools
+import zipfile
+
+from salt_fairseq.errors import InputError
+
+
+def check_archive(path):
+    """Raise unless ``path`` is complete and every part of it is as it was written."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except Exception as error:  # zipfile raises many kinds for damaged files
+        raise InputError(f"{path} is not a checkpoint, or not a complete one ({type(error).__name__}): copy or train it again"
+                         ) from None
+    if damaged:
+        raise InputError(f"{path} is damaged (the checksum of {damaged} does not fit): copy or train it again")
+
+
+def guard(checkpoint_utils):
+    """Let fairseq's own commands, which load checkpoints by that module of fairseq, check them before, too."""
+    load = checkpoint_utils.load_checkpoint_to_cpu
+
+    @functools.wraps(load)
+    def checked(path, *args, **kwargs):
+        check_archive(path)
+        return load(path, *args, **kwargs)
+
+    checkpoint_utils.load_checkpoint_to_cpu = checked

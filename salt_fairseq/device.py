@@ -1,0 +1,18 @@
+"""The option ``--device`` of the commands that run a model."""
+
+import torch
+
+from salt_fairseq.errors import InputError
+
+
+def add_device(parser):
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+
+
+def check_device(device):
+    """Raise unless tensors can be on ``device``."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"--device {device} cannot be used here ({str(error).splitlines()[0]}): name another, e.g. cpu"
+                         ) from None
