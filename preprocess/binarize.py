@@ -5,7 +5,6 @@
 """
 
 import datetime
-import json
 import re
 import shutil
 from collections import Counter
@@ -20,6 +19,7 @@ from salt_fairseq.data_directory import INPUTS, SUBSET
 from salt_fairseq.errors import InputError
 from salt_fairseq.files import replacing, sha256
 from salt_fairseq.indexed_data import Dictionary, best_fitting_int_dtype, write_indexed
+from salt_fairseq.manifest import write_manifest
 from salt_fairseq.modules.encoder import EOS
 from salt_fairseq.plm import Description
 from salt_fairseq.tokenizer import Tokenizer
@@ -142,7 +142,7 @@ def binarize(plm_dir, data, files, labels=None, source_language="en"):
         counts = Counter(example.label for example in first)
         lines = "".join(f"{label} {counts[label]}\n" for label in labels)
         (directory / "label" / "dict.txt").write_text(lines, encoding="utf-8")
-        (directory / "meta.json").write_text(json.dumps(meta, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_manifest(directory, meta)
     return meta
 
 

@@ -4,7 +4,6 @@
     torchrun --nproc-per-node 4 preprocess/distill.py plm/xlmr data/xnli --device cuda --dtype bf16
 """
 
-import json
 import os
 from collections import Counter
 from pathlib import Path
@@ -16,11 +15,12 @@ from tqdm import tqdm
 from preprocess import cli
 from preprocess.counterparts import POSITIONS, CounterpartSearch, candidate_positions
 from preprocess.word_lists import parse_word_lists, target_vocabularies
-from salt_fairseq.candidates import Candidates, write_candidates
+from salt_fairseq.candidates import open_candidates, write_candidates
 from salt_fairseq.data_directory import INPUTS, DataDirectory
 from salt_fairseq.errors import InputError
 from salt_fairseq.files import replacing
 from salt_fairseq.indexed_data import best_fitting_int_dtype
+from salt_fairseq.manifest import write_manifest
 from salt_fairseq.modules.encoder import BOS, EOS
 from salt_fairseq.plm import PLM
 
@@ -124,7 +124,7 @@ def write(data, language, inputs, numbers, lengths, found, made_with):
             write_candidates(directory / side / SUBSET, ids, log_probs, dtype)
         sha256 = {f"{side}/{SUBSET}": data.meta["subsets"][SUBSET]["sha256"][side] for side in inputs}
         meta = {"sentences_sha256": sha256, **made_with}
-        (directory / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
+        write_manifest(directory, meta)
 
 
 def statistics(data, language, tokenizer, tau, most=8):
@@ -133,7 +133,7 @@ def statistics(data, language, tokenizer, tau, most=8):
     for side in INPUTS if data.is_pairs else INPUTS[:1]:
         sequences = data.sentences(SUBSET, side)
         originals = np.concatenate([sequences[i].numpy() for i in range(len(sequences))])
-        candidates = Candidates(data.path / "candidates" / language / side / SUBSET)
+        candidates = open_candidates(data.path, SUBSET, language, side)
         ids = np.concatenate([candidates[i][0].numpy() for i in range(len(candidates))])
         chosen = candidates.log_probs >= np.log(tau)
         tokens, substituted = tokens + len(originals) - len(sequences), substituted + int(chosen.sum())

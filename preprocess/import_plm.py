@@ -92,8 +92,7 @@ def import_plm(source, plm_dir, trim_to=()):
             tokenizer_options={name: normalizer[name] for name in WORDPIECE_OPTIONS if name in normalizer},
             trimmed_from=len(every) if trim_to else 0,
         )
-        text = json.dumps(asdict(description), indent=1, ensure_ascii=False)
-        (directory / "plm.json").write_text(text + "\n", encoding="utf-8")
+        description.save(directory)
         del found, every  # a large model fits into memory once, not twice
         try:
             PLM.load(directory)

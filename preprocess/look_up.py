@@ -4,7 +4,6 @@
     python preprocess/look_up.py plm/xlmr data/xnli --name synonyms --dictionary en=neighbours.json --include-word
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from salt_fairseq.errors import InputError
 from salt_fairseq.files import replacing, sha256
 from salt_fairseq.indexed_data import best_fitting_int_dtype
 from salt_fairseq.lexicon import CONTINUES, write_lexicon
+from salt_fairseq.manifest import write_manifest
 from salt_fairseq.plm import Description
 from salt_fairseq.tokenizer import Tokenizer
 
@@ -102,7 +102,7 @@ def main():
     with replacing(out, marker="meta.json") as directory:
         dtype = best_fitting_int_dtype(description.architecture.vocabulary)
         write_lexicon(directory, sides, words, entries.substitutes, entries.counts, dtype)
-        (directory / "meta.json").write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
+        write_manifest(directory, meta)
     listed = sum(number >= 0 for number in entries.numbers.values())
     print(f"wrote {out}: {listed:,} of {len(entries.numbers):,} distinct words listed, {len(entries.substitutes):,} "
           f"substitutes in {', '.join(dictionaries)}; {100 * marked / tokens:.1f}% of tokens belong to a listed word")

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,7 +21,7 @@ from preprocess.head_training import UNMASKED, HeadTraining, renew
 from preprocess.masking import Masking
 from preprocess.plain_text import read
 from salt_fairseq.errors import InputError
-from salt_fairseq.files import replacing, sha256
+from salt_fairseq.files import replacing, sha256, write_json
 from salt_fairseq.plm import FILES, PLM, Description
 
 CHECKPOINT_SECONDS = 60
@@ -162,8 +162,8 @@ def write(args, plm, trained, record):
         old = plm.description
         description = replace(old, name=args.out.name, lm_head="trained", weights_dtype="float32",
                               sha256={name: sha256(directory / name) for name in FILES})
-        for name, value in (("plm.json", asdict(description)), ("training.json", record)):
-            (directory / name).write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        description.save(directory)
+        write_json(directory / "training.json", record)
         PLM.load(directory)
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from salt_fairseq.errors import InputError
-from salt_fairseq.files import read_json
 from salt_fairseq.indexed_data import load_indexed, write_indexed
+from salt_fairseq.manifest import Manifest, check_made_from
 
 
 class Candidates:
@@ -21,17 +21,13 @@ class Candidates:
     (there the id is the token's own).
     """
 
-    def __init__(self, prefix):
-        self._ids = load_indexed(prefix, "preprocess/distill.py")
-        path = Path(f"{prefix}.log_probs.npy")
-        try:
-            self.log_probs = np.load(path, mmap_mode="r", allow_pickle=False)  # all sentences' tokens, one after another
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"{path} cannot be read ({error}): distill again") from None
+    def __init__(self, manifest, name):
+        self._ids = load_indexed(manifest, name)
+        manifest.verified(f"{name}.log_probs.npy")
+        path = manifest.directory / f"{name}.log_probs.npy"
+        self.log_probs = np.load(path, mmap_mode="r", allow_pickle=False)  # all sentences' tokens, one after another
         self.sizes = self._ids.sizes
         self._ends = np.cumsum(self.sizes)
-        if self.log_probs.shape != (self._ends[-1],):
-            raise InputError(f"{path} has {self.log_probs.shape[0]:,} values for {self._ends[-1]:,} tokens: distill again")
 
     def __len__(self):
         return len(self._ids)
@@ -54,11 +50,9 @@ def open_candidates(data, subset, language, side="input0"):
     if not directory.is_dir():
         known = ", ".join(languages(data)) or "none"
         raise InputError(f"{data} has no candidates in language {language!r} (it has: {known}): run preprocess/distill.py")
-    made_from = read_json(directory / "meta.json", "preprocess/distill.py")["sentences_sha256"].get(f"{side}/{subset}")
-    entry = read_json(data / "meta.json", "preprocess/binarize.py")["subsets"].get(subset, {})
-    if made_from is None or made_from != entry.get("sha256", {}).get(side):
-        raise InputError(f"the candidates in {directory} were not made from {data / side / subset}: distill again")
-    return Candidates(directory / side / subset)
+    manifest = Manifest(directory, "preprocess/distill.py")
+    check_made_from(manifest, data, subset, side)
+    return Candidates(manifest, f"{side}/{subset}")
 
 
 def write_candidates(prefix, sentences, log_probs, dtype):

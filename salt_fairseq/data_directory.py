@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from salt_fairseq.errors import InputError
-from salt_fairseq.files import read_json
-from salt_fairseq.indexed_data import Dictionary, load_flat, load_indexed
+from salt_fairseq.indexed_data import Dictionary, flat, load_indexed
+from salt_fairseq.manifest import Manifest
 
 INPUTS = ("input0", "input1")
 SUBSET = re.compile(r"(train|valid|test)(\.\w+)?")
@@ -19,12 +19,14 @@ class DataDirectory:
 
     def __init__(self, path):
         self.path = Path(path)
-        self.meta = read_json(self.path / "meta.json", "preprocess/binarize.py")
+        self._manifest = Manifest(self.path, "preprocess/binarize.py")
+        self.meta = self._manifest.values
         self._sentences = {}
 
     @cached_property
     def dictionary(self):
         """The PLM's vocabulary with the ids of the data."""
+        self._manifest.verified("input0/dict.txt")
         special = self.meta["plm"]["special_tokens"]
         dictionary = Dictionary(bos=special["bos"], pad=special["pad"], eos=special["eos"], unk=special["unk"])
         dictionary.add_from_file(str(self.path / "input0" / "dict.txt"))
@@ -42,21 +44,18 @@ class DataDirectory:
 
     def ids(self, subset):
         """The examples' ids, a list of strings: equal ids are the same example in another language."""
-        path = self.path / "id" / f"{subset}.txt"
-        try:
-            return path.read_text(encoding="utf-8").split("\n")[:-1]
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{path} cannot be read ({error}): binarize again") from None
+        self._manifest.verified(f"id/{subset}.txt")
+        return (self.path / "id" / f"{subset}.txt").read_text(encoding="utf-8").split("\n")[:-1]
 
     def sentences(self, subset, side):
         """The stored sentences, the same object each time: the generalized setting asks for them again and again."""
         if (subset, side) not in self._sentences:
-            self._sentences[subset, side] = load_indexed(self.path / side / subset)
+            self._sentences[subset, side] = load_indexed(self._manifest, f"{side}/{subset}")
         return self._sentences[subset, side]
 
     def targets(self, subset):
         """int64 (N,): the label of each example."""
-        return load_flat(self.path / "label" / subset).astype(np.int64) - Dictionary().nspecial
+        return flat(load_indexed(self._manifest, f"label/{subset}")).astype(np.int64) - Dictionary().nspecial
 
     def parts(self, subset):
         """The subsets that premises and hypotheses are from: of ``test.en-de``, ``test.en`` and ``test.de``.
@@ -86,11 +85,6 @@ class DataDirectory:
         sides = INPUTS if self.is_pairs else INPUTS[:1]
         sentences = [self.sentences(name, side) for name, side in zip(names, sides)]
         targets = [self.targets(name) for name in names]
-        for name, stored, side in zip(names, sentences, sides):
-            if not len(stored) == len(self.targets(name)) == len(self.ids(name)):
-                raise InputError(f"{self.path}: {side}/{name} has {len(stored):,} sentences, label/{name} "
-                                 f"{len(self.targets(name)):,} labels and id/{name} {len(self.ids(name)):,} ids: "
-                                 "binarize again")
         rows = [np.arange(len(targets[0]))] * len(sides)
         if names[0] != names[1]:
             places = [{id: i for i, id in enumerate(self.ids(name))} for name in names]

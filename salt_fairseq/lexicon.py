@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from salt_fairseq.errors import InputError
-from salt_fairseq.files import read_json
 from salt_fairseq.indexed_data import load_indexed, write_indexed
+from salt_fairseq.manifest import Manifest, check_made_from
 from salt_fairseq.modules.encoder import PAD
 
 MADE_BY = "preprocess/look_up.py"
@@ -27,19 +27,14 @@ class Lexicon:
         if not directory.is_dir():
             known = sorted(p.name for p in directory.parent.iterdir()) if directory.parent.is_dir() else []
             raise InputError(f"{data} has no lexicon {name!r} (it has: {', '.join(known) or 'none'}): run {MADE_BY}")
-        meta = read_json(directory / "meta.json", MADE_BY)
-        entry = read_json(Path(data) / "meta.json", "preprocess/binarize.py")["subsets"].get(subset, {})
-        self.languages = meta["languages"]
+        manifest = Manifest(directory, MADE_BY)
+        self.languages = manifest.values["languages"]
         for side in sides:
-            made_from = meta["sentences_sha256"].get(f"{side}/{subset}")
-            if made_from is None or made_from != entry.get("sha256", {}).get(side):
-                raise InputError(f"the lexicon {directory} was not made from {Path(data) / side / subset}: run {MADE_BY} again")
-        self._words = [load_indexed(directory / side / subset, MADE_BY) for side in sides]
-        self._substitutes = load_indexed(directory / "substitutes", MADE_BY)
-        counts = load_indexed(directory / "counts", MADE_BY)
+            check_made_from(manifest, data, subset, side)
+        self._words = [load_indexed(manifest, f"{side}/{subset}") for side in sides]
+        self._substitutes = load_indexed(manifest, "substitutes")
+        counts = load_indexed(manifest, "counts")
         self._ends = np.cumsum(counts[0].numpy())
-        if self._ends[-1] != len(self._substitutes):
-            raise InputError(f"{directory}/counts does not fit {directory}/substitutes: run {MADE_BY} again")
 
     def listed(self, side, i):
         """The listed words of sentence ``i``, in order: ``(entry, start, end)``."""

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from salt_fairseq.errors import InputError
-from salt_fairseq.files import read_json, sha256
+from salt_fairseq.files import sha256
+from salt_fairseq.manifest import read_sealed, write_sealed
 from salt_fairseq.modules.encoder import BOS, EOS, PAD, Architecture, Encoder, LMHead
 from salt_fairseq.tokenizer import Tokenizer
 
@@ -41,7 +42,7 @@ class Description:
     @classmethod
     def load(cls, plm_dir):
         path = Path(plm_dir) / "plm.json"
-        return cls.from_dict(read_json(path, "preprocess/import_plm.py"), path)
+        return cls.from_dict(read_sealed(path, "preprocess/import_plm.py"), path)
 
     @classmethod
     def from_json(cls, text, where):
@@ -53,6 +54,9 @@ class Description:
             return cls(**{**values, "architecture": Architecture(**values["architecture"])})
         except (TypeError, KeyError) as error:
             raise InputError(f"{where} does not describe a PLM ({error}): import it again with import_plm.py") from None
+
+    def save(self, plm_dir):
+        write_sealed(Path(plm_dir) / "plm.json", asdict(self))
 
     def to_json(self):
         return json.dumps(asdict(self), ensure_ascii=False)

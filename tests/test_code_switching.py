@@ -1,12 +1,12 @@
 """Code-switching against its definition: a token is substituted exactly if its stored probability reaches tau."""
 
-import json
 import math
 import shutil
 
 import numpy as np
 import pytest
 import torch
+from edited import edited
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
@@ -15,6 +15,7 @@ from salt_fairseq.candidates import open_candidates, write_candidates
 from salt_fairseq.code_switching import CodeSwitching, log_threshold, parse_thresholds
 from salt_fairseq.data_directory import DataDirectory
 from salt_fairseq.errors import InputError
+from salt_fairseq.manifest import write_manifest
 from salt_fairseq.models.salt_encoder import SaltEncoderConfig
 from salt_fairseq.modules.encoder import EOS
 from salt_fairseq.plm import Description, Tokenizer
@@ -61,11 +62,12 @@ def test_share_is_that_of_the_most_probable(values, share):
 def write_data(directory, corpus):
     """A data directory's candidates in ``xx`` with these log-probabilities; candidate ids are 1000, 1001, ..."""
     (directory / "candidates" / "xx" / "input0").mkdir(parents=True)
-    (directory / "meta.json").write_text(json.dumps({"subsets": {"train": {"sha256": {"input0": "0"}}}}))
-    (directory / "candidates" / "xx" / "meta.json").write_text(json.dumps({"sentences_sha256": {"input0/train": "0"}}))
     flat = np.concatenate(corpus).astype(np.float32)
     ids = np.split(np.arange(1000, 1000 + len(flat)), np.cumsum([len(c) for c in corpus])[:-1])
-    write_candidates(directory / "candidates" / "xx" / "input0" / "train", ids, flat, np.int32)
+    prefix = directory / "candidates" / "xx" / "input0" / "train"
+    write_candidates(prefix, [len(c) for c in corpus], [(np.concatenate(ids), flat)], np.int32)
+    write_manifest(directory / "candidates" / "xx", {"sentences_sha256": {"input0/train": "0"}})
+    write_manifest(directory, {"subsets": {"train": {"sha256": {"input0": "0"}}}})
     return ids
 
 
@@ -179,9 +181,8 @@ def test_errors(bert_data, bert_plm, options, sentence):
 def test_candidates_of_other_sentences(bert_data, bert_plm, tmp_path):
     """Data binarized again after distillation: its candidates belong to other sentences."""
     data = shutil.copytree(bert_data, tmp_path / "data")
-    meta = json.loads((data / "meta.json").read_text())
-    meta["subsets"]["train"]["sha256"]["input1"] = "0" * 64
-    (data / "meta.json").write_text(json.dumps(meta))
+    with edited(data / "meta.json") as meta:
+        meta["subsets"]["train"]["sha256"]["input1"] = "0" * 64
     assert len(loaded(data, bert_plm)) == 480
-    with pytest.raises(InputError, match="were not made from .*input1.train: distill again"):
+    with pytest.raises(InputError, match="was not made from .*input1.train as it is now: make it again with preprocess/distill"):
         loaded(data, bert_plm, augment="fr")

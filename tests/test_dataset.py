@@ -14,6 +14,7 @@ from scipy import stats
 
 from salt_fairseq.data_directory import DataDirectory
 from salt_fairseq.errors import InputError
+from salt_fairseq.manifest import Manifest, write_manifest
 from salt_fairseq.modules.encoder import BOS, EOS
 from salt_fairseq.plm import PLM, Description
 from salt_fairseq.sentence_pair_dataset import SentencePairDataset
@@ -191,15 +192,17 @@ def without(data, subset, missing):
     """Take examples out of a subset of a copied data directory, as a data set that lacks their translation."""
     from salt_fairseq.indexed_data import load_indexed, write_indexed
 
+    manifest = Manifest(data, "a test")
     ids = DataDirectory(data).ids(subset)
     keep = [i for i, id in enumerate(ids) if id not in missing]
     for part in ("input0", "input1", "label"):
-        stored = load_indexed(data / part / subset)
+        stored = load_indexed(manifest, f"{part}/{subset}")
         sequences, dtype = [stored[i].clone() for i in keep], stored._index.dtype
         write_indexed(data / part / f"{subset}.new", sequences, dtype)
         for suffix in ("bin", "idx"):
             (data / part / f"{subset}.new.{suffix}").replace(data / part / f"{subset}.{suffix}")
     (data / "id" / f"{subset}.txt").write_text("".join(f"{ids[i]}\n" for i in keep), encoding="utf-8")
+    write_manifest(data, manifest.values)
 
 
 def test_generalized_pairs_are_matched_by_id(bert_data, bert_plm, tmp_path):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import QUICKSTART, read_tsv, run
+from edited import edited
 from fairseq_cli import train
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -131,9 +132,8 @@ def test_generalized_scores_each_distinct_pair_once(xlmr_data, checkpoints, tmp_
     data = shutil.copytree(xlmr_data, tmp_path / "data")
     for file in data.rglob("test.en.*"):
         shutil.copy(file, file.with_name(file.name.replace("test.en", "test.xx")))
-    meta = json.loads((data / "meta.json").read_text())
-    meta["subsets"]["test.xx"] = meta["subsets"]["test.en"]
-    (data / "meta.json").write_text(json.dumps(meta))
+    with edited(data / "meta.json") as meta:
+        meta["subsets"]["test.xx"] = meta["subsets"]["test.en"]
     for max_tokens in (MAX_LENGTH, 2000):
         with counted_rows() as rows:
             call(evaluate, data, "--path", checkpoints[0], "--generalized", "test", "--subsets", "test.fr,test.fr-fr",
@@ -331,9 +331,8 @@ def test_checkpoints_that_do_not_fit(xlmr_data, checkpoints, tmp_path, capsys):
     torch.save({**state, "task_state": {}}, bad)
     assert f"{bad} tells 3 labels apart, but {xlmr_data} has 0, 1" in sentence(bad)
     data = shutil.copytree(xlmr_data, tmp_path / "data")
-    meta = json.loads((data / "meta.json").read_text())
-    meta["plm"] |= {"name": "other", "vocabulary_sha256": "0"}
-    (data / "meta.json").write_text(json.dumps(meta))
+    with edited(data / "meta.json") as meta:
+        meta["plm"] |= {"name": "other", "vocabulary_sha256": "0"}
     assert f"{data} was binarized with the vocabulary of other, but {first} has that of xlmr0" in sentence(first, data=data)
     out = capsys.readouterr()
     assert "code from the checkpoint" not in out.out and "tokens/s" not in out.err

@@ -12,6 +12,7 @@ import torch
 import yaml
 from classifiers import LABELS, binarized, fine_tuned
 from conftest import QUICKSTART, _randomize, read_tsv, run
+from edited import edited
 from in_process import call, error_of
 from safetensors.torch import load_file
 from transformers import (
@@ -266,11 +267,10 @@ def test_plm_directory_of_an_older_version(name, classifiers, tmp_path):
     made = classifiers[name]
     plm = shutil.copytree(made.plm, tmp_path / "plm")
     torch.save({"model": torch.load(plm / "model.pt", weights_only=True)["model"]}, plm / "model.pt")
-    description = json.loads((plm / "plm.json").read_text(encoding="utf-8"))
-    description["sha256"]["model.pt"] = sha256(plm / "model.pt")
-    for newer in ("family", "lm_head", "weights_dtype", "tokenizer_options", "trimmed_from"):
-        del description[newer]
-    (plm / "plm.json").write_text(json.dumps(description), encoding="utf-8")
+    with edited(plm / "plm.json") as description:
+        description["sha256"]["model.pt"] = sha256(plm / "model.pt")
+        for newer in ("family", "lm_head", "weights_dtype", "tokenizer_options", "trimmed_from"):
+            del description[newer]
     saved = torch.load(made.path, weights_only=True)
     saved["cfg"]["model"] |= {"plm": str(plm), "plm_description": json.dumps(description)}
     torch.save(saved, tmp_path / "older.pt")

@@ -11,6 +11,7 @@ import sys
 import pytest
 import torch
 from conftest import _randomize, run
+from edited import edited
 from in_process import call, error_of
 from safetensors.torch import load_file, save_file
 from transformers import (
@@ -242,10 +243,9 @@ def test_untrained_head_is_not_distilled(bert_dir, tmp_path):
 def test_older_plm_json(bert_plm, tmp_path):
     """Directories of earlier versions have neither the newer fields nor what an export needs."""
     shutil.copytree(bert_plm, tmp_path / "plm")
-    values = json.loads((bert_plm / "plm.json").read_text(encoding="utf-8"))
-    for name in ("family", "lm_head", "weights_dtype", "tokenizer_options", "trimmed_from"):
-        del values[name]
-    (tmp_path / "plm" / "plm.json").write_text(json.dumps(values), encoding="utf-8")
+    with edited(tmp_path / "plm" / "plm.json") as values:
+        for name in ("family", "lm_head", "weights_dtype", "tokenizer_options", "trimmed_from"):
+            del values[name]
     description = PLM.load(tmp_path / "plm").description
     assert description.lm_head == "pretrained" and description.family == ""
     assert description.vocabulary_sha256 == Description.load(bert_plm).vocabulary_sha256

@@ -1,7 +1,6 @@
 """Substitutes drawn from a lexicon written by hand: their joint frequencies against the products of probabilities."""
 
 import itertools
-import json
 import math
 from collections import Counter
 
@@ -11,6 +10,7 @@ import torch
 from scipy import stats
 
 from salt_fairseq.lexicon import CONTINUES, LexicalSubstitution, Lexicon, write_lexicon
+from salt_fairseq.manifest import write_manifest
 from salt_fairseq.modules.encoder import EOS, PAD
 
 # A sentence of three listed words, the second of three tokens, in 3 languages: their substitutes in each.
@@ -25,13 +25,13 @@ SENTENCES = 100
 def lexicon(tmp_path_factory):
     """The sentence above, many times in both inputs."""
     data = tmp_path_factory.mktemp("lexicon")
-    (data / "meta.json").write_text(json.dumps({"subsets": {"train": {"sha256": {"input0": "0", "input1": "1"}}}}))
     cells = [cell for word in SUBSTITUTES for cell in word]
     sides = {"input0": "train", "input1": "train"}
     write_lexicon(data / "lexicons" / "hand", sides, dict.fromkeys(sides, [WORDS] * SENTENCES), [ids for cell in cells for ids in cell],
                   [len(cell) for cell in cells], np.uint16)
-    (data / "lexicons" / "hand" / "meta.json").write_text(json.dumps(
-        {"languages": ["aa", "bb", "cc"], "sentences_sha256": {"input0/train": "0", "input1/train": "1"}}))
+    write_manifest(data / "lexicons" / "hand",
+                   {"languages": ["aa", "bb", "cc"], "sentences_sha256": {"input0/train": "0", "input1/train": "1"}})
+    write_manifest(data, {"subsets": {"train": {"sha256": {"input0": "0", "input1": "1"}}}})
     return Lexicon(data, "hand", "train", ["input0", "input1"])
 
 

@@ -5,14 +5,15 @@ import shutil
 
 import pytest
 from conftest import run
+from edited import edited
 from in_process import error_of
 from tiny_plm import UNIGRAMS, WORDPIECES, binarized, looked_up, tiny_plm
 
 from preprocess import look_up
 from preprocess.dictionaries import read_dictionary
+from salt_fairseq.data_directory import DataDirectory
 from salt_fairseq.errors import InputError
 from salt_fairseq.files import sha256
-from salt_fairseq.indexed_data import load_indexed
 from salt_fairseq.lexicon import Lexicon
 
 PAIRS = [("The houseboats sleeps.", "House, the big cat"), ("the cat sleeps", "don't the 3 résumé the"),
@@ -36,7 +37,7 @@ def listed(data, pieces, name="muse", sides=SIDES):
 
     lexicon, found = Lexicon(data, name, "train", sides), {}
     for number, side in enumerate(sides):
-        sentences = load_indexed(data / side / "train")
+        sentences = DataDirectory(data).sentences("train", side)
         found[side] = [[] for _ in range(len(sentences))]
         for i in range(len(sentences)):
             for entry, start, end in lexicon.listed(number, i):
@@ -152,7 +153,7 @@ def test_other_sentences(plms, tmp_path):
     saved = shutil.copytree(data / "lexicons", tmp_path / "lexicons")
     binarized(plm, data, [*PAIRS[:3], ("dragon", "the cat the")])
     shutil.copytree(saved, data / "lexicons")
-    with pytest.raises(InputError, match=f"the lexicon {data}/lexicons/muse was not made from {data}/input1/train: run preprocess/look_up.py again"):
+    with pytest.raises(InputError, match=f"{data}/lexicons/muse was not made from {data}/input1/train as it is now: make it again with preprocess/look_up.py"):
         Lexicon(data, "muse", "train", SIDES)
     assert len(Lexicon(data, "muse", "train", SIDES[:1]).languages) == 1, "the first sentences are the same"
     looked_up(plm, data, fr="cat chat\n")
@@ -179,14 +180,14 @@ def test_unknown_and_damaged_lexicons(plms, tmp_path):
             (lexicon / name).write_bytes(whole)
     for suffix in ("bin", "idx"):
         shutil.copy(data / "lexicons" / "other" / f"counts.{suffix}", lexicon / f"counts.{suffix}")
-    with pytest.raises(InputError, match="counts does not fit .*substitutes: run preprocess/look_up.py again"):
+    with pytest.raises(InputError, match="muse/counts.idx is not the file that .*meta.json describes: make it again with preprocess/look_up.py"):
         Lexicon(data, "muse", "train", SIDES)
 
 
 @pytest.mark.parametrize("name, text, sentence", [
     ("d.txt", "cat chat\n\ncat chat gros\n", "d.txt, line 3: 'cat chat gros' is not 'source target'"),
     ("d.txt", "cat chat\ncat\n", "d.txt, line 2: 'cat' is not 'source target'"),
-    ("d.txt", b"cat ch\xe2t\n", "d.txt cannot be read ('utf-8' codec can't decode byte 0xe2"),
+    ("d.txt", b"cat ch\xe2t\n", "d.txt, line 1: not UTF-8 (invalid continuation byte), convert the text"),
     ("d.json", '{"cat": ["chat"]', "d.json cannot be read (Expecting ',' delimiter: line 1"),
     ("d.json", '["cat"]', "d.json is not an object of words with a list of substitutes each"),
     ("d.json", '{"cat": "chat"}', "d.json is not an object of words with a list of substitutes each"),
@@ -224,9 +225,8 @@ def test_bad_options(plms, tmp_path):
     assert error_of(look_up, plm, data, "--dictionary", f"fr={tmp_path / 'none.txt'}") == (
         f"no word of {data} is listed in {tmp_path / 'none.txt'}: give dictionaries whose source language is that of the data (en)")
     assert before == {path: path.read_bytes() for path in data.rglob("*") if path.is_file()}
-    meta = json.loads((data / "meta.json").read_text())
-    meta["subsets"]["valid"] = meta["subsets"].pop("train")
-    (data / "meta.json").write_text(json.dumps(meta))
+    with edited(data / "meta.json") as meta:
+        meta["subsets"]["valid"] = meta["subsets"].pop("train")
     assert f"{data} has no subset 'train': binarize one with --subset train=FILE" == error_of(look_up, plm, data, *fr)
 
 

@@ -1,6 +1,5 @@
 """Mistakes in training and validation end with one sentence that names the culprit, and with exit code 1."""
 
-import json
 import re
 import shutil
 import sys
@@ -9,6 +8,7 @@ from unittest import mock
 import pytest
 import torch
 from conftest import run
+from edited import edited
 from fairseq_cli import train, validate
 from training import USER_DIR, training
 
@@ -134,7 +134,6 @@ def test_altered_plm(bert_data, bert_plm, tmp_path):
     assert error_of(train.cli_main, *words).startswith(f"{plm}/model.pt is not the file plm.json describes: import")
     (plm / "model.pt").unlink()
     assert f"{plm}/model.pt does not exist" in error_of(train.cli_main, *words)
-    description = json.loads((plm / "plm.json").read_text())
-    del description["architecture"]["layers"]
-    (plm / "plm.json").write_text(json.dumps(description))
+    with edited(plm / "plm.json") as description:
+        del description["architecture"]["layers"]
     assert f"{plm}/plm.json does not describe a PLM" in error_of(train.cli_main, *words)

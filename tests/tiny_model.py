@@ -1,9 +1,9 @@
 """A model so small that its embeddings can be worked by hand, a batch for it, and training steps of the task on both."""
 
-import json
 
 import torch
 
+from salt_fairseq.manifest import write_manifest
 from salt_fairseq.models.salt_encoder import SaltEncoder, SaltEncoderConfig
 from salt_fairseq.modules.encoder import BOS, EOS, PAD, Architecture
 from salt_fairseq.plm import Description
@@ -40,7 +40,7 @@ def train_steps(directory, updates, **options):
 
     ``directory`` becomes a data directory without sentences.
     """
-    (directory / "meta.json").write_text(json.dumps({"labels": ["0", "1", "2"], "source_language": "en", "subsets": {}}))
+    write_manifest(directory, {"labels": ["0", "1", "2"], "source_language": "en", "subsets": {}})
     task, net, seen = SaltSentencePairTask(SaltSentencePairConfig(**{"data": str(directory), "seed": 1, **options})), model(), []
 
     class Optimizer:

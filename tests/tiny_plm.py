@@ -1,7 +1,6 @@
 """A PLM directory with a vocabulary that is known piece by piece, a data directory of a few sentences, dictionaries."""
 
 import json
-from dataclasses import asdict
 
 import tokenizers
 import torch
@@ -41,7 +40,7 @@ def tiny_plm(directory, kind="wordpiece", lowercase=False):
     torch.save({"model": modules.state_dict()}, directory / "model.pt")
     names = dict(zip(("bos", "pad", "eos", "unk", "mask"), (bos, pad, eos, unk, mask)))
     description = Description("tiny", "test", kind, 1, names, arch, {name: sha256(directory / name) for name in FILES})
-    (directory / "plm.json").write_text(json.dumps(asdict(description)), encoding="utf-8")
+    description.save(directory)
     return directory
 
 
