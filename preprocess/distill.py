@@ -2,8 +2,13 @@
 
     python preprocess/distill.py plm/xlmr data/xnli --languages en,fr,es,de
     torchrun --nproc-per-node 4 preprocess/distill.py plm/xlmr data/xnli --device cuda --dtype bf16
+Interrupted, the same command goes on where it was, with any number of processes.
 """
 
+import contextlib
+import datetime
+import hashlib
+import json
 import os
 from collections import Counter
 from pathlib import Path
@@ -13,18 +18,23 @@ import torch
 from tqdm import tqdm
 
 from preprocess import cli
-from preprocess.counterparts import POSITIONS, CounterpartSearch, candidate_positions
+from preprocess.counterparts import CPU_LOGITS, GPU_LOGITS, POSITIONS, CounterpartSearch, candidate_positions
+from preprocess.distinct_sentences import DistinctSentences, ranges
+from preprocess.resumable import Resumable
 from preprocess.word_lists import parse_word_lists, target_vocabularies
-from salt_fairseq.candidates import open_candidates, write_candidates
+from salt_fairseq.candidates import write_candidates
 from salt_fairseq.data_directory import INPUTS, DataDirectory
-from salt_fairseq.errors import InputError
-from salt_fairseq.files import replacing
+from salt_fairseq.device import add_device, check_device
+from salt_fairseq.errors import InputError, positive
+from salt_fairseq.files import locked, replacing
 from salt_fairseq.indexed_data import best_fitting_int_dtype
 from salt_fairseq.manifest import write_manifest
-from salt_fairseq.modules.encoder import BOS, EOS
+from salt_fairseq.modules.encoder import EOS
 from salt_fairseq.plm import PLM
 
 SUBSET = "train"  # the only one that is augmented
+CPU_TOKENS, GPU_TOKENS = 2048, 32768
+CHUNK = 1 << 20  # tokens of the results that are moved at once
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -39,115 +49,143 @@ def arguments():
                         "or only tokens that are whole words")
     parser.add_argument("--keep-shared-words", action="store_true", help="keep words in a target vocabulary that are "
                         "more frequent in the source language, or much more frequent in any other")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add_device(parser)
     parser.add_argument("--dtype", choices=DTYPES, default="fp32")
-    parser.add_argument("--max-tokens", type=int, default=8192, help="tokens the PLM reads at once, padding included")
-    parser.add_argument("--logits-budget", type=int, default=1 << 26, help="logits held at once")
+    parser.add_argument("--max-tokens", type=positive, help="tokens the PLM reads at once, padding included (default: "
+                        f"{CPU_TOKENS} on a CPU, {GPU_TOKENS} on a GPU)")
+    parser.add_argument("--logits-budget", type=positive, help=f"logits held at once (default: {CPU_LOGITS} on a CPU, "
+                        f"{GPU_LOGITS} on a GPU)")
     return parser.parse_args()
 
 
-def distinct_sentences(inputs):
-    """The distinct sentences of several indexed inputs: ``(list of int arrays, list of int64 (N_k,) numbers)``."""
-    sentences, number, numbers = [], {}, []
-    for sequences in inputs:
-        of = np.empty(len(sequences), dtype=np.int64)
-        for i in range(len(sequences)):
-            ids = sequences[i].numpy()
-            key = ids.tobytes()
-            if key not in number:
-                number[key] = len(sentences)
-                sentences.append(ids.copy())
-            of[i] = number[key]
-        numbers.append(of)
-    return sentences, numbers
+def search_all(search, sentences, positions, max_tokens, resumable, rank, world_size):
+    """Search this process's share of the batches that are not yet among the saved parts, and save them as further parts.
 
-
-def batches_by_length(lengths, max_tokens):
-    """Index arrays, longest sentences first, of at most ``max_tokens`` with padding."""
-    order, start = np.argsort(-lengths, kind="stable"), 0
-    while start < len(order):
-        size = max(1, max_tokens // (int(lengths[order[start]]) + 1))
-        yield order[start : start + size]
-        start += size
-
-
-def search_all(search, sentences, masks, max_tokens, rank, world_size):
-    """This process's share: language to flat arrays (ids, log_probs) over the tokens of all sentences."""
-    lengths = np.array([len(s) for s in sentences])
-    starts = np.concatenate([[0], np.cumsum(lengths)])
+    A part: ``places`` int64 (n,) of candidates among the tokens of all distinct sentences; language to their ``(ids,
+    log_probs)``; and the numbers of its ``batches``.
+    """
     longest = search.plm.description.architecture.positions - 1
-    flat_ids = np.concatenate(sentences)
-    results = {lang: (flat_ids.copy(), np.full(len(flat_ids), -np.inf, np.float32)) for lang in search.vocabularies}
-    mine = list(batches_by_length(np.minimum(lengths, longest), max_tokens))[rank::world_size]
-    total = int(sum(lengths[batch].sum() for batch in mine))
-    with tqdm(total=total, desc="distilling", unit=" tokens", unit_scale=True, disable=rank > 0) as progress:
-        for batch in mine:
-            inputs, marked, places = [], [], []
-            for i in batch:
-                ids = sentences[i] if len(sentences[i]) <= longest else np.append(sentences[i][: longest - 1], EOS)
-                mask = masks[i][: len(ids)].copy()
-                mask[-1] = False
-                inputs.append(torch.from_numpy(np.concatenate([[BOS], ids])))
-                marked.append(torch.from_numpy(np.concatenate([[False], mask])))
-                places.append(starts[i] + np.flatnonzero(mask))
-            place = np.concatenate(places)
-            for language, (ids, log_probs) in search(inputs, marked).items():
-                if np.isnan(log_probs).any():
-                    raise InputError("the PLM gives logits that are not finite: use --dtype fp32 or bf16")
-                some = log_probs > -np.inf  # a language whose only word is the token itself has none
-                results[language][0][place[some]], results[language][1][place[some]] = ids[some], log_probs[some]
-            progress.update(int(lengths[batch].sum()))
-    return results
+    batches = list(sentences.batches(longest, max_tokens))
+    done = {number for name in resumable.names("part.*") for number in resumable.load(name)["batches"].tolist()}
+    if world_size > 1:
+        torch.distributed.barrier()  # all have seen the same parts
+    left = [number for number in range(len(batches)) if number not in done]
+    lengths, part = sentences.lengths, []
+    progress = tqdm(total=int(sum(lengths[batches[number]].sum() for number in left[rank::world_size])), unit=" tokens",
+                    desc="distilling", unit_scale=True, disable=rank > 0)
+
+    def finish(number, places, found):
+        found = {language: (ids.to(torch.int32).cpu(), log_probs.cpu()) for language, (ids, log_probs) in found.items()}
+        if any(log_probs.isnan().any() for _, log_probs in found.values()):
+            raise InputError("the PLM gives logits that are not finite: use --dtype fp32 or bf16")
+        part.append((number, places, found))
+        progress.update(int(lengths[batches[number]].sum()))
+        if resumable.due():
+            save(part, resumable)
+
+    with progress:
+        waiting = None  # the batch before: a GPU works on the next one while its results are fetched
+        for number in left[rank::world_size]:
+            inputs, masks, places = sentences.read(batches[number], longest, lambda ids: candidate_positions(
+                search.plm.tokenizer, ids, positions))
+            found = search(inputs, masks)
+            if waiting:
+                finish(*waiting)
+            waiting = number, torch.from_numpy(places), found
+        if waiting:
+            finish(*waiting)
+        if part:
+            save(part, resumable)
+    if world_size > 1:
+        torch.distributed.barrier()
 
 
-def gather(results, rank, world_size):
-    """Rank 0's results completed with those of the other processes (each token was searched by one of them)."""
-    for ids, log_probs in results.values() if world_size > 1 else ():
-        parts = [None] * world_size if rank == 0 else None
-        place = np.flatnonzero(log_probs > -np.inf)
-        torch.distributed.gather_object((place, ids[place], log_probs[place]), parts)
-        for place, part_ids, part_log_probs in parts or ():
-            ids[place], log_probs[place] = part_ids, part_log_probs
-    return results
+def save(part, resumable):
+    """Save results of batches under the number of the first, and empty the list."""
+    numbers, places, found = zip(*part)
+    joined = {language: tuple(torch.cat(values) for values in zip(*(f[language] for f in found if f)))
+              for language in {language for f in found for language in f}}
+    value = {"batches": torch.tensor(numbers), "places": torch.cat(places), "found": joined}
+    resumable.save(f"part.{numbers[0]:012}.pt", value)
+    part.clear()
 
 
-def write(data, language, inputs, numbers, lengths, found, made_with):
-    """Write ``candidates/LANG`` from the flat arrays over distinct sentences."""
-    flat_ids, flat_log_probs = found
-    starts = np.concatenate([[0], np.cumsum(lengths)])
+def filled(language, own, resumable):
+    """``(ids, log_probs)`` of all tokens of the distinct sentences, from the parts: arrays in files."""
+    ids = np.memmap(resumable.path / "ids", own.dtype, "w+", shape=own.shape)
+    log_probs = np.memmap(resumable.path / "log_probs", np.float32, "w+", shape=own.shape)
+    for start in range(0, len(own), CHUNK):
+        ids[start : start + CHUNK], log_probs[start : start + CHUNK] = own[start : start + CHUNK], -np.inf
+    for name in resumable.names("part.*"):
+        part = resumable.load(name)
+        if language in part["found"]:
+            found, values = part["found"][language]
+            some = values > -np.inf  # a language whose only word is the token itself has none
+            places = part["places"][some].numpy()
+            ids[places], log_probs[places] = found[some].numpy(), values[some].numpy()
+    return ids, log_probs
+
+
+class Statistics:
+    """Share of all tokens (eos left out) substituted at probability ``tau``, and the most frequent substitutions."""
+
+    def __init__(self, tau, vocabulary):
+        self.tau, self.vocabulary = tau, vocabulary
+        self.counts, self.tokens, self.substituted = Counter(), 0, 0
+
+    def add(self, own, ids, log_probs):
+        chosen = log_probs >= np.log(self.tau)
+        self.tokens, self.substituted = self.tokens + int((own != EOS).sum()), self.substituted + int(chosen.sum())
+        pairs, counts = np.unique(own[chosen].astype(np.int64) * self.vocabulary + ids[chosen], return_counts=True)
+        self.counts.update(dict(zip(pairs.tolist(), counts.tolist())))
+
+    def line(self, language, tokenizer, most=8):
+        shown = ((*divmod(pair, self.vocabulary), n) for pair, n in self.counts.most_common(most))
+        pairs = ", ".join(f"{tokenizer.words[s]}→{tokenizer.words[t]} {n:,}" for s, t, n in shown)
+        return f"{language}: {100 * self.substituted / self.tokens:.1f}% of tokens substituted at tau {self.tau:g}; {pairs}"
+
+
+def write(data, language, sentences, own, resumable, statistics, made_with):
+    """Write ``candidates/LANG`` from the parts; ``own`` are the tokens of the distinct sentences."""
+    ids, log_probs = filled(language, own, resumable)
+
+    def chunks(of):
+        for start in range(0, len(of), CHUNK // 16):
+            which = of[start : start + CHUNK // 16]
+            places = ranges(sentences.starts[which], sentences.lengths[which])
+            statistics.add(own[places], ids[places], log_probs[places])
+            yield ids[places], log_probs[places]
+
     with replacing(data.path / "candidates" / language, marker="meta.json") as directory:
-        for side, of in zip(INPUTS, numbers):
+        sides = dict(zip(INPUTS, sentences.numbers))
+        for side, of in sides.items():
             (directory / side).mkdir(parents=True)
-            log_probs = np.concatenate([flat_log_probs[starts[k] : starts[k + 1]] for k in of])
-            ids = (flat_ids[starts[k] : starts[k + 1]] for k in of)
-            dtype = best_fitting_int_dtype(made_with["vocabulary"])
-            write_candidates(directory / side / SUBSET, ids, log_probs, dtype)
-        sha256 = {f"{side}/{SUBSET}": data.meta["subsets"][SUBSET]["sha256"][side] for side in inputs}
-        meta = {"sentences_sha256": sha256, **made_with}
-        write_manifest(directory, meta)
+            write_candidates(directory / side / SUBSET, sentences.lengths[of], chunks(of), own.dtype.type)
+        sha256 = {f"{side}/{SUBSET}": data.meta["subsets"][SUBSET]["sha256"][side] for side in sides}
+        write_manifest(directory, {"sentences_sha256": sha256, **made_with})
 
 
-def statistics(data, language, tokenizer, tau, most=8):
-    """Share of all tokens substituted at probability ``tau``, and the most frequent substitutions."""
-    counts, tokens, substituted = Counter(), 0, 0
-    for side in INPUTS if data.is_pairs else INPUTS[:1]:
-        sequences = data.sentences(SUBSET, side)
-        originals = np.concatenate([sequences[i].numpy() for i in range(len(sequences))])
-        candidates = open_candidates(data.path, SUBSET, language, side)
-        ids = np.concatenate([candidates[i][0].numpy() for i in range(len(candidates))])
-        chosen = candidates.log_probs >= np.log(tau)
-        tokens, substituted = tokens + len(originals) - len(sequences), substituted + int(chosen.sum())
-        counts.update(zip(originals[chosen].tolist(), ids[chosen].tolist()))
-    pairs = ", ".join(f"{tokenizer.words[s]}→{tokenizer.words[t]} {n:,}" for (s, t), n in counts.most_common(most))
-    return f"{language}: {100 * substituted / tokens:.1f}% of tokens substituted at tau {tau:g}; {pairs}"
+def write_all(data, plm, vocabularies, sentences, resumable, made_with):
+    """Write the candidates of all languages from the parts, printing what was found."""
+    dtype = best_fitting_int_dtype(made_with["vocabulary"])
+    with open(resumable.path / "own", "wb") as file:
+        for start in range(0, len(sentences), CHUNK // 16):
+            which = np.arange(start, min(start + CHUNK // 16, len(sentences)))
+            file.write(sentences.tokens(which).astype(dtype).tobytes())
+    own = np.memmap(resumable.path / "own", dtype, "r")
+    for language, vocabulary in vocabularies.items():
+        statistics = Statistics(1e-3 if language == data.meta["source_language"] else 1e-7, made_with["vocabulary"])
+        write(data, language, sentences, own, resumable, statistics, {**made_with, "target_vocabulary": len(vocabulary)})
+        print(statistics.line(language, plm.tokenizer))
 
 
 def main():
     args = arguments()
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     device = args.device
+    check_device(device)
     if world_size > 1:
-        torch.distributed.init_process_group("gloo")
+        torch.distributed.init_process_group("gloo", timeout=datetime.timedelta(days=7))  # the slowest is waited for
         if device == "cuda":
             device = f"cuda:{os.environ['LOCAL_RANK']}"
     data, plm = DataDirectory(args.data), PLM.load(args.plm_dir)
@@ -158,28 +196,34 @@ def main():
         raise InputError(f"{args.data} has no subset {SUBSET!r} to distill: binarize one with --subset {SUBSET}=FILE")
     languages = args.languages.split(",")
     source_language = data.meta["source_language"]
-    word_lists = parse_word_lists(args.word_list)
+    word_lists = parse_word_lists(args.word_list, [*languages, source_language])
     vocabularies = target_vocabularies(plm.tokenizer, languages, word_lists, source_language, args.keep_shared_words)
     for language, vocabulary in vocabularies.items():
         if not len(vocabulary):
             raise InputError(f"no word of the list for {language!r} is a single piece of the PLM's vocabulary")
-    inputs = INPUTS if data.is_pairs else INPUTS[:1]
-    sentences, numbers = distinct_sentences([data.sentences(SUBSET, side) for side in inputs])
-    masks = [candidate_positions(plm.tokenizer, ids, args.positions) for ids in sentences]
+    made_with = {"plm": plm.description.name, "vocabulary": plm.description.architecture.vocabulary,
+                 "model_sha256": plm.description.sha256["model.pt"], "positions": args.positions,
+                 "keep_shared_words": args.keep_shared_words, "dtype": args.dtype}
     search = CounterpartSearch(plm, vocabularies, device, DTYPES[args.dtype], args.logits_budget)
-    results = gather(search_all(search, sentences, masks, args.max_tokens, rank, world_size), rank, world_size)
-    if rank == 0:
-        made_with = {"plm": plm.description.name, "vocabulary": plm.description.architecture.vocabulary,
-                     "model_sha256": plm.description.sha256["model.pt"], "positions": args.positions,
-                     "keep_shared_words": args.keep_shared_words, "dtype": args.dtype}
-        lengths = [len(s) for s in sentences]
-        for language in languages:
-            made_for = {**made_with, "target_vocabulary": len(vocabularies[language])}
-            write(data, language, inputs, numbers, lengths, results[language], made_for)
-            print(statistics(data, language, plm.tokenizer, 1e-3 if language == source_language else 1e-7))
-        total = sum(len(of) for of in numbers)
-        print(f"wrote {args.data / 'candidates'}: {', '.join(languages)}, {total:,} sentences "
-              f"({len(sentences):,} distinct, {sum(lengths):,} tokens read)")
+    max_tokens = args.max_tokens or (CPU_TOKENS if search.device.type == "cpu" else GPU_TOKENS)
+    chosen = hashlib.sha256(json.dumps([[k, v.tolist()] for k, v in vocabularies.items()]).encode()).hexdigest()
+    settings = {"data": data.meta["subsets"][SUBSET]["sha256"], **made_with, "languages": args.languages,
+                "target vocabularies": chosen, "device": search.device.type, "max_tokens": max_tokens,
+                "logits_budget": search.budget}
+    with locked(args.data / "candidates") if rank == 0 else contextlib.nullcontext():
+        if rank == 0:
+            resumable = Resumable(args.data / "candidates", settings, "distillation")
+        if world_size > 1:
+            torch.distributed.barrier()
+        resumable = resumable if rank == 0 else Resumable(args.data / "candidates", settings, "distillation")
+        sentences = DistinctSentences([data.sentences(SUBSET, side) for side in (INPUTS if data.is_pairs else INPUTS[:1])])
+        search_all(search, sentences, args.positions, max_tokens, resumable, rank, world_size)
+        if rank == 0:
+            write_all(data, plm, vocabularies, sentences, resumable, made_with)
+            resumable.remove()
+            total = sum(map(len, sentences.numbers))
+            print(f"wrote {args.data / 'candidates'}: {', '.join(languages)}, {total:,} sentences "
+                  f"({len(sentences):,} distinct, {sentences.lengths.sum():,} tokens read)")
     if world_size > 1:
         torch.distributed.destroy_process_group()
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from salt_fairseq.errors import InputError
-from salt_fairseq.indexed_data import load_indexed, write_indexed
+from salt_fairseq.indexed_data import load_indexed, write_flat
 from salt_fairseq.manifest import Manifest, check_made_from
 
 
@@ -55,7 +55,17 @@ def open_candidates(data, subset, language, side="input0"):
     return Candidates(manifest, f"{side}/{subset}")
 
 
-def write_candidates(prefix, sentences, log_probs, dtype):
-    """Write the ids (an iterable of sequences) and the log-probabilities (one float32 array) of one input."""
-    write_indexed(prefix, sentences, dtype)
-    np.save(f"{prefix}.log_probs.npy", log_probs.astype(np.float32))
+def write_candidates(prefix, sizes, chunks, dtype):
+    """Write the candidates of one input: ``sizes`` (N,) of its sentences, and ``chunks``, an iterable of (ids, log-probs)
+    (integers, float32) that hold their tokens one after another."""
+    log_probs, written = np.lib.format.open_memmap(f"{prefix}.log_probs.npy", "w+", np.float32, (int(np.sum(sizes)),)), 0
+
+    def ids():
+        nonlocal written
+        for chunk, values in chunks:
+            log_probs[written : written + len(values)] = values
+            written += len(values)
+            yield chunk
+
+    write_flat(prefix, sizes, ids(), dtype)
+    log_probs.flush()

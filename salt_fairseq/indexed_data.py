@@ -6,7 +6,10 @@ import numpy as np
 import torch
 from fairseq.data import Dictionary
 from fairseq.data.indexed_dataset import (
-    MMapIndexedDataset, MMapIndexedDatasetBuilder, _dtype_header_code, best_fitting_int_dtype
+    MMapIndexedDataset,
+    MMapIndexedDatasetBuilder,
+    _dtype_header_code,
+    best_fitting_int_dtype,
 )
 
 __all__ = ["Dictionary", "best_fitting_int_dtype", "flat", "load_indexed", "write_flat", "write_indexed"]

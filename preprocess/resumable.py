@@ -1,0 +1,60 @@
+"""Work that a killed process leaves behind for the same command to go on with."""
+
+import shutil
+import time
+
+import torch
+
+from salt_fairseq.errors import InputError
+from salt_fairseq.files import read_json, replacing, write_json
+
+CHECKPOINT_SECONDS = 45  # a batch or step that takes 15 more still leaves at most a minute's work to be lost
+
+
+class Resumable:
+    """The state of unfinished work on ``out``, in a hidden directory beside it that is there only while it is unfinished.
+
+    ``work`` (*training*) names it. ``settings``, a JSON object, is all that the results depend on: state that was saved
+    with others is refused, and not mixed with this run's.
+    """
+
+    def __init__(self, out, settings, work="training"):
+        out = out.resolve()
+        self.path, self.saved = out.with_name(f".{out.name}.{work}"), time.monotonic()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot write {out}: {error.strerror}; choose another output path") from None
+        if (self.path / "settings.json").is_file():
+            begun = read_json(self.path / "settings.json", f"the same command after deleting {self.path}")
+            if changed := [name for name in settings if begun.get(name) != settings[name]]:
+                raise InputError(f"{self.path} holds a {work} that was begun with another {', '.join(changed)}: finish it "
+                                 "with its own options, or delete it")
+        else:
+            write_json(self.path / "settings.json", settings)
+
+    def names(self, pattern):
+        """Of what was saved, in alphabetical order."""
+        return sorted(path.name for path in self.path.glob(pattern))
+
+    def load(self, name, device="cpu"):
+        """What was saved under a name, or None."""
+        path = self.path / name
+        if not path.is_file():
+            return None
+        try:
+            return torch.load(path, map_location=device, weights_only=True)
+        except Exception as error:  # damaged files raise many kinds
+            raise InputError(f"{path} is not as it was saved ({type(error).__name__}): delete {self.path} to begin "
+                             "anew") from None
+
+    def save(self, name, value):
+        with replacing(self.path / name) as temporary:
+            torch.save(value, temporary)
+        self.saved = time.monotonic()
+
+    def due(self):
+        return time.monotonic() - self.saved >= CHECKPOINT_SECONDS
+
+    def remove(self):
+        shutil.rmtree(self.path)
