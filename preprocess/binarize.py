@@ -49,7 +49,7 @@ def arguments():
 
 def subset_files(args):
     """Subset name to path, from all options."""
-    files = {}
+    files, given = {}, set()
     for layout in ("xnli", "pawsx", "xtreme"):
         directory = getattr(args, layout)
         if directory is not None:
@@ -60,6 +60,9 @@ def subset_files(args):
         name, equals, path = pair.partition("=")
         if not equals or not SUBSET.fullmatch(name):
             raise InputError(f"--subset {pair}: NAME=FILE is needed, NAME one of train, valid, valid.LANG, test.LANG")
+        if name in given:
+            raise InputError(f"--subset {pair}: {name} is given twice, also as {files[name]}; leave one of them out")
+        given.add(name)
         files[name] = Path(path)
     if not files:
         raise InputError("nothing to binarize: give --xnli, --pawsx, --xtreme or --subset")
@@ -70,14 +73,14 @@ def label_order(given, subsets):
     """The names of the labels in the data set's own order."""
     if given:
         names = given.split(",")
-        if len(set(names)) < len(names):
-            raise InputError(f"--labels {given}: a label stands there twice")
+        if len(set(names)) < len(names) or "" in names:
+            raise InputError(f"--labels {given}: a label is empty or stands there twice; give each once, A,B,...")
         return names
     name = "train" if "train" in subsets else next(iter(subsets))
     found = list(dict.fromkeys(example.label for example in subsets[name][0]))
     if set(found) <= set(NLI_LABELS):
         return NLI_LABELS
-    return sorted(found, key=int) if all(re.fullmatch(r"-?\d+", label) for label in found) else found
+    return sorted(found, key=int) if all(re.fullmatch(r"-?\d{1,18}", label) for label in found) else found
 
 
 def tokenized(sentences, tokenizer, progress):

@@ -5,7 +5,7 @@
 
 import json
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -96,9 +96,9 @@ def import_plm(source, plm_dir, trim_to=()):
         del found, every  # a large model fits into memory once, not twice
         try:
             PLM.load(directory)
-        except RuntimeError as error:
-            mismatch = str(error).splitlines()[-1].strip()
-            raise InputError(f"{source}: the weights do not fit config.json ({mismatch})") from None
+        except InputError as error:
+            mismatch = str(error).partition("does not fit plm.json (")[2].rpartition(")")[0]
+            raise InputError(f"{source}: the weights do not fit config.json ({mismatch}): download the model again") from None
     return description
 
 

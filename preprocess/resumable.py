@@ -5,6 +5,7 @@ import time
 
 import torch
 
+from salt_fairseq.archives import check_archive
 from salt_fairseq.errors import InputError
 from salt_fairseq.files import read_json, replacing, write_json
 
@@ -27,6 +28,8 @@ class Resumable:
             raise InputError(f"cannot write {out}: {error.strerror}; choose another output path") from None
         if (self.path / "settings.json").is_file():
             begun = read_json(self.path / "settings.json", f"the same command after deleting {self.path}")
+            if not isinstance(begun, dict):
+                raise InputError(f"{self.path / 'settings.json'} is not as it was saved: delete {self.path} to begin anew")
             if changed := [name for name in settings if begun.get(name) != settings[name]]:
                 raise InputError(f"{self.path} holds a {work} that was begun with another {', '.join(changed)}: finish it "
                                  "with its own options, or delete it")
@@ -43,6 +46,7 @@ class Resumable:
         if not path.is_file():
             return None
         try:
+            check_archive(path)
             return torch.load(path, map_location=device, weights_only=True)
         except Exception as error:  # damaged files raise many kinds
             raise InputError(f"{path} is not as it was saved ({type(error).__name__}): delete {self.path} to begin "

@@ -5,10 +5,9 @@
 Interrupted, the same command goes on where it was.
 """
 
-import json
+import math
 import os
 import shutil
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,11 +19,11 @@ from preprocess.contextual_neighbours import ContextualNeighbours
 from preprocess.head_training import UNMASKED, HeadTraining, renew
 from preprocess.masking import Masking
 from preprocess.plain_text import read
+from preprocess.resumable import Resumable
+from salt_fairseq.device import add_device, check_device
 from salt_fairseq.errors import InputError
 from salt_fairseq.files import replacing, sha256, write_json
 from salt_fairseq.plm import FILES, PLM, Description
-
-CHECKPOINT_SECONDS = 60
 
 
 def arguments():
@@ -55,7 +54,7 @@ def arguments():
     parser.add_argument("--neighbour-layer", metavar="K", type=int, help="layer whose features say what is near (default: "
                         "a third of the way up)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add_device(parser)
     parser.add_argument("--autocast-bf16", action="store_true", help="matrix products in bfloat16")
     return parser.parse_args()
 
@@ -72,45 +71,17 @@ def check(args, architecture):
                          "(0: the embeddings)")
     if not 3 <= args.max_length <= architecture.positions:
         raise InputError(f"--max-length {args.max_length}: 3 to {architecture.positions} is possible with {args.plm_dir}")
+    check_device(args.device)
+    for name in ("layers_lr", "masked_weight", "seed"):
+        if not 0 <= getattr(args, name) < 1 << 31:
+            raise InputError(f"--{name.replace('_', '-')} {getattr(args, name)}: 0 or more is needed, less than 2^31")
     for name in ("sentences", "held_out", "steps", "max_tokens", "temperature", "lr"):
-        if not getattr(args, name) > 0:
+        if not 0 < getattr(args, name) < math.inf:
             raise InputError(f"--{name.replace('_', '-')} {getattr(args, name)}: more than 0 is needed")
     if args.out.exists():
         raise InputError(f"{args.out} exists: choose another output directory, or delete it")
     if args.unmasked == "nothing" and not args.selected * args.masked_weight:
         raise InputError("--unmasked nothing with --selected 0 or --masked-weight 0 trains nothing: change one of them")
-
-
-class Resumable:
-    """The state of an unfinished training, in a directory beside OUT_DIR that is there only while it is unfinished."""
-
-    def __init__(self, out, settings):
-        out = out.resolve()
-        self.path, self.saved = out.with_name(f".{out.name}.training"), time.monotonic()
-        self.path.mkdir(parents=True, exist_ok=True)
-        if (self.path / "settings.json").is_file():
-            begun = json.loads((self.path / "settings.json").read_text(encoding="utf-8"))
-            if changed := [name for name in settings if begun.get(name) != settings[name]]:
-                raise InputError(f"{self.path} holds a training that was begun with another {', '.join(changed)}: finish it "
-                                 "with its own options, or delete it")
-        with replacing(self.path / "settings.json") as temporary:
-            temporary.write_text(json.dumps(settings), encoding="utf-8")
-
-    def load(self, name, device):
-        """What was saved under a name, or None."""
-        path = self.path / name
-        return torch.load(path, map_location=device, weights_only=True) if path.is_file() else None
-
-    def save(self, name, value):
-        with replacing(self.path / name) as temporary:
-            torch.save(value, temporary)
-        self.saved = time.monotonic()
-
-    def due(self):
-        return time.monotonic() - self.saved >= CHECKPOINT_SECONDS
-
-    def remove(self):
-        shutil.rmtree(self.path)
 
 
 def fitted_neighbours(plm, text, args, autocast, resumable, device):

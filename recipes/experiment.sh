@@ -19,13 +19,16 @@
 #     --device cuda|cpu    for distillation and evaluation (cuda where there is one)
 set -euo pipefail
 cd "$(dirname "$0")/.."
-config=$1 && shift
-bash recipes/setup.sh
-export PATH=$PWD/.venv/bin:$PATH
+fail() { echo "error: $1" >&2; exit 2; }
+config=${1:-}
+[[ -n $config && -e recipes/config/$config.yaml ]] ||
+    fail "no recipes/config/$config.yaml: name the data set first, xnli or pawsx"
+shift
 
 systems="vanilla SALT" plm=bert-base-multilingual-uncased augment=en,fr,es,de seeds="1 2 3 4 5" out=results/$config report=report
 sources=() subsets=() dictionaries=() synonyms='' updates='' generalized=() device=()
 while [ $# -gt 0 ]; do
+    [[ $1 == -- || $# -gt 1 ]] || fail "$1 needs a value, or is no option; recipes/experiment.sh lists them"
     case $1 in
         --systems) systems=$2; shift 2 ;;
         --downloads) sources+=("--$config" "$2"); shift 2 ;;
@@ -41,13 +44,19 @@ while [ $# -gt 0 ]; do
         --report) report=$2; shift 2 ;;
         --device) device=(--device "$2"); shift 2 ;;
         --) shift; break ;;
-        *) echo "error: unknown option $1; recipes/experiment.sh lists them" >&2; exit 2 ;;
+        *) fail "unknown option $1; recipes/experiment.sh lists them" ;;
     esac
 done
 for system in $systems; do
     [ -e "recipes/config/system/$system.yaml" ] ||
-        { echo "error: unknown system $system; recipes/config/system has $(cd recipes/config/system && echo *.yaml)" >&2; exit 2; }
+        fail "unknown system $system; recipes/config/system has $(cd recipes/config/system && echo *.yaml)"
 done
+[[ -z $updates || $updates =~ ^[1-9][0-9]*$ ]] || fail "--updates $updates: a whole number of at least 1 is needed"
+for seed in $seeds; do
+    [[ $seed =~ ^[0-9]{1,3}$ ]] || fail "--seeds \"$seeds\": whole numbers below 1000 are needed, separated by spaces"
+done
+bash recipes/setup.sh
+export PATH=$PWD/.venv/bin:$PATH
 [ ${#subsets[@]} -eq 0 ] || sources+=(--subset "${subsets[@]}")
 data=$out/data
 mkdir -p "$out"

@@ -60,7 +60,8 @@ def failed_write(error, path=None):
 
 def sentence_of(error):
     """The sentence with which ``error`` is told, or None where nothing is known of it: then it is a defect."""
-    first = next(iter(str(error).strip().splitlines()), "")
+    lines = str(error).strip().splitlines() or [""]
+    first = lines[-1].strip() if lines[0].endswith(":") else lines[0]  # "Error(s) in loading state_dict for SaltEncoder:"
     if isinstance(error, InputError):  # from a worker of a data loader, it comes with a traceback in front
         return str(error).strip().rpartition(f"{InputError.__module__}.InputError: ")[2]
     if isinstance(error, MemoryError) or any(said in first for said in NO_MEMORY):
@@ -68,6 +69,8 @@ def sentence_of(error):
     path = _checkpoint(error.__traceback__)
     if path and (why := failed_write(error, path)):
         return f"cannot write {path}: {why}"
+    if path and not os.path.exists(path):
+        return f"{path} does not exist: name a checkpoint that fairseq-train wrote"
     if path:
         return (f"{path} cannot be read as a checkpoint ({type(error).__name__}: {first[:200]}): it is damaged, of another "
                 "model, or holds more than tensors and plain values, which is not run; name another one")

@@ -46,13 +46,17 @@ class Description:
 
     @classmethod
     def from_json(cls, text, where):
-        return cls.from_dict(json.loads(text), where)
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise InputError(f"{where} does not describe a PLM ({error}): train again") from None
+        return cls.from_dict(values, where)
 
     @classmethod
     def from_dict(cls, values, where):
         try:
             return cls(**{**values, "architecture": Architecture(**values["architecture"])})
-        except (TypeError, KeyError) as error:
+        except (TypeError, KeyError, ValueError) as error:
             raise InputError(f"{where} does not describe a PLM ({error}): import it again with import_plm.py") from None
 
     def save(self, plm_dir):
@@ -102,7 +106,11 @@ class PLM(nn.Module):
         state = load_state(plm_dir, description)
         with torch.device("meta"):  # the tensors of the file become the parameters, with no second copy of a large model
             plm = cls(description, Tokenizer.load(plm_dir, description.tokenizer))
-        plm.load_state_dict({k: v for k, v in state.items() if not k.startswith("pooler.")}, assign=True)
+        try:
+            plm.load_state_dict({k: v for k, v in state.items() if not k.startswith("pooler.")}, assign=True)
+        except RuntimeError as error:
+            mismatch = str(error).splitlines()[-1].strip()
+            raise InputError(f"{plm_dir}/model.pt does not fit plm.json ({mismatch}): import the PLM again") from None
         return plm.eval()
 
     def encode(self, a, b=None):
@@ -133,7 +141,13 @@ class PLM(nn.Module):
 
 def load_state(plm_dir, description):
     """The tensors of ``model.pt``, name to tensor, on the CPU; its hash is checked against ``plm.json``."""
-    return _load_model_pt(plm_dir, description)["model"]
+    state = _load_model_pt(plm_dir, description).get("model")
+    if not isinstance(state, dict) or not all(torch.is_tensor(t) and t.is_floating_point() for t in state.values()):
+        raise InputError(f"{plm_dir}/model.pt does not fit plm.json (it holds no named weights): import the PLM again")
+    for name, tensor in state.items():
+        if not torch.isfinite(tensor).all():
+            raise InputError(f"{plm_dir}/model.pt: the weights {name} are not finite: import or train the PLM again")
+    return state
 
 
 def load_published(plm_dir, description):

@@ -65,8 +65,8 @@ class SentencePairDataset(FairseqDataset):
         specials = len(join(*[torch.tensor([EOS])] * len(inputs))) - len(inputs)
         self.budget = max_length - specials
         if self.budget < 2 * len(inputs):  # a token and eos
-            raise InputError(f"--max-length {max_length} leaves no room for words beside {specials} special tokens: at least "
-                             f"{specials + 2 * len(inputs)} is needed")
+            raise InputError(f"--max-length {max_length} is less than the {specials + 2 * len(inputs)} tokens of the shortest "
+                             "examples: give more")
         sentence_sizes = [np.minimum(i.sizes[r], self.budget) for i, r in zip(inputs, rows)]
         self.instance_sizes = np.minimum(sum(sentence_sizes), self.budget) + specials
         self.sizes = self.instance_sizes if one_stream else np.tile(self.instance_sizes, len(self.streams))

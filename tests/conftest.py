@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -127,3 +128,18 @@ def bert_data(bert_plm, tmp_path_factory):
 @pytest.fixture(scope="session")
 def xlmr_data(xlmr_plm, tmp_path_factory):
     return _binarized(xlmr_plm, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory):
+    """The directory of small_world.py. Copy it to use it."""
+    import small_world  # imports all of fairseq and every command, which few tests need
+
+    return small_world.build(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture
+def here(world, tmp_path, monkeypatch):
+    """A copy of it as working directory."""
+    monkeypatch.chdir(shutil.copytree(world, tmp_path / "world"))
+    return tmp_path / "world"

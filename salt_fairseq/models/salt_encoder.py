@@ -66,12 +66,15 @@ class SaltEncoder(BaseFairseqModel):
         """Start from the weights of a PLM directory."""
         state = load_state(plm_dir, self.description)
         wanted = {k: v for k, v in state.items() if not k.startswith("lm_head.")}
-        missing, unexpected = self.load_state_dict(wanted, strict=False)
+        own = self.state_dict()
+        misfits = [name for name, tensor in wanted.items() if name not in own or own[name].shape != tensor.shape]
+        missing = own.keys() - wanted.keys()
         fresh = {"classifier.weight", "classifier.bias"}
         if not self.description.architecture.pooler:
             fresh |= {"pooler.weight", "pooler.bias"}
-        if unexpected or set(missing) - fresh:
+        if misfits or missing - fresh:
             raise InputError(f"{plm_dir}: model.pt does not fit plm.json: import the PLM again with import_plm.py")
+        self.load_state_dict(wanted, strict=False)
 
     def max_positions(self):
         return self.description.architecture.positions

@@ -23,6 +23,14 @@ class Architecture:
     layer_norm_eps: float  # 1e-12 in BERT, 1e-5 in XLM-R
     pooler: bool  # whether the PLM brings a pretrained pooler (BERT does)
 
+    def __post_init__(self):
+        for name in ("vocabulary", "dim", "layers", "heads", "ffn_dim", "positions", "segments"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise ValueError(f"{name} is {value!r}")
+        if self.dim % self.heads or type(self.pooler) is not bool or not 0 < float(self.layer_norm_eps) < 1:
+            raise ValueError(f"{self.heads} heads of {self.dim} dimensions, eps {self.layer_norm_eps}, pooler {self.pooler}")
+
 
 class EncoderLayer(nn.Module):
     """Self-attention and feed-forward, each followed by dropout, residual and LayerNorm (Vaswani et al., 2017)."""
