@@ -4,6 +4,9 @@
     python preprocess/binarize.py plm/xlmr data/mine --subset train=train.tsv valid=dev.tsv test.fr=test-fr.tsv
 """
 
+from salt_fairseq.errors import InputError  # first: an interrupt while the rest loads ends in one line, too
+
+# isort: split
 import datetime
 import re
 import shutil
@@ -16,7 +19,6 @@ from tqdm import tqdm
 from preprocess import cli
 from preprocess.readers import official_files, read
 from salt_fairseq.data_directory import INPUTS, SUBSET
-from salt_fairseq.errors import InputError
 from salt_fairseq.files import replacing, sha256
 from salt_fairseq.indexed_data import Dictionary, best_fitting_int_dtype, write_indexed
 from salt_fairseq.manifest import write_manifest

@@ -5,6 +5,9 @@
 Interrupted, the same command goes on where it was, with any number of processes.
 """
 
+from salt_fairseq.errors import InputError, positive  # first: an interrupt while the rest loads ends in one line, too
+
+# isort: split
 import contextlib
 import datetime
 import hashlib
@@ -25,7 +28,6 @@ from preprocess.word_lists import parse_word_lists, target_vocabularies
 from salt_fairseq.candidates import write_candidates
 from salt_fairseq.data_directory import INPUTS, DataDirectory
 from salt_fairseq.device import add_device, check_device
-from salt_fairseq.errors import InputError, positive
 from salt_fairseq.files import locked, replacing
 from salt_fairseq.indexed_data import best_fitting_int_dtype
 from salt_fairseq.manifest import write_manifest

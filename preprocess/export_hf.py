@@ -4,6 +4,9 @@
     python preprocess/export_hf.py plm/xlmr my-plm
 """
 
+from salt_fairseq.errors import InputError  # first: an interrupt while the rest loads ends in one line, too
+
+# isort: split
 import json
 from pathlib import Path
 
@@ -12,7 +15,6 @@ from safetensors.torch import save_file
 
 from preprocess import cli, hf_model, hf_tokenizer, model_card
 from salt_fairseq.checkpoints import load_checkpoint, load_labels, plm_directory
-from salt_fairseq.errors import InputError
 from salt_fairseq.files import replacing
 from salt_fairseq.plm import Description, load_published, load_state
 

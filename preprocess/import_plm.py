@@ -3,6 +3,9 @@
     python preprocess/import_plm.py xlm-roberta-base plm/xlmr
 """
 
+from salt_fairseq.errors import InputError  # first: an interrupt while the rest loads ends in one line, too
+
+# isort: split
 import json
 import sys
 from dataclasses import replace
@@ -12,7 +15,6 @@ import torch
 
 from preprocess import cli, embedded, fairseq_xlmr, hub, huggingface
 from preprocess.vocabulary import SPECIAL_TOKENS, WORDPIECE_OPTIONS, kind_of, used_ids, with_fairseq_ids
-from salt_fairseq.errors import InputError
 from salt_fairseq.files import replacing, sha256
 from salt_fairseq.modules.encoder import Architecture, Encoder, LMHead
 from salt_fairseq.plm import FILES, PLM, Description

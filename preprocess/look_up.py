@@ -4,6 +4,9 @@
     python preprocess/look_up.py plm/xlmr data/xnli --name synonyms --dictionary en=neighbours.json --include-word
 """
 
+from salt_fairseq.errors import InputError  # first: an interrupt while the rest loads ends in one line, too
+
+# isort: split
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,6 @@ from tqdm import tqdm
 from preprocess import cli
 from preprocess.dictionaries import parse_dictionaries, read_dictionary
 from salt_fairseq.data_directory import INPUTS, DataDirectory
-from salt_fairseq.errors import InputError
 from salt_fairseq.files import replacing, sha256
 from salt_fairseq.indexed_data import best_fitting_int_dtype
 from salt_fairseq.lexicon import CONTINUES, write_lexicon

@@ -3,6 +3,9 @@
     python preprocess/show_candidates.py plm/xlmr data/xnli --thresholds en=1e-3,1e-7 --html sentences.html
 """
 
+from salt_fairseq.errors import InputError, positive  # first: an interrupt while the rest loads ends in one line, too
+
+# isort: split
 import html
 from pathlib import Path
 
@@ -14,7 +17,6 @@ from preprocess import cli
 from salt_fairseq.candidates import languages as candidate_languages
 from salt_fairseq.code_switching import CodeSwitching, thresholds_of
 from salt_fairseq.data_directory import INPUTS, DataDirectory
-from salt_fairseq.errors import InputError, positive
 from salt_fairseq.files import replacing
 from salt_fairseq.plm import Description
 from salt_fairseq.tokenizer import Tokenizer

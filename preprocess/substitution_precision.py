@@ -5,6 +5,9 @@
 SALT itself uses no dictionary; this is for choosing a PLM, an LM head, thresholds and the options of distill.py.
 """
 
+from salt_fairseq.errors import InputError, positive  # first: an interrupt while the rest loads ends in one line, too
+
+# isort: split
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +20,6 @@ from preprocess.word_lists import frequencies, parse_word_lists, target_vocabula
 from salt_fairseq.candidates import open_candidates
 from salt_fairseq.code_switching import log_threshold
 from salt_fairseq.data_directory import INPUTS, DataDirectory
-from salt_fairseq.errors import InputError, positive
 from salt_fairseq.files import read_json
 from salt_fairseq.plm import Description, load_state
 from salt_fairseq.tokenizer import Tokenizer

@@ -5,6 +5,9 @@
 Interrupted, the same command goes on where it was.
 """
 
+from salt_fairseq.errors import InputError  # first: an interrupt while the rest loads ends in one line, too
+
+# isort: split
 import math
 import os
 import shutil
@@ -21,7 +24,6 @@ from preprocess.masking import Masking
 from preprocess.plain_text import read
 from preprocess.resumable import Resumable
 from salt_fairseq.device import add_device, check_device
-from salt_fairseq.errors import InputError
 from salt_fairseq.files import replacing, sha256, write_json
 from salt_fairseq.plm import FILES, PLM, Description
 
