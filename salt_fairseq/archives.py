@@ -4,7 +4,6 @@ They are zip files, which carry a checksum of each of their parts. ``torch.load`
 weight would pass unnoticed.
 """
 
-import functools
 import zipfile
 
 from salt_fairseq.errors import InputError
@@ -20,15 +19,3 @@ def check_archive(path):
                          ) from None
     if damaged:
         raise InputError(f"{path} is damaged (the checksum of {damaged} does not fit): copy or train it again")
-
-
-def guard(checkpoint_utils):
-    """Let fairseq's own commands, which load checkpoints by that module of fairseq, check them before, too."""
-    load = checkpoint_utils.load_checkpoint_to_cpu
-
-    @functools.wraps(load)
-    def checked(path, *args, **kwargs):
-        check_archive(path)
-        return load(path, *args, **kwargs)
-
-    checkpoint_utils.load_checkpoint_to_cpu = checked

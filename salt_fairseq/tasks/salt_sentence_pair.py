@@ -6,24 +6,23 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 import torch.nn.functional as F
-from fairseq import checkpoint_utils
 from fairseq.data import iterators
 from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING, open_dict
 
-from salt_fairseq.archives import guard
 from salt_fairseq.code_switching import DEFAULT_THRESHOLDS, CodeSwitching, thresholds_of
 from salt_fairseq.criterions import salt_classification  # noqa: F401  (--user-dir imports tasks and models only)
 from salt_fairseq.data_directory import INPUTS, DataDirectory
 from salt_fairseq.errors import InputError
+from salt_fairseq.fairseq_checkpoints import mend
 from salt_fairseq.lexicon import LexicalSubstitution, Lexicon
 from salt_fairseq.modules.perturbation import NORMS, PERTURBATIONS, ascend, random_in_ball
 from salt_fairseq.plm import Description
 from salt_fairseq.sentence_pair_dataset import SentencePairDataset
 
 logger = logging.getLogger(__name__)
-guard(checkpoint_utils)
+mend()
 
 
 @dataclass
@@ -80,7 +79,7 @@ class SaltSentencePairTask(FairseqTask):
         self.description = None  # of the PLM, known when the model is built
         self._mixed = True  # likewise: whether it mixes substitutes in, or reads the substituted text
         _check(cfg)
-        self._step = None
+        self._step, self._finite = None, None
 
     @classmethod
     def setup_task(cls, cfg, **unused):
@@ -94,6 +93,14 @@ class SaltSentencePairTask(FairseqTask):
 
     def max_positions(self):
         return self.cfg.max_length
+
+    def load_state_dict(self, state_dict):
+        """What a checkpoint says of the data that it was trained on: data with other labels would be scored the wrong way."""
+        labels = state_dict.get("labels", self.data.labels)
+        if labels != self.data.labels:
+            raise InputError(f"the checkpoint tells {', '.join(labels)} apart, but {self.cfg.data} has "
+                             f"{', '.join(self.data.labels)}: go on with the data that it was trained on")
+        super().load_state_dict(state_dict)
 
     def build_model(self, cfg, from_checkpoint=False):
         """A model from a checkpoint brings its description and its weights; a new one takes both from ``--plm``."""
@@ -159,7 +166,10 @@ class SaltSentencePairTask(FairseqTask):
             np.random.seed((seed + 1_000_003 * epoch) % 2**32)
             indices = dataset.ordered_indices()
             np.random.set_state(with_seed)
-            return dataset.batch_by_size(indices, max_tokens=max_tokens, max_sentences=max_sentences)
+            found = dataset.batch_by_size(indices, max_tokens=max_tokens, max_sentences=max_sentences)
+            if not np.array_equal(np.sort(np.concatenate(found)), np.arange(len(dataset))):
+                raise RuntimeError("not every instance is in exactly one batch")
+            return found
 
         dataset.set_epoch(epoch)
         return iterators.EpochBatchIterator(
@@ -173,12 +183,36 @@ class SaltSentencePairTask(FairseqTask):
         """fairseq's own step, with seeds for mixup and perturbation that no other step, micro-batch or rank has."""
         update, micro_batch = self._step if self._step and self._step[0] == update_num else (update_num, -1)
         self._step = (update, micro_batch + 1)
+        self._check_loss()
         rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
         seeds = np.random.SeedSequence([self.cfg.seed, *self._step, rank]).generate_state(2).tolist()
         sample = {**sample, "net_input": {**sample["net_input"], "mixup_seed": seeds[0]}}
         if str(self.cfg.perturbation) != "none":
             sample["net_input"]["perturbation"] = self._perturbation(sample, model, seeds[1])
-        return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
+        loss, *rest = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
+        if self._finite is None:
+            self._finite = torch.ones((), dtype=torch.bool, pin_memory=loss.is_cuda)
+        # Nothing waits for this copy: fairseq waits for the gradients of each step, which come after the loss.
+        self._finite.copy_(torch.isfinite(loss.detach()), non_blocking=True)
+        self._last_batch = (update_num, sample["id"])
+        return loss, *rest
+
+    def _check_loss(self):
+        """Raise if the last batch's loss was not finite. fairseq finds gradients that are not and runs the batch once more."""
+        if self._finite is not None and not self._finite:
+            update, instances = self._last_batch
+            ids = self.data.ids("train")
+            batch = ", ".join(sorted({ids[i % len(ids)] for i in instances.tolist()}))
+            raise InputError(f"the loss is not finite in update {update + 1}, whose batch holds the examples with the ids "
+                             f"{batch}: training has diverged, take a smaller --lr or more --warmup-updates")
+
+    def valid_step(self, sample, model, criterion):
+        loss, *rest = super().valid_step(sample, model, criterion)
+        if not torch.isfinite(loss):
+            examples = ", ".join(str(i + 1) for i in sample["id"].tolist())
+            raise InputError(f"the loss is not finite for the examples number {examples} of a validation subset: training has "
+                             "diverged, take a smaller --lr")
+        return loss, *rest
 
     def _perturbation(self, sample, model, seed):
         """What moves the token embeddings of this batch, FloatTensor (B, T, d)."""
