@@ -8,6 +8,7 @@ import torch
 from salt_fairseq.modules.encoder import BOS, EOS
 
 BLOCK = 1 << 18  # sentences that are sorted by length together, so that results are written close to one another
+SHORTEST = 0.8  # of the longest sentence of a batch: the rest is padding
 
 
 def ranges(starts, lengths):
@@ -58,11 +59,12 @@ class DistinctSentences:
         lengths = np.minimum(self.lengths, longest)
         for block in range(0, len(self), BLOCK):
             order = block + np.argsort(-lengths[block : block + BLOCK], kind="stable")
-            start = 0
+            sizes, start = lengths[order] + 1, 0
             while start < len(order):
-                size = max(1, max_tokens // (int(lengths[order[start]]) + 1))
-                yield order[start : start + size]
-                start += size
+                stop = start + max(1, max_tokens // int(sizes[start]))
+                stop = min(stop, int(np.searchsorted(-sizes, -SHORTEST * sizes[start], side="right")))
+                yield order[start:stop]
+                start = stop
 
     def read(self, batch, longest, is_candidate):
         """A batch as :class:`~preprocess.counterparts.CounterpartSearch` takes it: sentences that begin with bos, cut to
