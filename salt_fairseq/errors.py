@@ -4,8 +4,11 @@
 """
 
 import argparse
+import atexit
+import contextlib
 import errno
 import os
+import signal
 import sys
 import traceback as tracebacks
 
@@ -15,8 +18,8 @@ ADVICE = {
     errno.EDQUOT: "free some space, or choose a path on another disk",
     errno.EFBIG: "choose a path on another disk, or raise the limit (ulimit -f)",
     errno.EROFS: "choose a path on another disk",
-    errno.EACCES: "choose another path, or change its permissions",
-    errno.EPERM: "choose another path, or change its permissions",
+    errno.EACCES: "choose another output path, or change its permissions",
+    errno.EPERM: "choose another output path, or change its permissions",
 }
 # Where fairseq reads or writes a checkpoint: its functions, and their variable that is the path.
 OF_CHECKPOINTS = {"load_checkpoint_to_cpu": "path", "torch_persistent_save": "filename", "load_checkpoint": "filename",
@@ -51,8 +54,9 @@ def positive(text):
 def failed_write(error, path=None):
     """Why ``path`` could not be written, with what to do, or None where ``error`` says something else."""
     if isinstance(error, OSError) and error.errno:
-        elsewhere = path is not None and error.filename is not None and not str(error.filename).startswith(str(path))
-        return None if elsewhere else f"{error.strerror}; {ADVICE.get(error.errno, 'choose another path')}"
+        named = [str(name) for name in (error.filename, error.filename2) if name is not None]
+        elsewhere = path is not None and named and not any(name.startswith(str(path)) for name in named)
+        return None if elsewhere else f"{error.strerror}; {ADVICE.get(error.errno, 'choose another output path')}"
     if any(said in str(error) for said in UNWRITTEN):
         return f"it cannot hold all that is to be written; {ADVICE[errno.ENOSPC]}"
     return None
@@ -102,6 +106,7 @@ def _print_sentence(kind, error, traceback, previous=sys.excepthook):
         return
     if isinstance(error, KeyboardInterrupt):
         sentence, start = "interrupted", ""
+        atexit.register(_die_of, signal.SIGINT)
     else:
         sentence, start = sentence_of(error), "error: "
     if sentence is None or os.environ.get(DEBUG, "0") not in ("", "0"):
@@ -110,9 +115,18 @@ def _print_sentence(kind, error, traceback, previous=sys.excepthook):
         print(f"{start}{sentence}", file=sys.stderr)
 
 
+def _die_of(number):
+    """End as a process ends that a signal stops: a shell shows 128 + number, and ends its script, too. Python does this for
+    most interrupts, but exits with 1 after some."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
 def install():
-    """Let an exception that ends the process print its sentence alone; exit codes stay Python's: 1, or, interrupted,
-    that of the signal (130 in a shell), which tells a shell script to end, too.
+    """Let an exception that ends the process print its sentence alone; the exit code stays 1, or, interrupted, 130.
 
     An exception hook, because ``fairseq-train`` and ``fairseq-validate`` call the plugin and not the other way round.
     """

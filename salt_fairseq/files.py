@@ -37,7 +37,7 @@ def locked(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = _acquired(lock, path)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}; choose another output path") from None
+        raise InputError(f"cannot write {path}: {failed_write(error)}") from None
     _held.add(path)
     try:
         yield
@@ -59,9 +59,13 @@ def _acquired(lock, path):
             raise InputError(f"{path} is being written by process {owner}: wait until it has finished, or choose another "
                              "output path") from None
         if lock.exists() and os.path.samestat(os.fstat(file.fileno()), lock.stat()):
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+            try:
+                file.truncate(0)
+                file.write(str(os.getpid()))
+                file.flush()
+            except OSError:  # a full disk
+                lock.unlink()
+                raise
             return file
         file.close()  # its last owner removed it between the two calls
 

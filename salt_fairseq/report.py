@@ -4,13 +4,15 @@
 """
 
 import argparse
+import os
 import re
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
 from salt_fairseq import figures, plain_rows, tables
 from salt_fairseq.errors import InputError, add_debug
-from salt_fairseq.files import replacing
+from salt_fairseq.files import locked, replacing
 from salt_fairseq.results import read_results
 from salt_fairseq.significance import compare
 
@@ -30,6 +32,22 @@ def parse_systems(pairs):
         if alike != name:
             raise InputError(f"figures of {alike} and {name} would both be called {file_name(name)}: rename one of them")
     return systems
+
+
+@contextmanager
+def staged(directory):
+    """Yield a hidden directory in ``directory``; its files replace those in ``directory`` when the block ends well, so that
+    there are never files of two reports."""
+    temporary = directory / ".report.tmp"
+    with locked(directory / "report"):
+        try:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir()
+            yield temporary
+            for path in sorted(temporary.iterdir()):
+                os.replace(path, directory / path.name)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 class Writer:
@@ -119,7 +137,8 @@ def main():
         raise InputError(f"--baseline {baseline} is none of the systems ({', '.join(systems)})")
     languages = args.languages and list(dict.fromkeys(args.languages.split(",")))
     results = read_results(systems, args.source_language, languages or None, args.split)
-    summary, written = write_report(results, baseline, args.out)
+    with staged(args.out) as directory:
+        summary, written = write_report(results, baseline, directory)
     print(f"{summary}\nwrote to {args.out}: {', '.join(written)}")
 
 
