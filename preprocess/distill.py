@@ -23,7 +23,6 @@ from tqdm import tqdm
 from preprocess import cli
 from preprocess.counterparts import CPU_LOGITS, GPU_LOGITS, POSITIONS, CounterpartSearch, candidate_positions
 from preprocess.distinct_sentences import DistinctSentences, ranges
-from preprocess.resumable import Resumable
 from preprocess.word_lists import parse_word_lists, target_vocabularies
 from salt_fairseq.candidates import write_candidates
 from salt_fairseq.data_directory import INPUTS, DataDirectory
@@ -33,6 +32,7 @@ from salt_fairseq.indexed_data import best_fitting_int_dtype
 from salt_fairseq.manifest import write_manifest
 from salt_fairseq.modules.encoder import EOS
 from salt_fairseq.plm import PLM
+from salt_fairseq.resumable import Resumable
 
 SUBSET = "train"  # the only one that is augmented
 CPU_TOKENS, GPU_TOKENS = 2048, 32768
@@ -156,13 +156,14 @@ def write(data, language, sentences, own, resumable, statistics, made_with):
             which = of[start : start + CHUNK // 16]
             places = ranges(sentences.starts[which], sentences.lengths[which])
             statistics.add(own[places], ids[places], log_probs[places])
-            yield ids[places], log_probs[places]
+            yield sentences.lengths[which], ids[places], log_probs[places]
 
     with replacing(data.path / "candidates" / language, marker="meta.json") as directory:
         sides = dict(zip(INPUTS, sentences.numbers))
         for side, of in sides.items():
             (directory / side).mkdir(parents=True)
-            write_candidates(directory / side / SUBSET, sentences.lengths[of], chunks(of), own.dtype.type)
+            tokens = int(sentences.lengths[of].sum())
+            write_candidates(directory / side / SUBSET, tokens, chunks(of), own.dtype.type)
         sha256 = {f"{side}/{SUBSET}": data.meta["subsets"][SUBSET]["sha256"][side] for side in sides}
         write_manifest(directory, {"sentences_sha256": sha256, **made_with})
 

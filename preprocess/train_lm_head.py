@@ -22,10 +22,10 @@ from preprocess.contextual_neighbours import ContextualNeighbours
 from preprocess.head_training import UNMASKED, HeadTraining, renew
 from preprocess.masking import Masking
 from preprocess.plain_text import read
-from preprocess.resumable import Resumable
 from salt_fairseq.device import add_device, check_device
 from salt_fairseq.files import replacing, sha256, write_json
 from salt_fairseq.plm import FILES, PLM, Description
+from salt_fairseq.resumable import Resumable
 
 
 def arguments():

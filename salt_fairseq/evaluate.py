@@ -9,7 +9,6 @@ import fnmatch
 import hashlib
 import json
 import platform
-import shutil
 import statistics
 import time
 from pathlib import Path
@@ -26,7 +25,8 @@ from salt_fairseq.data_directory import INPUTS, DataDirectory
 from salt_fairseq.device import add_device, check_device
 from salt_fairseq.distinct_pairs import Batches, DistinctPairs
 from salt_fairseq.errors import InputError, add_debug, positive
-from salt_fairseq.files import replacing
+from salt_fairseq.files import locked, replacing
+from salt_fairseq.resumable import Resumable
 
 CPU_TOKENS, GPU_TOKENS = 2048, 32768
 UNSCORED, NOT_FINITE = -1, -2
@@ -106,19 +106,29 @@ def load_fitting(path, data, max_tokens):
 
 
 @torch.no_grad()  # under inference_mode, autocast would cast the weights anew for each batch
-def score(model, batches, device, description):
-    """int64 (pairs,): the label that the model gives each distinct pair; ``NOT_FINITE`` where it gives none."""
+def score(model, batches, device, description, unfinished, name):
+    """int64 (pairs,): the label that the model gives each distinct pair; ``NOT_FINITE`` where it gives none.
+
+    The first pairs may be those that a killed run has scored: ``unfinished`` keeps them under ``name``.
+    """
     model.to(device)
+    before = unfinished.load(name)
+    before = torch.empty(0, dtype=torch.int64) if before is None else before
     scored = torch.full((len(batches.order),), UNSCORED, device=device)
+    scored[: len(before)] = before.to(device)
     # Inside this context, the model's own one keeps the weights that it casts to bf16 from batch to batch.
     autocast = torch.autocast(torch.device(device).type, torch.bfloat16, enabled=model.cfg.autocast_bf16)
     progress = tqdm(total=batches.padded_tokens, desc=description, unit=" tokens", unit_scale=True, leave=False)
     with autocast, progress:
         for start, stop, tokens in batches:
+            progress.update(tokens.numel())
+            if stop <= len(before):
+                continue
             logits, _ = model(tokens)
             finite = torch.isfinite(logits).all(1)
             scored[start:stop] = torch.where(finite, logits.argmax(1), NOT_FINITE)
-            progress.update(tokens.numel())
+            if unfinished.due():
+                unfinished.save(name, scored[:stop].cpu())
     predictions = np.full(len(scored), UNSCORED)
     predictions[batches.order] = scored.cpu().numpy()
     if (predictions == UNSCORED).any() or progress.n != batches.padded_tokens:
@@ -136,13 +146,13 @@ def check_finite(predictions, path, data, subsets):
                              "with a smaller learning rate, or try --dtype fp32")
 
 
-def evaluate(checkpoint, data, subsets, pairs, args):
-    """What the results say of one checkpoint beside its path and hash."""
+def evaluate(checkpoint, data, subsets, pairs, args, unfinished, name):
+    """What the results say of one checkpoint beside its path and hash; ``unfinished`` keeps its state under ``name``."""
     model, cfg = checkpoint.model, OmegaConf.to_container(checkpoint.cfg)
     if args.dtype is not None:
         model.cfg.autocast_bf16 = args.dtype == "bf16"
     batches = Batches(pairs, model.description.join, cfg["task"]["max_length"], args.max_tokens, args.device)
-    scored = score(model, batches, args.device, checkpoint.path.name)
+    scored = score(model, batches, args.device, checkpoint.path.name, unfinished, f"{name}.pt")
     predictions = {name: scored[pairs.number[name]] for name in subsets}
     check_finite(predictions, checkpoint.path, data, subsets)
     return {
@@ -158,12 +168,12 @@ def evaluate(checkpoint, data, subsets, pairs, args):
 
 
 def summary(accuracy, data, generalized):
-    """The averages over languages that these accuracies have, in words."""
+    """The averages over all languages of a split, in words; else each accuracy."""
     source, parts = data.meta["source_language"], []
     for split in ("valid", "test"):
         scored = {language: accuracy[name] for language, name in plain_subsets(data, split).items() if name in accuracy}
         others = [value for language, value in scored.items() if language != source]
-        if others:
+        if others and len(scored) == len(plain_subsets(data, split)):  # an average of some of them would mislead
             with_source = f", with {source} {statistics.fmean(scored.values()):.2f}" if source in scored else ""
             parts.append(f"{split} avg. without {source} {statistics.fmean(others):.2f}{with_source}")
     if generalized:
@@ -201,20 +211,16 @@ def joined(*objects):
     return "{" + ",".join(text[1:-1] for text in objects) + "}"
 
 
-def partial_directory(out):
-    """Where finished checkpoints wait for the others, so that a killed run goes on where it was."""
-    if out.is_dir():
-        raise InputError(f"--out {out} is a directory: name a file")
-    directory = out.resolve().with_name(f".{out.name}.partial")
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write {out}: {error.strerror}; choose another --out") from None
-    return directory
-
-
 def main():
     args = arguments()
+    if args.out.is_dir():
+        raise InputError(f"--out {args.out} is a directory: name a file")
+    with locked(args.out):
+        evaluate_all(args)
+
+
+def evaluate_all(args):
+    """Evaluate each checkpoint that a killed run has not, and write the results of all."""
     data = DataDirectory(args.data)
     resolved = [path.resolve() for path in args.path]
     twice = [path for path in args.path if resolved.count(path.resolve()) > 1]
@@ -225,26 +231,26 @@ def main():
     subsets = {name: data.load(name) for name in names}
     pairs = DistinctPairs(subsets)
     head = compact(header(data, subsets, args))
-    partial, records = partial_directory(args.out), []
+    unfinished, records = Resumable(args.out, {}, "evaluation"), []
     print(f"{len(subsets):,} subsets, {sum(map(len, pairs.number.values())):,} examples, {len(pairs):,} distinct", flush=True)
     while checkpoints:
         checkpoint = checkpoints.pop(0)  # so that its memory is free afterwards
         made_with = hashlib.sha256(f"{checkpoint.sha256} {args.dtype} {head}".encode()).hexdigest()
-        record, start, speed = partial / f"{made_with}.json", time.perf_counter(), "finished before"
-        if not record.exists():
-            with replacing(record) as temporary:
-                temporary.write_text(compact(evaluate(checkpoint, data, subsets, pairs, args)), encoding="utf-8")
+        record, start, speed = f"{made_with}.json.pt", time.perf_counter(), "finished before"
+        found = unfinished.load(record)
+        if found is None:
+            found = compact(evaluate(checkpoint, data, subsets, pairs, args, unfinished, made_with))
+            unfinished.save(record, found)
             seconds = time.perf_counter() - start
             speed = f"{seconds:.1f} s, {len(pairs) / seconds:,.0f} distinct pairs/s"
-        accuracy = json.loads(record.read_text(encoding="utf-8"))["accuracy"]
-        print(f"{checkpoint.path}: {summary(accuracy, data, args.generalized)} ({speed})", flush=True)
+        print(f"{checkpoint.path}: {summary(json.loads(found)['accuracy'], data, args.generalized)} ({speed})", flush=True)
         records.append((compact({"path": str(checkpoint.path), "sha256": checkpoint.sha256}), record))
     with replacing(args.out) as temporary, open(temporary, "w", encoding="utf-8") as file:
         file.write(f'{head[:-1]},"checkpoints":[\n')
         for i, (identity, record) in enumerate(records):
-            file.write((",\n" if i else "") + joined(identity, record.read_text(encoding="utf-8")))
+            file.write((",\n" if i else "") + joined(identity, unfinished.load(record)))
         file.write("\n]}\n")
-    shutil.rmtree(partial)
+    unfinished.remove()
     print(f"wrote {args.out}: {len(records):,} checkpoints, {len(subsets):,} subsets")
 
 

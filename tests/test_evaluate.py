@@ -24,6 +24,7 @@ from salt_fairseq.data_directory import DataDirectory
 from salt_fairseq.distinct_pairs import Batches, DistinctPairs
 from salt_fairseq.models.salt_encoder import SaltEncoder
 from salt_fairseq.plm import Description
+from salt_fairseq.resumable import Resumable
 from salt_fairseq.sentence_pair_dataset import SentencePairDataset
 
 MAX_LENGTH = 40  # many pairs of the quickstart are longer
@@ -121,8 +122,8 @@ def test_command_line(xlmr_data, checkpoints, tmp_path):
             if seed == 12:
                 assert round(one["accuracy"][name], 2) == validated[name]["accuracy"]
         accuracy = one["accuracy"]
-        average = f"test avg. without en {accuracy['test.fr']:.2f}, with en {np.mean([accuracy[n] for n in names[:2]]):.2f} ("
-        assert f"{path}: {average}" in done.stdout
+        # German and Russian are missing, so there is no average.
+        assert f"{path}: {'; '.join(f'{name} {accuracy[name]:.2f}' for name in names)} (" in done.stdout
     assert found["checkpoints"][0]["predictions"] != found["checkpoints"][1]["predictions"]
     assert done.stdout.splitlines()[-1] == f"wrote {out}: 2 checkpoints, 3 subsets"
 
@@ -189,11 +190,17 @@ def test_batches_are_those_of_the_dataset(lengths, max_length, more_tokens, sepa
     assert len(pairs) == len({tuple(tuple(s[i].tolist()) for s, i in zip(inputs, place)) for place in zip(*rows)})
 
 
-def test_resumed(xlmr_data, checkpoints, tmp_path, capsys):
-    """Interrupted in the second checkpoint, run again: the first is not scored again, the file is equal in every byte."""
-    words = [xlmr_data, "--path", *checkpoints, "--subsets", "test.*", "--out"]
+@pytest.mark.parametrize("due, left", [(False, 480), (True, 360)])
+def test_resumed(xlmr_data, checkpoints, tmp_path, capsys, due, left):
+    """Interrupted in the second checkpoint, run again: nothing that was saved is scored again, the file is equal in every
+    byte, and so are the averages on the screen to those of the file. ``due``: after each batch, it is time to save."""
+    words = [xlmr_data, "--path", *checkpoints, "--subsets", "test.*", "--max-tokens", 60 * MAX_LENGTH, "--out"]
     whole, out = tmp_path / "whole.json", tmp_path / "out.json"
     call(evaluate, *words, whole)
+    printed = capsys.readouterr().out
+    for path, one in zip(checkpoints, results(whole)["checkpoints"], strict=True):
+        others = np.mean([one["accuracy"][f"test.{language}"] for language in ("fr", "de", "ru")])
+        assert f"{path}: test avg. without en {others:.2f}, with en {np.mean(list(one['accuracy'].values())):.2f} (" in printed
     forward, scored = SaltEncoder.forward, []
 
     def interrupted(self, src_tokens):
@@ -203,12 +210,13 @@ def test_resumed(xlmr_data, checkpoints, tmp_path, capsys):
         return forward(self, src_tokens)
 
     with mock.patch.object(SaltEncoder, "forward", interrupted), pytest.raises(KeyboardInterrupt):
-        call(evaluate, *words, out)
-    assert not out.exists() and len(list((tmp_path / ".out.json.partial").iterdir())) == 1
+        with mock.patch.object(Resumable, "due", lambda self: due):
+            call(evaluate, *words, out)
+    assert not out.exists() and (tmp_path / ".out.json.evaluation").is_dir()
     capsys.readouterr()
     with counted_rows() as rows:
         call(evaluate, *words, out)
-    assert sum(rows) == 480 and "(finished before)" in capsys.readouterr().out
+    assert left - 60 < sum(rows) <= left and "(finished before)" in capsys.readouterr().out
     assert out.read_bytes() == whole.read_bytes() and sorted(tmp_path.iterdir()) == [out, whole]
 
 
@@ -216,7 +224,7 @@ def test_other_options_do_not_resume(xlmr_data, checkpoints, tmp_path):
     """What was scored on other subsets or in another precision is not taken for the result."""
     out = tmp_path / "out.json"
     for more in (["--subsets", "test.fr"], ["--subsets", "test.de"], ["--subsets", "test.de", "--dtype", "bf16"]):
-        with mock.patch("salt_fairseq.evaluate.shutil.rmtree"), counted_rows() as rows:
+        with mock.patch.object(Resumable, "remove"), counted_rows() as rows:
             call(evaluate, xlmr_data, "--path", checkpoints[0], "--out", out, *more)
         assert sum(rows) == 120
     assert results(out)["checkpoints"][0]["dtype"] == "bf16" and list(results(out)["targets"]) == ["test.de"]
@@ -293,7 +301,7 @@ def test_a_lost_example_is_noticed(xlmr_data, checkpoints, tmp_path):
     (["--subsets", "tset.*"], "--subsets tset.* matches no subset of "),
     (["--generalized", "valid"], "--generalized valid: "),
     (["--max-tokens", 39], "--max-tokens 39 is less than the --max-length 40 of "),
-    (["--out", "/proc/x/out.json"], "cannot write /proc/x/out.json: No such file or directory; choose another --out"),
+    (["--out", "/proc/x/out.json"], "cannot write /proc/x/out.json: No such file or directory; choose another output path"),
     (["--device", "cuda:77"], "--device cuda:77 cannot be used here ("),
     (["--out", "tests"], "--out tests is a directory: name a file"),
 ])
