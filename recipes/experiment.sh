@@ -59,7 +59,7 @@ bash recipes/setup.sh
 export PATH=$PWD/.venv/bin:$PATH
 [ ${#subsets[@]} -eq 0 ] || sources+=(--subset "${subsets[@]}")
 data=$out/data
-mkdir -p "$out"
+. recipes/lock.sh "$out"
 
 if [ ! -e "$plm/plm.json" ]; then
     [ -e "$out/plm/plm.json" ] || python preprocess/import_plm.py "$plm" "$out/plm"

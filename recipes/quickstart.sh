@@ -10,7 +10,7 @@ out=${OUT:-results/quickstart}
 plm=$out/plm data=$out/data texts=salt_fairseq/quickstart
 languages=(en ar de es fr it ru tr zh)
 epochs=5 updates=150 # 480 pairs, 16 a step
-mkdir -p "$out"
+. recipes/lock.sh "$out"
 step() { printf '\n== %s\n' "$1"; }
 
 step "1/6  import the PLM"

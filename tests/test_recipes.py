@@ -1,5 +1,6 @@
 """The experiment recipes as typed, on a few sentences with a PLM that has random weights."""
 
+import fcntl
 import json
 import shutil
 import subprocess
@@ -39,6 +40,16 @@ def test_finished_runs_are_kept_and_a_failed_one_does_not_stop_the_others(xlmr_p
     assert "vanilla, seed 1: 3 updates" in done.stdout and "train_inner" not in (done.stdout + done.stderr).split("SALT-en-only")[0]
     matrix = json.loads((out / "SALT-en-only.1.generalized.json").read_text())["checkpoints"][0]["accuracy"]
     assert set(matrix) == {"test.en", "test.fr", "test.en-fr", "test.fr-en"}
+
+
+@needs_environment
+def test_second_recipe_of_one_directory_stops(tmp_path):
+    with open(tmp_path / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = recipe("xnli", "--out", tmp_path)
+    assert done.returncode == 1 and done.stderr == (f"error: {tmp_path} is being written by another recipe: wait until it has "
+                                                    "finished, or choose another output directory\n")
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
 @pytest.mark.parametrize("words, expected", [
