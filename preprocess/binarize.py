@@ -8,6 +8,7 @@ from salt_fairseq.errors import InputError  # first: an interrupt while the rest
 
 # isort: split
 import datetime
+import itertools
 import re
 import shutil
 from collections import Counter
@@ -20,7 +21,7 @@ from preprocess import cli
 from preprocess.readers import official_files, read
 from salt_fairseq.data_directory import INPUTS, SUBSET
 from salt_fairseq.files import replacing, sha256
-from salt_fairseq.indexed_data import Dictionary, best_fitting_int_dtype, write_indexed
+from salt_fairseq.indexed_data import Dictionary, best_fitting_int_dtype, write_flat
 from salt_fairseq.manifest import write_manifest
 from salt_fairseq.modules.encoder import EOS
 from salt_fairseq.plm import Description
@@ -85,15 +86,26 @@ def label_order(given, subsets):
     return sorted(found, key=int) if all(re.fullmatch(r"-?\d{1,18}", label) for label in found) else found
 
 
-def tokenized(sentences, tokenizer, progress):
-    """Yield the ids of each ``(sentence, where)``, eos included."""
-    for start in range(0, len(sentences), BATCH):
-        batch = sentences[start : start + BATCH]
-        for (_, where), ids in zip(batch, tokenizer([sentence for sentence, _ in batch])):
-            if not ids:
-                raise InputError(f"{where}: the sentence has no visible character")
-            yield [*ids, EOS]
-        progress.update(len(batch))
+def tokenized(examples, attribute, path, tokenizer, progress):
+    """Yield ``(sizes, ids)``, integer arrays, of the sentences of some examples after the other, eos included.
+
+    Among them, each distinct sentence is tokenized once: premises stand there several times, one after the other.
+    """
+    for start in range(0, len(examples), BATCH):
+        sentences = [getattr(example, attribute) for example in examples[start : start + BATCH]]
+        distinct = list(dict.fromkeys(sentences))
+        ids_of = dict(zip(distinct, tokenizer(distinct)))
+        found = [ids_of[sentence] for sentence in sentences]
+        if not all(found):
+            line = examples[start + found.index([])].line
+            raise InputError(f"{path}, line {line}: the sentence has no visible character")
+        sizes = np.fromiter(map(len, found), np.int64, len(found)) + 1
+        ids = np.full(sizes.sum(), EOS)
+        inside = np.ones(len(ids), dtype=bool)
+        inside[np.cumsum(sizes) - 1] = False
+        ids[inside] = np.fromiter(itertools.chain.from_iterable(found), np.int64, len(ids) - len(found))
+        yield sizes, ids
+        progress.update(len(sentences))
 
 
 def write_subset(directory, name, examples, path, labels, tokenizer, dtype, progress):
@@ -101,13 +113,13 @@ def write_subset(directory, name, examples, path, labels, tokenizer, dtype, prog
     sides = [side for side, sentence in zip(INPUTS, (examples[0].sentence1, examples[0].sentence2)) if sentence is not None]
     tokens = 0
     for side, attribute in zip(sides, ("sentence1", "sentence2")):
-        sentences = [(getattr(e, attribute), f"{path}, line {e.line}") for e in examples]
-        tokens += write_indexed(directory / side / name, tokenized(sentences, tokenizer, progress), dtype)
+        tokens += write_flat(directory / side / name, tokenized(examples, attribute, path, tokenizer, progress), dtype)
     numbers = {label: i + Dictionary().nspecial for i, label in enumerate(labels)}
     for example in examples:
         if example.label not in numbers:
             raise InputError(f"{path}, line {example.line}: label {example.label!r} is none of {', '.join(labels)}")
-    write_indexed(directory / "label" / name, ([numbers[e.label]] for e in examples), np.uint16)
+    targets = np.array([numbers[example.label] for example in examples])
+    write_flat(directory / "label" / name, [(np.ones_like(targets), targets)], np.uint16)
     (directory / "id" / f"{name}.txt").write_text("".join(f"{e.id}\n" for e in examples), encoding="utf-8")
     return {"examples": len(examples), "tokens": tokens,
             "sha256": {side: sha256(directory / side / f"{name}.bin") for side in sides}}

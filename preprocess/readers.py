@@ -18,7 +18,7 @@ UNWRITABLE = re.compile("[\n\r\ud800-\udfff]")  # in a list of ids or labels, on
 UNTRANSLATED, UNDECIDED = "NS", "-"  # PAWS-X's sentence without a translation; NLI's label without a majority
 
 
-@dataclass
+@dataclass(slots=True)  # there are millions of them
 class Example:
     id: str
     sentence1: str

@@ -55,17 +55,17 @@ def open_candidates(data, subset, language, side="input0"):
     return Candidates(manifest, f"{side}/{subset}")
 
 
-def write_candidates(prefix, sizes, chunks, dtype):
-    """Write the candidates of one input: ``sizes`` (N,) of its sentences, and ``chunks``, an iterable of (ids, log-probs)
-    (integers, float32) that hold their tokens one after another."""
-    log_probs, written = np.lib.format.open_memmap(f"{prefix}.log_probs.npy", "w+", np.float32, (int(np.sum(sizes)),)), 0
+def write_candidates(prefix, tokens, chunks, dtype):
+    """Write the candidates of the ``tokens`` of one input from ``chunks``, an iterable of ``(sizes, ids, log_probs)``: the
+    sizes of some sentences, and the ids and float32 log-probabilities of their tokens one after another."""
+    log_probs, written = np.lib.format.open_memmap(f"{prefix}.log_probs.npy", "w+", np.float32, (tokens,)), 0
 
     def ids():
         nonlocal written
-        for chunk, values in chunks:
+        for sizes, chunk, values in chunks:
             log_probs[written : written + len(values)] = values
             written += len(values)
-            yield chunk
+            yield sizes, chunk
 
-    write_flat(prefix, sizes, ids(), dtype)
+    write_flat(prefix, ids(), dtype)
     log_probs.flush()

@@ -37,17 +37,19 @@ def write_indexed(prefix, sequences, dtype):
     return elements
 
 
-def write_flat(prefix, sizes, chunks, dtype):
-    """Write sequences of ``sizes`` (n,), given as integer arrays that hold them one after another: the files that
-    :func:`write_indexed` writes, many times as fast."""
-    sizes, elements = np.asarray(sizes, dtype=np.int64), 0
+def write_flat(prefix, chunks, dtype):
+    """Write ``chunks``, an iterable of ``(sizes, elements)``, integer arrays: the sizes of some sequences, and these one
+    after another. The files are those of :func:`write_indexed`, written many times as fast. Returns the number of elements."""
+    every = []
     with open(f"{prefix}.bin", "wb") as file:
-        for chunk in chunks:
-            file.write(chunk.astype(dtype).tobytes())
-            elements += len(chunk)
-    if elements != sizes.sum():
-        raise RuntimeError(f"{elements:,} elements for sequences of {sizes.sum():,}")
+        for sizes, elements in chunks:
+            if sizes.sum() != len(elements):
+                raise RuntimeError(f"{len(elements):,} elements for sequences of {sizes.sum():,}")
+            file.write(elements.astype(dtype).tobytes())
+            every.append(sizes.astype(np.int64))
+    sizes = np.concatenate(every)
     with open(f"{prefix}.idx", "wb") as file:
         file.write(MMapIndexedDataset.Index._HDR_MAGIC + struct.pack("<QBQ", 1, _dtype_header_code(dtype), len(sizes)))
         file.write(sizes.astype(np.int32).tobytes())
         file.write(((np.cumsum(sizes) - sizes) * np.dtype(dtype).itemsize).tobytes())
+    return int(sizes.sum())

@@ -31,8 +31,6 @@ class Tokenizer:
         self._fast.no_truncation()
         self._fast.encode_special_tokens = True
         self.kind = kind
-        pieces = self._fast.get_vocab()
-        self.pieces = sorted(pieces, key=pieces.get)
 
     @classmethod
     def load(cls, plm_dir, kind):
@@ -41,7 +39,7 @@ class Tokenizer:
     def __call__(self, texts):
         """Ids of each text, specials not included: a list of lists. Lone surrogates, which are no text, read as U+FFFD."""
         texts = [SURROGATES.sub(_replace_surrogates, text) for text in texts]
-        return [encoding.ids for encoding in self._fast.encode_batch(texts, add_special_tokens=False)]
+        return [encoding.ids for encoding in self._fast.encode_batch_fast(texts, add_special_tokens=False)]
 
     def caseless_word(self, word):
         """The word as the tokenizer reads it, without case: an uncased BERT also drops its accents."""
@@ -50,6 +48,12 @@ class Tokenizer:
 
     def decode(self, ids):
         return self._fast.decode(list(ids), skip_special_tokens=True)
+
+    @cached_property
+    def pieces(self):
+        """The pieces in the order of their ids, a list of V strings."""
+        pieces = self._fast.get_vocab()
+        return sorted(pieces, key=pieces.get)
 
     @cached_property
     def words(self):

@@ -65,7 +65,7 @@ def write_data(directory, corpus):
     flat = np.concatenate(corpus).astype(np.float32)
     ids = np.split(np.arange(1000, 1000 + len(flat)), np.cumsum([len(c) for c in corpus])[:-1])
     prefix = directory / "candidates" / "xx" / "input0" / "train"
-    write_candidates(prefix, [len(c) for c in corpus], [(np.concatenate(ids), flat)], np.int32)
+    write_candidates(prefix, len(flat), [(np.array([len(c) for c in corpus]), np.concatenate(ids), flat)], np.int32)
     write_manifest(directory / "candidates" / "xx", {"sentences_sha256": {"input0/train": "0"}})
     write_manifest(directory, {"subsets": {"train": {"sha256": {"input0": "0"}}}})
     return ids

@@ -144,8 +144,9 @@ def test_flat_writer(tmp_path, dtype):
     """The files of fairseq's own builder, byte for byte."""
     sentences = [[5, 6, 60000], [7], [], [8, 9]]
     write_indexed(tmp_path / "theirs", map(np.array, [np.array(s, dtype=np.int64) for s in sentences]), dtype)
-    write_flat(tmp_path / "ours", list(map(len, sentences)), [np.array([5, 6]), np.array([60000, 7, 8, 9])], dtype)
+    chunks = [(np.array([3, 1]), np.array([5, 6, 60000, 7])), (np.array([0, 2]), np.array([8, 9]))]
+    assert write_flat(tmp_path / "ours", chunks, dtype) == 6
     for suffix in (".bin", ".idx"):
         assert (tmp_path / f"ours{suffix}").read_bytes() == (tmp_path / f"theirs{suffix}").read_bytes()
     with pytest.raises(RuntimeError):
-        write_flat(tmp_path / "short", [3], [np.array([1])], dtype)
+        write_flat(tmp_path / "short", [(np.array([3]), np.array([1]))], dtype)
