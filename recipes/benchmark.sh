@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Benchmarks against the alternatives: bash recipes/benchmark.sh distill --text xnli.test.tsv [--shape xlmr] [--device cuda]
+# Cases: distill, train, evaluate, binarize, startup; --help of each says more. Results go to results/benchmark/CASE.json.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+bash recipes/setup.sh
+case=${1:?name a case: distill, train, evaluate, binarize or startup}
+shift
+exec .venv/bin/python "tests/benchmarks/$case.py" "$@"
