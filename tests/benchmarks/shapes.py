@@ -8,12 +8,8 @@ import json
 from pathlib import Path
 
 import torch
-import wordfreq
-from tokenizers.implementations import BertWordPieceTokenizer
-from transformers import BertConfig, BertForPreTraining, XLMRobertaConfig, XLMRobertaForMaskedLM
 
-from preprocess import embedded, import_plm
-from preprocess.vocabulary import SPECIAL_TOKENS, nmt_nfkc, unigram
+SPECIALS = {"mbert": ("[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]"), "xlmr": ("<s>", "<pad>", "</s>", "<unk>", "<mask>")}
 
 SHAPES = ("mbert", "xlmr")
 MBERT_PIECES = 119_547
@@ -22,6 +18,8 @@ LANGUAGES = "en fr es de it pt nl pl ru sv ca cs da el fi hu id nb ro sh sl uk t
 
 def plm_dirs(shape, work):
     """``(Hugging Face directory, PLM directory)`` of a shape in the folder ``work``; made unless they are there."""
+    from preprocess import import_plm
+
     directory, plm = work / shape, work / f"{shape}.plm"
     if not (directory / "config.json").is_file():
         directory.mkdir(parents=True, exist_ok=True)
@@ -33,6 +31,10 @@ def plm_dirs(shape, work):
 
 
 def _mbert(directory):
+    import wordfreq
+    from tokenizers.implementations import BertWordPieceTokenizer
+    from transformers import BertConfig, BertForPreTraining
+
     lists = [wordfreq.top_n_list(language, 20_000) for language in LANGUAGES]
     characters = sorted({c for words in lists for word in words for c in word})
     pieces = dict.fromkeys(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters, *("##" + c for c in characters)])
@@ -44,15 +46,20 @@ def _mbert(directory):
     (directory / "vocab.txt").write_text("\n".join(pieces) + "\n", encoding="utf-8")
     options = {"do_lower_case": False, "strip_accents": False, "tokenize_chinese_chars": True}
     _write_tokenizer(directory, BertWordPieceTokenizer({p: i for i, p in enumerate(pieces)}, lowercase=False,
-                                                       strip_accents=False), SPECIAL_TOKENS["wordpiece"], options)
+                                                       strip_accents=False), SPECIALS["mbert"], options)
     BertForPreTraining(BertConfig(vocab_size=len(pieces))).save_pretrained(directory)
 
 
 def _xlmr(directory):
+    from transformers import XLMRobertaConfig, XLMRobertaForMaskedLM
+
+    from preprocess import embedded
+    from preprocess.vocabulary import nmt_nfkc, unigram
+
     pieces = embedded.PackageFile(embedded.find()).pieces
     value = unigram(pieces, nmt_nfkc())
     (directory / "tokenizer.json").write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
-    _write_tokenizer(directory, None, SPECIAL_TOKENS["sentencepiece"], {})
+    _write_tokenizer(directory, None, SPECIALS["xlmr"], {})
     config = XLMRobertaConfig(vocab_size=len(pieces), max_position_embeddings=514, type_vocab_size=1, pad_token_id=1,
                               bos_token_id=0, eos_token_id=2, layer_norm_eps=1e-5)
     XLMRobertaForMaskedLM(config).save_pretrained(directory)
