@@ -50,7 +50,7 @@ def open_candidates(data, subset, language, side="input0"):
     if not directory.is_dir():
         known = ", ".join(languages(data)) or "none"
         raise InputError(f"{data} has no candidates in language {language!r} (it has: {known}): run preprocess/distill.py")
-    manifest = Manifest(directory, "preprocess/distill.py")
+    manifest = Manifest(directory, "preprocess/distill.py", {"sentences_sha256": {str: str}})
     check_made_from(manifest, data, subset, side)
     return Candidates(manifest, f"{side}/{subset}")
 

@@ -11,6 +11,12 @@ from salt_fairseq.indexed_data import Dictionary, flat, load_indexed
 from salt_fairseq.manifest import Manifest
 
 INPUTS = ("input0", "input1")
+SHAPE = {  # of what meta.json must say
+    "labels": [str],
+    "source_language": str,
+    "plm": {"name": str, "vocabulary_sha256": str, "special_tokens": dict.fromkeys(("bos", "pad", "eos", "unk", "mask"), str)},
+    "subsets": {str: {"examples": int, "sha256": {str: str}}},
+}
 SUBSET = re.compile(r"(train|valid|test)(\.\w+)?")
 
 
@@ -19,7 +25,7 @@ class DataDirectory:
 
     def __init__(self, path):
         self.path = Path(path)
-        self._manifest = Manifest(self.path, "preprocess/binarize.py")
+        self._manifest = Manifest(self.path, "preprocess/binarize.py", SHAPE)
         self.meta = self._manifest.values
         self._sentences = {}
 

@@ -27,7 +27,7 @@ class Lexicon:
         if not directory.is_dir():
             known = sorted(p.name for p in directory.parent.iterdir()) if directory.parent.is_dir() else []
             raise InputError(f"{data} has no lexicon {name!r} (it has: {', '.join(known) or 'none'}): run {MADE_BY}")
-        manifest = Manifest(directory, MADE_BY)
+        manifest = Manifest(directory, MADE_BY, {"sentences_sha256": {str: str}, "languages": [str]})
         self.languages = manifest.values["languages"]
         for side in sides:
             check_made_from(manifest, data, subset, side)

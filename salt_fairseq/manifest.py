@@ -40,12 +40,29 @@ def write_manifest(directory, values):
     write_sealed(directory / MANIFEST, {**values, "files": {name: sha256(directory / name) for name in files}})
 
 
+def fits(value, shape):
+    """Whether a JSON value is of a type (``str``), a list of such values (``[str]``), an object with these keys, or, with the
+    key ``str``, an object of any keys."""
+    if isinstance(shape, list):
+        return isinstance(value, list) and all(fits(item, shape[0]) for item in value)
+    if not isinstance(shape, dict):
+        return type(value) is shape
+    if str in shape:
+        return isinstance(value, dict) and all(fits(item, shape[str]) for item in value.values())
+    return isinstance(value, dict) and all(key in value and fits(value[key], of) for key, of in shape.items())
+
+
 class Manifest:
     """``meta.json`` of a directory: ``values``, and :meth:`verified` paths of its files."""
 
-    def __init__(self, directory, made_by):
+    def __init__(self, directory, made_by, shape):
+        """``shape`` is that of the values that are needed, in the terms of :func:`fits`."""
         self.directory, self.made_by, self._verified = Path(directory), made_by, set()
         self.values = read_sealed(self.directory / MANIFEST, made_by)
+        for key, of in {"files": {str: str}, **shape}.items():
+            if key not in self.values or not fits(self.values[key], of):
+                raise InputError(f"{self.directory / MANIFEST} does not say {key} as this version writes it: make it again "
+                                 f"with {made_by}")
 
     def verified(self, *names):
         """Raise unless these files are, byte for byte, what was written; each is read once."""

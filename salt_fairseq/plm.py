@@ -9,11 +9,13 @@ from torch import nn
 
 from salt_fairseq.errors import InputError
 from salt_fairseq.files import sha256
-from salt_fairseq.manifest import read_sealed, write_sealed
+from salt_fairseq.manifest import fits, read_sealed, write_sealed
 from salt_fairseq.modules.encoder import BOS, EOS, PAD, Architecture, Encoder, LMHead
-from salt_fairseq.tokenizer import Tokenizer
+from salt_fairseq.tokenizer import MARKERS, Tokenizer
 
 FILES = ("model.pt", "dict.txt", "tokenizer.json")
+SHAPE = {"name": str, "source": str, "tokenizer": str, "separators": int, "architecture": dict, "sha256": {str: str},
+         "special_tokens": dict.fromkeys(("bos", "pad", "eos", "unk", "mask"), str)}  # of what plm.json must say
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Description:
     @classmethod
     def from_dict(cls, values, where):
         try:
+            if not fits(values, SHAPE) or values["tokenizer"] not in MARKERS or values["separators"] not in (1, 2):
+                raise TypeError("a value is missing or of another kind")
             return cls(**{**values, "architecture": Architecture(**values["architecture"])})
         except (TypeError, KeyError, ValueError) as error:
             raise InputError(f"{where} does not describe a PLM ({error}): import it again with import_plm.py") from None
