@@ -75,6 +75,10 @@ def import_plm(source, plm_dir, trim_to=()):
         directory.mkdir()
         (directory / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")
         pieces = Tokenizer.load(directory, kind).pieces
+        try:
+            architecture = Architecture(vocabulary=len(pieces), **found.architecture)
+        except ValueError as error:
+            raise InputError(f"{source} describes a model that cannot be ({error}): download it again") from None
         # Specials are fairseq's own first four symbols, and <mask> is the one that its tasks append.
         (directory / "dict.txt").write_text("".join(f"{p} 1\n" for p in pieces[4:-1]), encoding="utf-8")
         published = {"ids": torch.tensor(ids).argsort().argsort() if trim_to else torch.tensor(ids),
@@ -86,7 +90,7 @@ def import_plm(source, plm_dir, trim_to=()):
             tokenizer=kind,
             separators=1 if kind == "wordpiece" else 2,
             special_tokens=dict(zip(("bos", "pad", "eos", "unk", "mask"), SPECIAL_TOKENS[kind])),
-            architecture=Architecture(vocabulary=len(pieces), **found.architecture),
+            architecture=architecture,
             sha256={name: sha256(directory / name) for name in FILES},
             family=found.family,
             lm_head=found.lm_head,

@@ -44,7 +44,10 @@ class Description:
     @classmethod
     def load(cls, plm_dir):
         path = Path(plm_dir) / "plm.json"
-        return cls.from_dict(read_sealed(path, "preprocess/import_plm.py"), path)
+        description = cls.from_dict(read_sealed(path, "preprocess/import_plm.py"), path)
+        if not description.sha256.keys() >= set(FILES):
+            raise InputError(f"{path} does not name the hashes of {', '.join(FILES)}: import the PLM again with import_plm.py")
+        return description
 
     @classmethod
     def from_json(cls, text, where):
