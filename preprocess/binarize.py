@@ -19,9 +19,9 @@ from tqdm import tqdm
 
 from preprocess import cli
 from preprocess.readers import official_files, read
-from salt_fairseq.data_directory import INPUTS, SUBSET
+from salt_fairseq.data_directory import FIRST_LABEL, INPUTS, SUBSET
 from salt_fairseq.files import replacing, sha256
-from salt_fairseq.indexed_data import Dictionary, best_fitting_int_dtype, write_flat
+from salt_fairseq.indexed_data import best_fitting_int_dtype, write_flat
 from salt_fairseq.manifest import write_manifest
 from salt_fairseq.modules.encoder import EOS
 from salt_fairseq.plm import Description
@@ -114,7 +114,7 @@ def write_subset(directory, name, examples, path, labels, tokenizer, dtype, prog
     tokens = 0
     for side, attribute in zip(sides, ("sentence1", "sentence2")):
         tokens += write_flat(directory / side / name, tokenized(examples, attribute, path, tokenizer, progress), dtype)
-    numbers = {label: i + Dictionary().nspecial for i, label in enumerate(labels)}
+    numbers = {label: i + FIRST_LABEL for i, label in enumerate(labels)}
     for example in examples:
         if example.label not in numbers:
             raise InputError(f"{path}, line {example.line}: label {example.label!r} is none of {', '.join(labels)}")

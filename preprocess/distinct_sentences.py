@@ -51,7 +51,7 @@ class DistinctSentences:
         for k, stored in enumerate(self._inputs):
             mine = side == k
             raw[mine] = list(_raw(stored, first[mine] - self._first_of[k]))
-        return np.frombuffer(b"".join(raw), dtype=self._inputs[0]._index.dtype).astype(np.int64)
+        return np.frombuffer(b"".join(raw), dtype=self._inputs[0].dtype).astype(np.int64)
 
     def batches(self, longest, max_tokens):
         """Arrays of sentence numbers: those of a block, longest first, of at most ``max_tokens`` with padding and bos,
@@ -86,9 +86,9 @@ class DistinctSentences:
 
 def _raw(stored, which):
     """The bytes of sentences int64 (n,) of an indexed input, one by one."""
-    begins, nbytes = stored._index._pointers[which], stored.sizes[which] * np.int64(stored._index._dtype_size)
-    for begin, end in zip(begins.tolist(), (begins + nbytes).tolist()):
-        yield bytes(stored._bin_buffer[begin:end])
+    begins, elements = stored.starts[which], stored.elements
+    for begin, end in zip(begins.tolist(), (begins + stored.sizes[which]).tolist()):
+        yield elements[begin:end].tobytes()
 
 
 def _all_raw(stored):

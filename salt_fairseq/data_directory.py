@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from salt_fairseq.errors import InputError
-from salt_fairseq.indexed_data import Dictionary, flat, load_indexed
+from salt_fairseq.indexed_data import load_indexed
 from salt_fairseq.manifest import Manifest
 
 INPUTS = ("input0", "input1")
+FIRST_LABEL = 4  # as in fairseq's Dictionary, whose four specials stand before the labels
 SHAPE = {  # of what meta.json must say
     "labels": [str],
     "source_language": str,
@@ -33,6 +34,8 @@ class DataDirectory:
     def dictionary(self):
         """The PLM's vocabulary with the ids of the data."""
         self._manifest.verified("input0/dict.txt")
+        from fairseq.data import Dictionary  # imports all of fairseq, which takes seconds
+
         special = self.meta["plm"]["special_tokens"]
         dictionary = Dictionary(bos=special["bos"], pad=special["pad"], eos=special["eos"], unk=special["unk"])
         dictionary.add_from_file(str(self.path / "input0" / "dict.txt"))
@@ -61,7 +64,7 @@ class DataDirectory:
 
     def targets(self, subset):
         """int64 (N,): the label of each example."""
-        return flat(load_indexed(self._manifest, f"label/{subset}")).astype(np.int64) - Dictionary().nspecial
+        return load_indexed(self._manifest, f"label/{subset}").elements.astype(np.int64) - FIRST_LABEL
 
     def parts(self, subset):
         """The subsets that premises and hypotheses are from: of ``test.en-de``, ``test.en`` and ``test.de``.

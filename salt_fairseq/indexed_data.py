@@ -1,45 +1,69 @@
-"""fairseq's indexed binary format (``PREFIX.bin``, ``PREFIX.idx``), read and written with fairseq's own classes."""
+"""fairseq's indexed binary format (``PREFIX.bin``, ``PREFIX.idx``), read and written without fairseq, whose import takes
+longer than most commands here.
+
+``.idx`` is magic, version, code of the type, number of sequences, their sizes (int32) and byte positions in ``.bin`` (int64).
+"""
 
 import struct
 
 import numpy as np
 import torch
-from fairseq.data import Dictionary
-from fairseq.data.indexed_dataset import (
-    MMapIndexedDataset,
-    MMapIndexedDatasetBuilder,
-    _dtype_header_code,
-    best_fitting_int_dtype,
-)
 
-__all__ = ["Dictionary", "best_fitting_int_dtype", "flat", "load_indexed", "write_flat", "write_indexed"]
+MAGIC, VERSION = b"MMIDIDX\x00\x00", 1
+HEADER = struct.Struct("<9sQBQ")
+TYPES = {1: np.uint8, 2: np.int8, 3: np.int16, 4: np.int32, 5: np.int64, 8: np.uint16}
+
+
+class IndexedSequences:
+    """``len()`` sequences; ``sizes`` int32 (N,); item i is a LongTensor (T,) of its own.
+
+    ``elements`` are all of them one after another, of type ``dtype``, and ``starts`` int64 (N,) where each begins there.
+    Nothing is read before it is used.
+    """
+
+    def __init__(self, prefix):
+        self._prefix = prefix
+        with open(f"{prefix}.idx", "rb") as file:
+            magic, version, code, count = HEADER.unpack(file.read(HEADER.size))
+        if (magic, version) != (MAGIC, VERSION) or code not in TYPES:
+            raise ValueError(f"{prefix}.idx is no index of integer sequences")
+        self.dtype = np.dtype(TYPES[code])
+        index = np.asarray(np.memmap(f"{prefix}.idx", np.uint8, "r"))
+        self.sizes = np.frombuffer(index, np.int32, count, HEADER.size)
+        self.starts = np.frombuffer(index, np.int64, count, HEADER.size + self.sizes.nbytes) // self.dtype.itemsize
+        self.elements = np.asarray(np.memmap(f"{prefix}.bin", self.dtype, "r"))
+
+    def __reduce__(self):  # other processes open the files themselves
+        return IndexedSequences, (self._prefix,)
+
+    def __len__(self):
+        return len(self.sizes)
+
+    def __getitem__(self, i):
+        start = self.starts[i]
+        return torch.from_numpy(self.elements[start : start + self.sizes[i]].astype(np.int64))
+
+
+def best_fitting_int_dtype(vocabulary):
+    """The type of stored ids, as fairseq chooses it."""
+    return np.uint16 if vocabulary < 65500 else np.int32
 
 
 def load_indexed(manifest, name):
-    """The sequences ``NAME.bin`` of a directory with a :class:`~salt_fairseq.manifest.Manifest`, as they were written:
-    ``len()``, ``.sizes`` int (N,), item i a LongTensor (T,) (shared: do not edit it)."""
+    """The :class:`IndexedSequences` ``NAME.bin`` of a directory with a :class:`~salt_fairseq.manifest.Manifest`, as they were
+    written."""
     manifest.verified(f"{name}.idx", f"{name}.bin")
-    return MMapIndexedDataset(str(manifest.directory / name))
-
-
-def flat(sequences):
-    """The elements of all sequences that :func:`load_indexed` returned, one after another: an integer array."""
-    return np.array(np.frombuffer(sequences._bin_buffer, dtype=sequences._index.dtype))  # the file is closed with them
+    return IndexedSequences(str(manifest.directory / name))
 
 
 def write_indexed(prefix, sequences, dtype):
     """Write an iterable of integer sequences; returns the number of elements."""
-    builder, elements = MMapIndexedDatasetBuilder(f"{prefix}.bin", dtype=dtype), 0
-    for sequence in sequences:
-        builder.add_item(torch.as_tensor(sequence))
-        elements += len(sequence)
-    builder.finalize(f"{prefix}.idx")
-    return elements
+    return write_flat(prefix, ((np.array([len(sequence)]), np.asarray(sequence)) for sequence in sequences), dtype)
 
 
 def write_flat(prefix, chunks, dtype):
     """Write ``chunks``, an iterable of ``(sizes, elements)``, integer arrays: the sizes of some sequences, and these one
-    after another. The files are those of :func:`write_indexed`, written many times as fast. Returns the number of elements."""
+    after another. Returns the number of elements."""
     every = []
     with open(f"{prefix}.bin", "wb") as file:
         for sizes, elements in chunks:
@@ -47,9 +71,10 @@ def write_flat(prefix, chunks, dtype):
                 raise RuntimeError(f"{len(elements):,} elements for sequences of {sizes.sum():,}")
             file.write(elements.astype(dtype).tobytes())
             every.append(sizes.astype(np.int64))
-    sizes = np.concatenate(every)
+    sizes, dtype = np.concatenate(every), np.dtype(dtype)
+    code = next(code for code, known in TYPES.items() if known == dtype)
     with open(f"{prefix}.idx", "wb") as file:
-        file.write(MMapIndexedDataset.Index._HDR_MAGIC + struct.pack("<QBQ", 1, _dtype_header_code(dtype), len(sizes)))
+        file.write(HEADER.pack(MAGIC, VERSION, code, len(sizes)))
         file.write(sizes.astype(np.int32).tobytes())
-        file.write(((np.cumsum(sizes) - sizes) * np.dtype(dtype).itemsize).tobytes())
+        file.write(((np.cumsum(sizes) - sizes) * dtype.itemsize).tobytes())
     return int(sizes.sum())

@@ -197,7 +197,7 @@ def without(data, subset, missing):
     keep = [i for i, id in enumerate(ids) if id not in missing]
     for part in ("input0", "input1", "label"):
         stored = load_indexed(manifest, f"{part}/{subset}")
-        sequences, dtype = [stored[i].clone() for i in keep], stored._index.dtype
+        sequences, dtype = [stored[i].clone() for i in keep], stored.dtype
         write_indexed(data / part / f"{subset}.new", sequences, dtype)
         for suffix in ("bin", "idx"):
             (data / part / f"{subset}.new.{suffix}").replace(data / part / f"{subset}.{suffix}")

@@ -3,7 +3,9 @@
 References: the files of a run that nothing stopped; fairseq's MMapIndexedDatasetBuilder; sentences compared one by one.
 """
 
+import itertools
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -14,14 +16,15 @@ import numpy as np
 import pytest
 import torch
 from conftest import QUICKSTART, ROOT, read_tsv, run
+from fairseq.data.indexed_dataset import MMapIndexedDatasetBuilder
 from in_process import call, error_of
 
 from preprocess import binarize, distill
 from preprocess.distinct_sentences import DistinctSentences, ranges
 from salt_fairseq.data_directory import DataDirectory
-from salt_fairseq.indexed_data import write_flat, write_indexed
+from salt_fairseq.indexed_data import IndexedSequences, write_flat, write_indexed
 
-SLOW = ("import sys, time; from preprocess import distill as d, resumable as r; r.CHECKPOINT_SECONDS = 0\n"
+SLOW = ("import sys, time; from preprocess import distill as d; from salt_fairseq import resumable as r; r.CHECKPOINT_SECONDS = 0\n"
         "search = d.CounterpartSearch.__call__\n"
         "d.CounterpartSearch.__call__ = lambda s, *a: time.sleep(0.2) or search(s, *a)\nd.main()")
 OPTIONS = ["--languages", "en,fr", "--device", "cpu", "--max-tokens", "64"]
@@ -81,7 +84,7 @@ def test_only_the_rest_is_read(data, xlmr_plm, monkeypatch):
             return super().__call__(sentences, masks)
 
     monkeypatch.setattr(distill, "CounterpartSearch", Counting)
-    monkeypatch.setattr("preprocess.resumable.CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr("salt_fairseq.resumable.CHECKPOINT_SECONDS", 0)
     stop = 30
     with pytest.raises(KeyboardInterrupt):
         call(distill, xlmr_plm, data, *OPTIONS)
@@ -143,10 +146,15 @@ def test_ranges():
 def test_flat_writer(tmp_path, dtype):
     """The files of fairseq's own builder, byte for byte."""
     sentences = [[5, 6, 60000], [7], [], [8, 9]]
-    write_indexed(tmp_path / "theirs", map(np.array, [np.array(s, dtype=np.int64) for s in sentences]), dtype)
+    builder = MMapIndexedDatasetBuilder(str(tmp_path / "theirs.bin"), dtype)
+    for sentence in sentences:
+        builder.add_item(torch.tensor(sentence, dtype=torch.int64))
+    builder.finalize(str(tmp_path / "theirs.idx"))
     chunks = [(np.array([3, 1]), np.array([5, 6, 60000, 7])), (np.array([0, 2]), np.array([8, 9]))]
     assert write_flat(tmp_path / "ours", chunks, dtype) == 6
-    for suffix in (".bin", ".idx"):
-        assert (tmp_path / f"ours{suffix}").read_bytes() == (tmp_path / f"theirs{suffix}").read_bytes()
+    assert write_indexed(tmp_path / "one_by_one", sentences, dtype) == 6
+    for name, suffix in itertools.product(("ours", "one_by_one"), (".bin", ".idx")):
+        assert (tmp_path / f"{name}{suffix}").read_bytes() == (tmp_path / f"theirs{suffix}").read_bytes()
+    assert [stored.tolist() for stored in pickle.loads(pickle.dumps(IndexedSequences(tmp_path / "theirs")))] == sentences
     with pytest.raises(RuntimeError):
         write_flat(tmp_path / "short", [(np.array([3]), np.array([1]))], dtype)

@@ -8,6 +8,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import harness
 import torch
@@ -26,6 +27,7 @@ def loop(args):
     data, checkpoint = DataDirectory(args.work / "evaluate_data"), load_checkpoint(args.work / "evaluate" / "checkpoint_last.pt")
     model, tokens = checkpoint.model.to(args.device), CPU_TOKENS if args.device == "cpu" else GPU_TOKENS
     pairs = DistinctPairs({"test.en": data.load("test.en"), "test.de": data.load("test.de")})
+    nothing_before = SimpleNamespace(load=lambda name: None, due=lambda: False)
     prepared = [batch for _, _, batch in Batches(pairs, model.description.join, 128, tokens, args.device)]
     seconds = {"evaluate": [], "bare loop": []}
 
@@ -35,7 +37,7 @@ def loop(args):
         return torch.cat(found).cpu()
 
     def whole():
-        return score(model, Batches(pairs, model.description.join, 128, tokens, args.device), args.device, "")
+        return score(model, Batches(pairs, model.description.join, 128, tokens, args.device), args.device, "", nothing_before, "")
 
     for i in range(args.rounds + 1):
         for name, run in (("evaluate", whole), ("bare loop", bare)):

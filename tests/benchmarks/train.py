@@ -32,6 +32,9 @@ def ours(args, *more, step=None):
     import fairseq.trainer
     from fairseq_cli import train
 
+    import salt_fairseq.models.salt_encoder  # noqa: F401  (--user-dir imports no package that is in use already)
+    import salt_fairseq.tasks.salt_sentence_pair  # noqa: F401
+
     spans, original = [], fairseq.trainer.Trainer.train_step
 
     def timed(trainer, samples, raise_oom=False):
@@ -172,7 +175,6 @@ def random_candidates(data):
 
     from salt_fairseq.candidates import write_candidates
     from salt_fairseq.data_directory import INPUTS, DataDirectory
-    from salt_fairseq.indexed_data import flat
     from salt_fairseq.manifest import write_manifest
 
     directory, rng = DataDirectory(data), np.random.default_rng(1)
@@ -181,7 +183,7 @@ def random_candidates(data):
         for side in INPUTS:
             (target / side).mkdir(parents=True)
             stored = directory.sentences("train", side)
-            tokens = flat(stored)
+            tokens = stored.elements
             chosen = (rng.random(len(tokens)) < 0.6) & (tokens > 4)
             ids = np.where(chosen, rng.permutation(tokens), tokens)
             log_probs = np.where(chosen, -2.0, -np.inf).astype(np.float32)
