@@ -50,7 +50,7 @@ def arguments():
     parser.add_argument("--positions", choices=POSITIONS, default="words", help="substitute every token with a letter, "
                         "or only tokens that are whole words")
     parser.add_argument("--keep-shared-words", action="store_true", help="keep words in a target vocabulary that are "
-                        "more frequent in the source language, or much more frequent in any other")
+                        "(nearly) as frequent in the source language, or much more frequent in another one")
     add_device(parser)
     parser.add_argument("--dtype", choices=DTYPES, default="fp32")
     parser.add_argument("--max-tokens", type=positive, help="tokens the PLM reads at once, padding included (default: "
@@ -213,13 +213,13 @@ def main():
     settings = {"data": data.meta["subsets"][SUBSET]["sha256"], **made_with, "languages": args.languages,
                 "target vocabularies": chosen, "device": search.device.type, "max_tokens": max_tokens,
                 "logits_budget": search.budget}
+    sentences = DistinctSentences([data.sentences(SUBSET, side) for side in (INPUTS if data.is_pairs else INPUTS[:1])])
     with locked(args.data / "candidates") if rank == 0 else contextlib.nullcontext():
         if rank == 0:
             resumable = Resumable(args.data / "candidates", settings, "distillation")
         if world_size > 1:
             torch.distributed.barrier()
         resumable = resumable if rank == 0 else Resumable(args.data / "candidates", settings, "distillation")
-        sentences = DistinctSentences([data.sentences(SUBSET, side) for side in (INPUTS if data.is_pairs else INPUTS[:1])])
         search_all(search, sentences, args.positions, max_tokens, resumable, rank, world_size)
         if rank == 0:
             write_all(data, plm, vocabularies, sentences, resumable, made_with)

@@ -26,6 +26,7 @@ OF_CHECKPOINTS = {"load_checkpoint_to_cpu": "path", "torch_persistent_save": "fi
                   "load_model_ensemble_and_task": "filename"}
 # What libraries say instead of raising an OSError when a file does not take all they write: torch, numpy, safetensors.
 UNWRITTEN = ("PytorchStreamWriter", "unexpected pos", "requested and", "No space left", "File too large", "I/O error")
+OF_FAIRSEQ = (AssertionError, ValueError, NameError, SyntaxError)  # what its code raises for options that cannot be meant
 NO_MEMORY = ("can't allocate memory", "out of memory")
 
 
@@ -85,9 +86,12 @@ def sentence_of(error):
     if isinstance(error, ImportError) and error.name and error.name.split(".")[0] not in ("salt_fairseq", "preprocess"):
         package = error.name.split(".")[0]
         return f"the package {package} cannot be imported ({first}): install it (pip install {package})"
-    *_, (frame, _) = tracebacks.walk_tb(error.__traceback__)
-    if isinstance(error, AssertionError) and first and frame.f_globals.get("__name__", "").startswith("fairseq"):
-        return f"fairseq says: {first}"
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in tracebacks.walk_tb(error.__traceback__)]
+    where = next((module for module in reversed(modules) if not module.startswith("numpy.")), "")
+    if isinstance(error, OF_FAIRSEQ) and first and where.startswith("fairseq"):
+        return f"fairseq says: {first}; correct the options ({DEBUG}=1 shows where in the code)"
+    if type(error).__module__.startswith("omegaconf."):
+        return f"the configuration cannot be: {', '.join(line.strip() for line in lines)}; correct the YAML or the command line"
     return None
 
 

@@ -87,9 +87,8 @@ def build(directory):
 
 
 def listing(directory="."):
-    """Every file below a directory to the hash of its content, but for what distill.py keeps to go on after a kill."""
-    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in Path(directory).rglob("*")
-            if path.is_file() and path.parent.name != ".candidates.distillation"}
+    """Every file below a directory to the hash of its content."""
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in Path(directory).rglob("*") if path.is_file()}
 
 
 def ended(command, words, stdin=b"the house\tthe cat\n"):

@@ -56,6 +56,8 @@ REFUSED = [
     ("fairseq-train", ["--word-ratio 1.5"], "--word-ratio 1.5 is outside [0, 1]"),
     ("fairseq-train", ["--sentence-ratio nan"], "--sentence-ratio nan is outside [0, 1]"),
     ("fairseq-train", ["--batch-size 32 -> "], "fairseq says: Must specify batch size either with --max-tokens or --batch-size"),
+    ("fairseq-train", ["--seed 100003 -> --seed -1"], "fairseq says: Seed must be between 0 and 2**32 - 1; correct the options"),
+    ("fairseq-train", ["--adam-betas x"], "fairseq says: name 'x' is not defined; correct the options"),
     ("fairseq-validate", ["test.en -> test.en,test.frr"], "data has no subset 'test.frr'; it has train, valid, test.en, test.fr"),
 ]
 # command, changes of its words, what argparse says
@@ -135,6 +137,14 @@ def test_in_a_process_of_its_own(command, here):
     assert last.startswith("error: ") and ("absent" in last or "train.tsv" in last) and done.stderr.count("error: ") == 1, done.stderr
     assert command.startswith("fairseq") or (before == [] and done.stdout == "")
     assert not (here / "new").exists() or not any((here / "new").rglob("*.pt"))
+
+
+def test_configuration_of_hydra(here):
+    """A value that its dataclass refuses; hydra itself names a key that there is not."""
+    for change, full, said in (("model.mixup=all", "1", "error: the configuration cannot be: Invalid value 'all', expected one of [instance, token"),
+                               ("task.agument=fr", "0", "Could not override 'task.agument'.")):
+        done = run("fairseq-hydra-train", *HYDRA.split(), change, check=False, cwd=here, PYTHONPATH=str(ROOT), HYDRA_FULL_ERROR=full)
+        assert done.returncode == 1 and "Traceback" not in done.stderr + done.stdout and said in done.stderr, done.stderr[-3000:]
 
 
 def test_debug_of_fairseqs_commands(here):
