@@ -9,6 +9,7 @@ from salt_fairseq.candidates import open_candidates
 from salt_fairseq.errors import InputError
 
 DEFAULT_THRESHOLDS = "en=1e-3,1e-7"  # of the paper
+PIECE = 1 << 22  # log-probabilities looked at at once
 
 
 def parse_thresholds(text):
@@ -46,15 +47,44 @@ def thresholds_of(languages, text, source_language):
 
 
 def log_threshold(log_probs, kind, value):
-    """The least log-probability that is substituted, given all ``log_probs`` of a language (-inf: no candidate).
+    """The least log-probability that is substituted, given all ``log_probs`` of a language (-inf: no candidate), float32
+    arrays one after another; they are read in pieces, so that they may be files larger than the memory.
 
     For a ``share`` this is the log-probability of the k-th most probable of n candidates, k = round(value * n).
     """
     if kind == "probability":
         return math.log(value) if value > 0 else float(np.finfo(np.float32).min)
-    candidates = log_probs[np.isfinite(log_probs)]
-    k = round(value * len(candidates))
-    return math.inf if k == 0 else float(np.partition(candidates, len(candidates) - k)[len(candidates) - k])
+    k = round(value * sum(len(piece) for piece in _candidates(log_probs)))
+    return math.inf if k == 0 else _highest(log_probs, k)
+
+
+def _candidates(log_probs):
+    """The finite values, piece by piece."""
+    for array in log_probs:
+        for start in range(0, len(array), PIECE):
+            piece = np.asarray(array[start : start + PIECE])
+            yield piece[np.isfinite(piece)]
+
+
+def _highest(log_probs, k):
+    """The k-th highest candidate, by counting: first among the upper halves of the numbers' bits, then the lower ones."""
+
+    def ordered(piece):  # an unsigned number for each float32, in the same order
+        bits = piece.view(np.uint32)
+        return np.where(bits >> 31, ~bits, bits | 1 << 31)
+
+    def bin_of(counts, k):
+        """The bin that holds the k-th highest, and how many are in those above."""
+        above = np.cumsum(counts[::-1])
+        at = int(np.searchsorted(above, k))
+        return len(counts) - 1 - at, int(above[at - 1]) if at else 0
+
+    counts = sum(np.bincount(ordered(piece) >> 16, minlength=1 << 16) for piece in _candidates(log_probs))
+    high, before = bin_of(counts, k)
+    inside = (numbers[numbers >> 16 == high] for numbers in map(ordered, _candidates(log_probs)))
+    low, _ = bin_of(sum(np.bincount(numbers & 0xFFFF, minlength=1 << 16) for numbers in inside), k - before)
+    number = np.uint32(high << 16 | low)
+    return float((number & 0x7FFFFFFF if number >> 31 else ~number).astype(np.uint32).view(np.float32))
 
 
 class CodeSwitching:
@@ -62,10 +92,12 @@ class CodeSwitching:
 
     def __init__(self, data, subset, language, sides, threshold):
         self._candidates = [open_candidates(data, subset, language, side) for side in sides]
-        log_probs = np.concatenate([c.log_probs for c in self._candidates])
+        log_probs = [candidates.log_probs for candidates in self._candidates]
         self.log_threshold = log_threshold(log_probs, *threshold)
-        possible = np.isfinite(log_probs).sum()
-        self.share = float((log_probs >= self.log_threshold).sum() / max(1, possible))  # of candidate tokens
+        possible = chosen = 0
+        for piece in _candidates(log_probs):
+            possible, chosen = possible + len(piece), chosen + int((piece >= self.log_threshold).sum())
+        self.share = chosen / max(1, possible)  # of candidate tokens
 
     def text(self, side, i, tokens):
         """Sentence ``i`` of input number ``side``, LongTensor (T,), with its substitutes in place, LongTensor (T,)."""

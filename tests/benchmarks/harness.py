@@ -7,6 +7,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -74,30 +75,31 @@ def result(**values):
     print(SEPARATOR + json.dumps(values), flush=True)
 
 
+# Linux counts the memory of the process that starts another to that one's peak, so a small process starts it.
+LAUNCHER = """
+import json, os, subprocess, sys, time
+start = time.perf_counter()
+process = subprocess.Popen(sys.argv[2:], stdin=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+values = {"seconds": time.perf_counter() - start, "cpu_seconds": usage.ru_utime + usage.ru_stime, "peak_mib": usage.ru_maxrss / 1024}
+with open(sys.argv[1], "w") as file:
+    json.dump(values, file)
+sys.exit(os.waitstatus_to_exitcode(status) != 0)
+"""
+
+
 def measured(words):
     """Run a command: what it reported with :func:`result`, else its time; and its peak memory."""
-    start = time.perf_counter()
-    with open(os.devnull) as nothing:
-        process = subprocess.Popen([str(word) for word in words], stdin=nothing, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                   text=True)
-        out, err = process.stdout.read, process.stderr.read
-        import threading  # both pipes must be read while the process is waited for
-
-        texts = {}
-        readers = [threading.Thread(target=lambda name=name, read=read: texts.update({name: read()}))
-                   for name, read in (("out", out), ("err", err))]
-        for reader in readers:
-            reader.start()
-        _, status, usage = os.wait4(process.pid, 0)
-        for reader in readers:
-            reader.join()
-    if status:
-        raise RuntimeError(f"{' '.join(map(str, words))}:\n{texts['err'][-3000:]}")
-    values = {"seconds": time.perf_counter() - start, "cpu_seconds": usage.ru_utime + usage.ru_stime}
-    for line in texts["out"].splitlines():
+    words = [str(word) for word in words]
+    with tempfile.NamedTemporaryFile() as file:
+        done = subprocess.run([sys.executable, "-I", "-S", "-c", LAUNCHER, file.name, *words], capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(words)}:\n{done.stderr[-3000:]}")
+        values = json.load(file)
+    for line in done.stdout.splitlines():
         if line.startswith(SEPARATOR):
             values.update(json.loads(line.removeprefix(SEPARATOR)))
-    return {**values, "peak_mib": usage.ru_maxrss / 1024}
+    return values
 
 
 def in_turn(commands, rounds):
