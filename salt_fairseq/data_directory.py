@@ -94,6 +94,7 @@ class DataDirectory:
         sides = INPUTS if self.is_pairs else INPUTS[:1]
         sentences = [self.sentences(name, side) for name, side in zip(names, sides)]
         targets = [self.targets(name) for name in names]
+        self._manifest.verified(*(f"id/{name}.txt" for name in names))  # used or not: a damaged subset is damaged
         rows = [np.arange(len(targets[0]))] * len(sides)
         if names[0] != names[1]:
             places = [{id: i for i, id in enumerate(self.ids(name))} for name in names]
