@@ -10,7 +10,7 @@ from salt_fairseq.errors import InputError
 from salt_fairseq.text_lines import text_lines
 
 TOP = 10_000  # paper, footnote 2
-FOREIGN = 3  # a word that many times as frequent in another language is that language's
+SOURCE, FOREIGN = 0.5, 3  # a word more than so many times as frequent in the source language or in another one is theirs
 REFERENCES = ("ca", "de", "en", "es", "fr", "it", "nl", "pl", "pt", "sv")  # whose words other lists hold
 
 
@@ -26,7 +26,7 @@ def frequencies(language, path=None):
         word = word.casefold()
         if any(c.isalpha() for c in word):
             words[word] = words.get(word, 0) + count
-    total = sum(words.values())
+    total = sum(words.values()) if path else 1.0  # the library's are relative to all text, the words left out included
     if not total:
         raise InputError(f"word list {path} holds no words: one word a line is needed, or 'word count'")
     top = sorted(words, key=lambda word: -words[word])[:TOP]  # stable: equal counts stay in the list's order
@@ -82,9 +82,8 @@ def parse_word_lists(pairs, languages=None):
 def target_vocabularies(tokenizer, languages, word_lists, source_language, keep_shared):
     """Language to piece ids, for the ``--languages``, ``--word-list`` and ``--keep-shared-words`` of a command.
 
-    Frequency lists of the web hold words of other languages (the French one *house*, the German one *of*). Unless
-    ``keep_shared``, these are left out: see :func:`target_vocabulary`; the other languages are the source language, the
-    other target languages and :data:`REFERENCES`.
+    Frequency lists hold words of other languages (the French one *house*, the German one *of*). Unless ``keep_shared``, these
+    are left out: see :func:`target_vocabulary`; the other languages are the source language and :data:`REFERENCES`.
     """
     read = set(languages) if keep_shared else {*languages, source_language, *REFERENCES}
     lists = {language: frequencies(language, word_lists.get(language)) for language in sorted(read)}
@@ -93,7 +92,7 @@ def target_vocabularies(tokenizer, languages, word_lists, source_language, keep_
         source_words = elsewhere = None
         if not keep_shared:
             source_words = lists[source_language] if language != source_language else None
-            elsewhere = highest(words for other, words in lists.items() if other != language)
+            elsewhere = highest(lists[other] for other in {source_language, *REFERENCES} - {language})
         found[language] = target_vocabulary(tokenizer, lists[language], source_words, elsewhere)
     return found
 
@@ -110,13 +109,14 @@ def highest(lists):
 def target_vocabulary(tokenizer, words, source_words=None, elsewhere=None):
     """Ids int64 (n,), ascending: single pieces that are whole words of ``words``, without regard to case.
 
-    With ``source_words``, words that are more frequent in the source language than here are left out; with ``elsewhere``
-    (:func:`highest`), words that are more than :data:`FOREIGN` times as frequent in some other language than here.
+    With ``source_words``, words that are more than :data:`SOURCE` times as frequent in the source language as here are left
+    out (*a* is as frequent in Spanish as in English); with ``elsewhere`` (:func:`highest`), words that are more than
+    :data:`FOREIGN` times as frequent in some other language.
     """
     words, source_words, elsewhere = (listed and _as_read(tokenizer, listed) for listed in (words, source_words, elsewhere))
 
     def wanted(word):
-        return (word in words and (source_words is None or source_words.get(word, 0.0) <= words[word])
+        return (word in words and (source_words is None or source_words.get(word, 0.0) <= SOURCE * words[word])
                 and (elsewhere is None or elsewhere.get(word, 0.0) <= FOREIGN * words[word]))
 
     starts = np.flatnonzero(tokenizer.starts_word)
