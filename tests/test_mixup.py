@@ -131,7 +131,7 @@ def test_a_mean_is_mixed_in_every_way(mixing, shape):
     means = table[first].clone()
     means[0, 3] = (table[31] + table[40]) / 2
     torch.testing.assert_close(net.embed(tokens, substitutes, 9), r * table[tokens] + (1 - r) * means)
-    assert torch.equal(mean_embeddings(net.encoder.embed_tokens, first, PAD), table[first])
+    assert torch.equal(mean_embeddings(net.encoder.embed_tokens(first)[None], first[None], PAD), table[first])
     assert torch.equal(net(tokens, first[:, :, None], 9)[0], net(tokens, first, 9)[0])
 
 

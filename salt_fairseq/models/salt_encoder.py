@@ -96,14 +96,17 @@ class SaltEncoder(BaseFairseqModel):
 
     def embed(self, src_tokens, substitutes=None, mixup_seed=0):
         """Token embeddings FloatTensor (B, T, d), those of the substitutes mixed in (paper §2.2)."""
-        originals = self.encoder.embed_tokens(src_tokens)
         if substitutes is None:
-            return originals
+            return self.encoder.embed_tokens(src_tokens)
+        aligned = substitutes[None] if substitutes.dim() == 2 else substitutes.movedim(2, 0)
+        # One look-up for both: each has a gradient of the size of the vocabulary.
+        embeddings = self.encoder.embed_tokens(torch.cat([src_tokens[None], aligned]))
+        originals, others = embeddings[0], mean_embeddings(embeddings[1:], aligned, PAD)
         if self._generator is None or self._generator.device != src_tokens.device:
             self._generator = torch.Generator(src_tokens.device)
         self._generator.manual_seed(mixup_seed)
         r = coefficients(str(self.cfg.mixup), self.cfg.mixup_ratio, originals.shape, self._generator, src_tokens.device)
-        return mix(originals, mean_embeddings(self.encoder.embed_tokens, substitutes, PAD), r)
+        return mix(originals, others, r)
 
     def classify(self, tokens, embeddings=None):
         """Logits (B, classes) of tokens (B, T), whose embeddings (B, T, d) may be given."""

@@ -25,10 +25,11 @@ def mix(originals, substitutes, r):
     return torch.lerp(substitutes, originals, r.to(originals.dtype))
 
 
-def mean_embeddings(embed, substitutes, padding):
-    """Embeddings (B, T, d) of substitutes LongTensor (B, T), or (B, T, M) where one has up to M tokens, padded: their mean."""
-    if substitutes.dim() == 2:
-        return embed(substitutes)
+def mean_embeddings(embeddings, substitutes, padding):
+    """Mean embeddings (B, T, d) of substitutes LongTensor (M, B, T), padded in the first dimension, from those of each,
+    (M, B, T, d)."""
+    if len(substitutes) == 1:
+        return embeddings[0]
     there = substitutes.ne(padding)
-    there[:, :, 0] = True  # a padded position of the sentence keeps its embedding
-    return (embed(substitutes) * there[..., None]).sum(2) / there.sum(2, keepdim=True)
+    there[0] = True  # a padded position of the sentence keeps its embedding
+    return (embeddings * there[..., None]).sum(0) / there.sum(0)[..., None]
