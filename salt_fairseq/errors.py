@@ -25,7 +25,8 @@ ADVICE = {
 OF_CHECKPOINTS = {"load_checkpoint_to_cpu": "path", "torch_persistent_save": "filename", "load_checkpoint": "filename",
                   "load_model_ensemble_and_task": "filename"}
 # What libraries say instead of raising an OSError when a file does not take all they write: torch, numpy, safetensors.
-UNWRITTEN = ("PytorchStreamWriter", "unexpected pos", "requested and", "No space left", "File too large", "I/O error")
+UNWRITTEN = ("PytorchStreamWriter", "inline_container", "iostream error", "requested and", "No space left", "File too large",
+             "I/O error")
 OF_FAIRSEQ = (AssertionError, ValueError, NameError, SyntaxError)  # what its code raises for options that cannot be meant
 NO_MEMORY = ("can't allocate memory", "out of memory")
 

@@ -165,15 +165,20 @@ def test_interrupt(command, changes, when, here):
 
 @pytest.mark.parametrize("seconds", [0.3, 1.2])
 def test_interrupt_while_loading(seconds, here):
-    """Long before the command has begun."""
-    start = time.monotonic()
-    code, text = interrupted(scripted("distill", TYPED["distill"]), here, lambda log: time.monotonic() - start > seconds)
+    """Long before the command has begun. Python loses an interrupt that comes while it runs a callback of its imports; such
+    a process goes on as if nothing had been, and another one is tried."""
+    for _ in range(3):
+        start = time.monotonic()
+        code, text = interrupted(scripted("distill", TYPED["distill"]), here, lambda log: time.monotonic() - start > seconds)
+        if "Exception ignored" not in text:
+            break
     assert (code, text) == (-signal.SIGINT, "interrupted\n")
 
 
 def test_interrupted_shell_script(here):
     """130, and the script ends, too."""
     words = " ".join(scripted("train_lm_head", changed("train_lm_head", "--steps 2 -> --steps 1000000")))
-    done = subprocess.run(["bash", "-c", f"set -m; {words} 2>log & sleep 0.5; kill -INT $!; wait $!; echo $?"], cwd=here,
-                          capture_output=True, text=True, timeout=100, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    script = f"set -m; {words} 2>log & until [ -e .new.training ]; do sleep 0.1; done; sleep 0.5; kill -INT $!; wait $!; echo $?"
+    done = subprocess.run(["bash", "-c", script], cwd=here, capture_output=True, text=True, timeout=100,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.stdout.split()[-1] == "130"
