@@ -15,6 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from preprocess import cli
@@ -25,6 +26,7 @@ from salt_fairseq.indexed_data import best_fitting_int_dtype, write_flat
 from salt_fairseq.manifest import write_manifest
 from salt_fairseq.modules.encoder import EOS
 from salt_fairseq.plm import Description
+from salt_fairseq.resumable import Remembered, resuming
 from salt_fairseq.tokenizer import Tokenizer
 
 NLI_LABELS = ["entailment", "neutral", "contradiction"]
@@ -86,34 +88,39 @@ def label_order(given, subsets):
     return sorted(found, key=int) if all(re.fullmatch(r"-?\d{1,18}", label) for label in found) else found
 
 
-def tokenized(examples, attribute, path, tokenizer, progress):
-    """Yield ``(sizes, ids)``, integer arrays, of the sentences of some examples after the other, eos included.
+def tokenized(examples, attribute, path, tokenizer):
+    """``(sizes, ids)``, int32 tensors, of the sentences of examples, eos included.
 
     Among them, each distinct sentence is tokenized once: premises stand there several times, one after the other.
     """
-    for start in range(0, len(examples), BATCH):
-        sentences = [getattr(example, attribute) for example in examples[start : start + BATCH]]
-        distinct = list(dict.fromkeys(sentences))
-        ids_of = dict(zip(distinct, tokenizer(distinct)))
-        found = [ids_of[sentence] for sentence in sentences]
-        if not all(found):
-            line = examples[start + found.index([])].line
-            raise InputError(f"{path}, line {line}: the sentence has no visible character")
-        sizes = np.fromiter(map(len, found), np.int64, len(found)) + 1
-        ids = np.full(sizes.sum(), EOS)
-        inside = np.ones(len(ids), dtype=bool)
-        inside[np.cumsum(sizes) - 1] = False
-        ids[inside] = np.fromiter(itertools.chain.from_iterable(found), np.int64, len(ids) - len(found))
-        yield sizes, ids
-        progress.update(len(sentences))
+    sentences = [getattr(example, attribute) for example in examples]
+    distinct = list(dict.fromkeys(sentences))
+    ids_of = dict(zip(distinct, tokenizer(distinct)))
+    found = [ids_of[sentence] for sentence in sentences]
+    if not all(found):
+        raise InputError(f"{path}, line {examples[found.index([])].line}: the sentence has no visible character")
+    sizes = np.fromiter(map(len, found), np.int32, len(found)) + 1
+    ids = np.full(sizes.sum(), EOS, np.int32)
+    inside = np.ones(len(ids), dtype=bool)
+    inside[np.cumsum(sizes) - 1] = False
+    ids[inside] = np.fromiter(itertools.chain.from_iterable(found), np.int32, len(ids) - len(found))
+    return torch.from_numpy(sizes), torch.from_numpy(ids)
 
 
-def write_subset(directory, name, examples, path, labels, tokenizer, dtype, progress):
-    """Write one subset; returns its entry of ``meta.json``."""
+def write_subset(directory, name, examples, path, labels, tokenizer, dtype, made, progress):
+    """Write one subset; returns its entry of ``meta.json``. ``made`` remembers what a killed run had tokenized."""
+
+    def pieces(attribute):
+        for start in range(0, len(examples), BATCH):
+            some = examples[start : start + BATCH]
+            sizes, ids = made(lambda: tokenized(some, attribute, path, tokenizer))
+            yield sizes.numpy(), ids.numpy()
+            progress.update(len(some))
+
     sides = [side for side, sentence in zip(INPUTS, (examples[0].sentence1, examples[0].sentence2)) if sentence is not None]
     tokens = 0
     for side, attribute in zip(sides, ("sentence1", "sentence2")):
-        tokens += write_flat(directory / side / name, tokenized(examples, attribute, path, tokenizer, progress), dtype)
+        tokens += write_flat(directory / side / name, pieces(attribute), dtype)
     numbers = {label: i + FIRST_LABEL for i, label in enumerate(labels)}
     for example in examples:
         if example.label not in numbers:
@@ -145,7 +152,10 @@ def binarize(plm_dir, data, files, labels=None, source_language="en"):
         "subsets": {},
     }
     sides = INPUTS if any(pairs.values()) else INPUTS[:1]
-    with replacing(data, marker="meta.json") as directory:
+    settings = {"PLM": description.sha256["tokenizer.json"], "files": {name: sha256(path) for name, path in files.items()},
+                "labels": labels, "source language": source_language}
+    with replacing(data, marker="meta.json") as directory, resuming(data, settings, "binarization") as resumable:
+        made = Remembered(resumable)
         for part in (*sides, "label", "id"):
             (directory / part).mkdir(parents=True)
         for side in sides:
@@ -153,7 +163,7 @@ def binarize(plm_dir, data, files, labels=None, source_language="en"):
         sentences = sum(len(examples) for examples, _ in subsets.values()) * len(sides)
         with tqdm(total=sentences, desc="binarizing", unit=" sentences") as progress:
             for name, (examples, skipped) in subsets.items():
-                entry = write_subset(directory, name, examples, files[name], labels, tokenizer, dtype, progress)
+                entry = write_subset(directory, name, examples, files[name], labels, tokenizer, dtype, made, progress)
                 meta["subsets"][name] = {"file": str(files[name]), "skipped": skipped, **entry}
         first = subsets["train" if "train" in subsets else next(iter(subsets))][0]
         counts = Counter(example.label for example in first)

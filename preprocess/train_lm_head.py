@@ -25,7 +25,7 @@ from preprocess.plain_text import read
 from salt_fairseq.device import add_device, check_device
 from salt_fairseq.files import replacing, sha256, write_json
 from salt_fairseq.plm import FILES, PLM, Description
-from salt_fairseq.resumable import Resumable
+from salt_fairseq.resumable import resuming
 
 
 def arguments():
@@ -153,25 +153,24 @@ def main():
     plm = PLM.load(args.plm_dir)
     text, held_out = read(args.text, plm.tokenizer, args.sentences, args.held_out, args.max_length,
                           torch.Generator().manual_seed(args.seed))
-    resumable = Resumable(args.out, settings)
-    torch.manual_seed(args.seed)
-    if args.fresh_head:
-        renew(plm.lm_head)
-    plm.to(args.device)
+    with resuming(args.out, settings, "training") as resumable:
+        torch.manual_seed(args.seed)
+        if args.fresh_head:
+            renew(plm.lm_head)
+        plm.to(args.device)
 
-    def autocast():
-        return torch.autocast(torch.device(args.device).type, torch.bfloat16, enabled=args.autocast_bf16)
+        def autocast():
+            return torch.autocast(torch.device(args.device).type, torch.bfloat16, enabled=args.autocast_bf16)
 
-    neighbours = None
-    if args.unmasked == "neighbours":
-        neighbours = fitted_neighbours(plm, text, args, autocast, resumable, args.device)
-    training = HeadTraining(plm, args.layers, masking, args.unmasked, args.masked_weight, args.temperature, neighbours,
-                            (args.lr, args.layers_lr), args.steps, autocast)
-    accuracies = {"before": training.held_out(held_out, args.max_tokens, args.seed)}
-    train(training, text, args, resumable, args.device)
-    accuracies["after"] = training.held_out(held_out, args.max_tokens, args.seed)
-    write(args, plm, training.trained, {**settings, "source": description.source, "held_out_accuracy": accuracies})
-    resumable.remove()
+        neighbours = None
+        if args.unmasked == "neighbours":
+            neighbours = fitted_neighbours(plm, text, args, autocast, resumable, args.device)
+        training = HeadTraining(plm, args.layers, masking, args.unmasked, args.masked_weight, args.temperature, neighbours,
+                                (args.lr, args.layers_lr), args.steps, autocast)
+        accuracies = {"before": training.held_out(held_out, args.max_tokens, args.seed)}
+        train(training, text, args, resumable, args.device)
+        accuracies["after"] = training.held_out(held_out, args.max_tokens, args.seed)
+        write(args, plm, training.trained, {**settings, "source": description.source, "held_out_accuracy": accuracies})
     for when, found in accuracies.items():
         shares = ", ".join(f"{name} {100 * share:.1f}%" for name, share in found.items())
         print(f"held-out accuracy {when}: {shares}")

@@ -25,8 +25,8 @@ from salt_fairseq.data_directory import INPUTS, DataDirectory
 from salt_fairseq.device import add_device, check_device
 from salt_fairseq.distinct_pairs import Batches, DistinctPairs
 from salt_fairseq.errors import InputError, add_debug, positive
-from salt_fairseq.files import locked, replacing
-from salt_fairseq.resumable import Resumable
+from salt_fairseq.files import replacing
+from salt_fairseq.resumable import resuming
 
 CPU_TOKENS, GPU_TOKENS = 2048, 32768
 UNSCORED, NOT_FINITE = -1, -2
@@ -106,32 +106,34 @@ def load_fitting(path, data, max_tokens):
 
 
 @torch.no_grad()  # under inference_mode, autocast would cast the weights anew for each batch
-def score(model, batches, device, description, unfinished, name):
+def score(model, batches, device, description, resumable, name):
     """int64 (pairs,): the label that the model gives each distinct pair; ``NOT_FINITE`` where it gives none.
 
-    The first pairs may be those that a killed run has scored: ``unfinished`` keeps them under ``name``.
+    The first pairs may be those that a killed run has scored: ``resumable`` keeps them under ``name``.
     """
     model.to(device)
-    before = unfinished.load(name)
+    before = resumable.load(name)
     before = torch.empty(0, dtype=torch.int64) if before is None else before
     scored = torch.full((len(batches.order),), UNSCORED, device=device)
     scored[: len(before)] = before.to(device)
     # Inside this context, the model's own one keeps the weights that it casts to bf16 from batch to batch.
     autocast = torch.autocast(torch.device(device).type, torch.bfloat16, enabled=model.cfg.autocast_bf16)
     progress = tqdm(total=batches.padded_tokens, desc=description, unit=" tokens", unit_scale=True, leave=False)
+    seen = 0  # progress.n stays 0 where progress bars are turned off (TQDM_DISABLE=1)
     with autocast, progress:
         for start, stop, tokens in batches:
             progress.update(tokens.numel())
+            seen += tokens.numel()
             if stop <= len(before):
                 continue
             logits, _ = model(tokens)
             finite = torch.isfinite(logits).all(1)
             scored[start:stop] = torch.where(finite, logits.argmax(1), NOT_FINITE)
-            if unfinished.due():
-                unfinished.save(name, scored[:stop].cpu())
+            if resumable.due():
+                resumable.save(name, scored[:stop].cpu())
     predictions = np.full(len(scored), UNSCORED)
     predictions[batches.order] = scored.cpu().numpy()
-    if (predictions == UNSCORED).any() or progress.n != batches.padded_tokens:
+    if (predictions == UNSCORED).any() or seen != batches.padded_tokens:
         raise RuntimeError("not every example was scored exactly once")
     return predictions
 
@@ -146,13 +148,13 @@ def check_finite(predictions, path, data, subsets):
                              "with a smaller learning rate, or try --dtype fp32")
 
 
-def evaluate(checkpoint, data, subsets, pairs, args, unfinished, name):
-    """What the results say of one checkpoint beside its path and hash; ``unfinished`` keeps its state under ``name``."""
+def evaluate(checkpoint, data, subsets, pairs, args, resumable, name):
+    """What the results say of one checkpoint beside its path and hash; ``resumable`` keeps its state under ``name``."""
     model, cfg = checkpoint.model, OmegaConf.to_container(checkpoint.cfg)
     if args.dtype is not None:
         model.cfg.autocast_bf16 = args.dtype == "bf16"
     batches = Batches(pairs, model.description.join, cfg["task"]["max_length"], args.max_tokens, args.device)
-    scored = score(model, batches, args.device, checkpoint.path.name, unfinished, f"{name}.pt")
+    scored = score(model, batches, args.device, checkpoint.path.name, resumable, f"{name}.pt")
     predictions = {name: scored[pairs.number[name]] for name in subsets}
     check_finite(predictions, checkpoint.path, data, subsets)
     return {
@@ -215,11 +217,11 @@ def main():
     args = arguments()
     if args.out.is_dir():
         raise InputError(f"--out {args.out} is a directory: name a file")
-    with locked(args.out):
-        evaluate_all(args)
+    with resuming(args.out, {}, "evaluation") as resumable:
+        evaluate_all(args, resumable)
 
 
-def evaluate_all(args):
+def evaluate_all(args, resumable):
     """Evaluate each checkpoint that a killed run has not, and write the results of all."""
     data = DataDirectory(args.data)
     resolved = [path.resolve() for path in args.path]
@@ -231,16 +233,16 @@ def evaluate_all(args):
     subsets = {name: data.load(name) for name in names}
     pairs = DistinctPairs(subsets)
     head = compact(header(data, subsets, args))
-    unfinished, records = Resumable(args.out, {}, "evaluation"), []
+    records = []
     print(f"{len(subsets):,} subsets, {sum(map(len, pairs.number.values())):,} examples, {len(pairs):,} distinct", flush=True)
     while checkpoints:
         checkpoint = checkpoints.pop(0)  # so that its memory is free afterwards
         made_with = hashlib.sha256(f"{checkpoint.sha256} {args.dtype} {head}".encode()).hexdigest()
         record, start, speed = f"{made_with}.json.pt", time.perf_counter(), "finished before"
-        found = unfinished.load(record)
+        found = resumable.load(record)
         if found is None:
-            found = compact(evaluate(checkpoint, data, subsets, pairs, args, unfinished, made_with))
-            unfinished.save(record, found)
+            found = compact(evaluate(checkpoint, data, subsets, pairs, args, resumable, made_with))
+            resumable.save(record, found)
             seconds = time.perf_counter() - start
             speed = f"{seconds:.1f} s, {len(pairs) / seconds:,.0f} distinct pairs/s"
         print(f"{checkpoint.path}: {summary(json.loads(found)['accuracy'], data, args.generalized)} ({speed})", flush=True)
@@ -248,9 +250,8 @@ def evaluate_all(args):
     with replacing(args.out) as temporary, open(temporary, "w", encoding="utf-8") as file:
         file.write(f'{head[:-1]},"checkpoints":[\n')
         for i, (identity, record) in enumerate(records):
-            file.write((",\n" if i else "") + joined(identity, unfinished.load(record)))
+            file.write((",\n" if i else "") + joined(identity, resumable.load(record)))
         file.write("\n]}\n")
-    unfinished.remove()
     print(f"wrote {args.out}: {len(records):,} checkpoints, {len(subsets):,} subsets")
 
 

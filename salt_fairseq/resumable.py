@@ -1,13 +1,14 @@
 """Work that a killed process leaves behind for the same command to go on with."""
 
+import contextlib
 import shutil
 import time
 
 import torch
 
 from salt_fairseq.archives import check_archive
-from salt_fairseq.errors import InputError
-from salt_fairseq.files import read_json, replacing, write_json
+from salt_fairseq.errors import InputError, failed_write
+from salt_fairseq.files import locked, read_json, replacing, write_json
 
 CHECKPOINT_SECONDS = 45  # a batch or step that takes 15 more still leaves at most a minute's work to be lost
 
@@ -19,13 +20,13 @@ class Resumable:
     with others is refused, and not mixed with this run's.
     """
 
-    def __init__(self, out, settings, work="training"):
+    def __init__(self, out, settings, work):
         out = out.resolve()
         self.path, self.saved = out.with_name(f".{out.name}.{work}"), time.monotonic()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"cannot write {out}: {error.strerror}; choose another output path") from None
+            raise InputError(f"cannot write {out}: {failed_write(error)}") from None
         if (self.path / "settings.json").is_file():
             begun = read_json(self.path / "settings.json", f"the same command after deleting {self.path}")
             if not isinstance(begun, dict):
@@ -62,3 +63,37 @@ class Resumable:
 
     def remove(self):
         shutil.rmtree(self.path)
+
+
+@contextlib.contextmanager
+def resuming(out, settings, work):
+    """Lock ``out`` and yield its :class:`Resumable`, which stays if the block fails with anything saved."""
+    with locked(out):
+        resumable = Resumable(out, settings, work)
+        try:
+            yield resumable
+        except BaseException:
+            if resumable.names("*") == ["settings.json"]:
+                resumable.remove()
+            raise
+        resumable.remove()
+
+
+class Remembered:
+    """A sequence of pieces of work, always made in the same order: a killed run's first ones are not made again."""
+
+    def __init__(self, resumable):
+        self._resumable, self._saved, self._unsaved = resumable, resumable.names("pieces.*"), []
+        self._before = (piece for name in list(self._saved) for piece in resumable.load(name))
+
+    def __call__(self, make):
+        """The next piece, tensors: as it was made before, or else by ``make()``."""
+        piece = next(self._before, None)
+        if piece is None:
+            piece = make()
+            self._unsaved.append(piece)
+            if self._resumable.due():
+                self._saved.append(f"pieces.{len(self._saved):06}")
+                self._resumable.save(self._saved[-1], self._unsaved)
+                self._unsaved = []
+        return piece

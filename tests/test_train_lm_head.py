@@ -98,7 +98,7 @@ def test_learns(xlmr_plm, texts, tmp_path, monkeypatch, capsys):
 def test_killed_and_repeated(xlmr_plm, texts, tmp_path):
     """SIGKILL, then the same command: byte for byte the files of a run that nothing stopped."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    slow = ("import sys, time; from preprocess import train_lm_head as t, head_training as h, resumable as r; r.CHECKPOINT_SECONDS = 0\n"
+    slow = ("import sys, time; from preprocess import train_lm_head as t, head_training as h; from salt_fairseq import resumable as r; r.CHECKPOINT_SECONDS = 0\n"
             "step = h.HeadTraining.step; h.HeadTraining.step = lambda s, *a: time.sleep(0.2) or step(s, *a)\nt.main()")
     words = [str(w) for w in options(texts, "--layers", 1, steps=20)]
     torch.manual_seed(5)
