@@ -20,7 +20,7 @@ BATCH = 32
 
 def fairseq_words(args, *more):
     return ["fairseq-train", args.work / "train_data", "--user-dir", "salt_fairseq", "--task", "salt_sentence_pair", "--arch",
-            "salt_encoder", "--criterion", "salt_classification", "--plm", args.work / f"{args.shape}.plm", "--optimizer", "adam",
+            "salt_encoder", "--criterion", "salt_classification", "--plm", args.work / f"{args.shape}.plm", "--optimizer", "fused_adam",
             "--adam-eps", "1e-8", "--lr", "2e-5", "--clip-norm", "1.0", "--batch-size", BATCH, "--lr-scheduler", "fixed",
             "--max-update", args.warm_up + args.updates, "--autocast-bf16", "--no-save", "--disable-validation", "--seed",
             "1000003", "--log-format", "none", "--save-dir", args.work / "checkpoints",
