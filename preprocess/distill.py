@@ -68,7 +68,7 @@ def search_all(search, sentences, positions, max_tokens, resumable, rank, world_
     """
     longest = search.plm.description.architecture.positions - 1
     batches = list(sentences.batches(longest, max_tokens))
-    done = {number for name in resumable.names("part.*") for number in resumable.load(name)["batches"].tolist()}
+    done = {number for name in resumable.names("batches.*") for number in resumable.load(name).tolist()}
     if world_size > 1:
         torch.distributed.barrier()  # all have seen the same parts
     left = [number for number in range(len(batches)) if number not in done]
@@ -109,6 +109,7 @@ def save(part, resumable):
               for language in {language for f in found for language in f}}
     value = {"batches": torch.tensor(numbers), "places": torch.cat(places), "found": joined}
     resumable.save(f"part.{numbers[0]:012}.pt", value)
+    resumable.save(f"batches.{numbers[0]:012}.pt", value["batches"])  # all that going on needs to read
     part.clear()
 
 

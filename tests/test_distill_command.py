@@ -160,7 +160,7 @@ def test_stale_candidates(data, xlmr_plm, tmp_path):
         if not changed:
             assert len(open_candidates(data, "train", "fr")) == len(PAIRS)
     for subset, side in (("train", "input0"), ("train", "input1"), ("valid", "input0")):
-        with pytest.raises(InputError, match="were not made from .* distill again"):
+        with pytest.raises(InputError, match="was not made from .* make it again with preprocess/distill.py"):
             open_candidates(data, subset, "fr", side)
     with pytest.raises(InputError, match=r"no candidates in language 'de' \(it has: fr\)"):
         open_candidates(data, "train", "de")
@@ -172,7 +172,7 @@ def test_damaged_candidates(data, xlmr_plm):
     whole = log_probs.read_bytes()
     for content in (whole[:-8], b"", whole[:20]):
         log_probs.write_bytes(content)
-        with pytest.raises(InputError, match="distill again"):
+        with pytest.raises(InputError, match="train.log_probs.npy is not the file .* make it again with preprocess/distill.py"):
             open_candidates(data, "train", "fr")
 
 
