@@ -27,7 +27,8 @@ OF_CHECKPOINTS = {"load_checkpoint_to_cpu": "path", "torch_persistent_save": "fi
 # What libraries say instead of raising an OSError when a file does not take all they write: torch, numpy, safetensors.
 UNWRITTEN = ("PytorchStreamWriter", "inline_container", "iostream error", "requested and", "No space left", "File too large",
              "I/O error")
-OF_FAIRSEQ = (AssertionError, ValueError, NameError, SyntaxError)  # what its code raises for options that cannot be meant
+# What its code raises for options that cannot be meant.
+OF_FAIRSEQ = (AssertionError, ValueError, TypeError, NameError, SyntaxError, OverflowError, OSError)
 NO_MEMORY = ("can't allocate memory", "out of memory")
 
 

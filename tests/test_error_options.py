@@ -57,6 +57,11 @@ REFUSED = [
     ("fairseq-train", ["--sentence-ratio nan"], "--sentence-ratio nan is outside [0, 1]"),
     ("fairseq-train", ["--batch-size 32 -> "], "fairseq says: Must specify batch size either with --max-tokens or --batch-size"),
     ("fairseq-train", ["--seed 100003 -> --seed -1"], "fairseq says: Seed must be between 0 and 2**32 - 1; correct the options"),
+    ("fairseq-train", ["--dropout nan"], "--dropout nan is outside [0, 1)"),
+    ("fairseq-train", ["--attention-dropout -0.5"], "--attention-dropout -0.5 is outside [0, 1)"),
+    ("fairseq-train", ["--variants 99999"], "--variants 99999 is outside [1, 1000]"),
+    ("fairseq-validate", ["--path checkpoint.pt -> --path ''"], "fairseq says: Model file not found"),
+    ("fairseq-validate", ["--model-overrides 0"], "fairseq says: 'int' object is not iterable; correct the options"),
     ("fairseq-train", ["--adam-betas x"], "fairseq says: name 'x' is not defined; correct the options"),
     ("fairseq-validate", ["test.en -> test.en,test.frr"], "data has no subset 'test.frr'; it has train, valid, test.en, test.fr"),
 ]

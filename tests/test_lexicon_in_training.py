@@ -237,7 +237,7 @@ def test_one_stream(data, plm):
 @pytest.mark.parametrize("options, sentence", [
     ({"lexicon": "muse", "augment": "fr"}, "--lexicon and --augment: substitutes come from a lexicon or from the PLM, choose one"),
     ({"lexicon": "must"}, r"has no lexicon 'must' \(it has: muse, one, synonyms\): run preprocess/look_up.py"),
-    ({"lexicon": "muse", "variants": 0}, "--variants 0 is less than 1"),
+    ({"lexicon": "muse", "variants": 0}, r"--variants 0 is outside \[1, 1000\]"),
     ({"sentence_ratio": 1.1}, r"--sentence-ratio 1.1 is outside \[0, 1\]"),
     ({"word_ratio": -0.5}, r"--word-ratio -0.5 is outside \[0, 1\]"),
     ({"no_original": True}, "--no-original without --augment or --lexicon leaves nothing to train on"),

@@ -40,7 +40,8 @@ def train_steps(directory, updates, **options):
 
     ``directory`` becomes a data directory without sentences.
     """
-    write_manifest(directory, {"labels": ["0", "1", "2"], "source_language": "en", "subsets": {}})
+    plm = {"name": "tiny", "vocabulary_sha256": "", "special_tokens": SPECIALS}
+    write_manifest(directory, {"labels": ["0", "1", "2"], "source_language": "en", "plm": plm, "subsets": {}})
     task, net, seen = SaltSentencePairTask(SaltSentencePairConfig(**{"data": str(directory), "seed": 1, **options})), model(), []
 
     class Optimizer:
@@ -53,7 +54,8 @@ def train_steps(directory, updates, **options):
 
     tokens, substitutes = batch()
     for update in updates:
-        sample = {"net_input": {"src_tokens": tokens, "substitutes": substitutes}, "target": torch.tensor([1, 2])}
+        sample = {"id": torch.arange(2), "net_input": {"src_tokens": tokens, "substitutes": substitutes},
+                  "target": torch.tensor([1, 2])}
         task.train_step(sample, net, criterion, Optimizer(), update)
         assert set(sample["net_input"]) == {"src_tokens", "substitutes"}, "the sample itself stays as it is"
     return seen

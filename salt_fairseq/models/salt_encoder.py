@@ -60,6 +60,9 @@ class SaltEncoder(BaseFairseqModel):
     def build_model(cls, cfg, task):
         if not 0 <= cfg.mixup_ratio <= 1:
             raise InputError(f"--mixup-ratio {cfg.mixup_ratio} is outside [0, 1]")
+        for name in ("dropout", "attention_dropout", "classifier_dropout"):
+            if not 0 <= getattr(cfg, name) < 1:
+                raise InputError(f"--{name.replace('_', '-')} {getattr(cfg, name)} is outside [0, 1)")
         return cls(cfg, len(task.data.labels))
 
     def load_plm(self, plm_dir):
