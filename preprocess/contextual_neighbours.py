@@ -5,25 +5,14 @@ itself, and whatever it says next best is by-catch. Here the next best has a tar
 layers place near to the token in this sentence. No dictionary and no parallel text is involved.
 """
 
-from dataclasses import replace
-
 import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
 from preprocess.masking import is_text
-from salt_fairseq.modules.encoder import PAD, Encoder
+from salt_fairseq.modules.encoder import PAD
 
 LEAST = 2  # a piece that is seen less often has no reliable mean
-
-
-def lower_part(encoder, layers):
-    """The first ``layers`` layers of an encoder as an encoder that shares its tensors."""
-    with torch.device("meta"):
-        part = Encoder(replace(encoder.arch, layers=layers))
-    state = encoder.state_dict()
-    part.load_state_dict({name: state[name] for name in part.state_dict()}, assign=True)
-    return part.eval().requires_grad_(False)
 
 
 class ContextualNeighbours:
@@ -38,7 +27,7 @@ class ContextualNeighbours:
     """
 
     def __init__(self, encoder, layer):
-        self.encoder, self.vocabulary = lower_part(encoder, layer), encoder.arch.vocabulary
+        self.encoder, self.layer, self.vocabulary = encoder, layer, encoder.arch.vocabulary
         weight = encoder.embed_tokens.weight.detach()
         self.embeddings = F.normalize(weight - weight[is_text(torch.arange(len(weight)), len(weight))].mean(0), dim=1)
 
@@ -58,7 +47,7 @@ class ContextualNeighbours:
                 tokens, of = tokens.to(device), of.to(device)
                 is_token = is_text(tokens, self.vocabulary)
                 with autocast():
-                    features = self.encoder(tokens)[is_token].float()
+                    features = self.encoder(tokens, layers=self.layer)[is_token].float()
                 ids, of = tokens[is_token], of[:, None].expand_as(tokens)[is_token]
                 sums.index_add_(0, ids, features)
                 file_sums.index_add_(0, of, features)
@@ -73,7 +62,7 @@ class ContextualNeighbours:
     def __call__(self, tokens, files, wanted, autocast):
         """FloatTensor (n, len(self.pieces)): similarities of the n tokens of (B, T) where ``wanted`` is true."""
         with autocast():
-            features = self.encoder(tokens)[wanted].float()
+            features = self.encoder(tokens, layers=self.layer)[wanted].float()
             own = self.means[files[:, None].expand_as(tokens)[wanted]]
             query = torch.cat([F.normalize(features - own, dim=1), self.embeddings[tokens[wanted]]], 1)
             return F.linear(query, self.keys).float()

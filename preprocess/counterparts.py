@@ -48,7 +48,7 @@ class CounterpartSearch:
         tokens = pad(sentences)
         places = torch.nn.utils.rnn.pad_sequence(masks, batch_first=True).flatten().nonzero()[:, 0]  # on the host: no waiting
         own = tokens.flatten()[places].numpy()
-        features = self.plm.features(self._moved(tokens)).flatten(0, 1)[self._moved(places)]
+        features = self.plm.lm_head.features(self.plm.encoder, self._moved(tokens)).flatten(0, 1)[self._moved(places)]
         features = self.plm.lm_head.transform(features)
         rows = max(1, min(len(own), math.isqrt(self.budget)))
         columns = self.budget // rows

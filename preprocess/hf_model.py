@@ -36,6 +36,11 @@ def tensors(state, description, published, is_classifier=False):
     prefix = f"{family}." if is_classifier or has_head else ""
     rows, ids = published.get("rows", {}), published_ids(description, published)
     state, found = dict(state), {}
+    if has_head:  # a model of this layout is either the encoder or the masked LM where they have layers of their own
+        replaced = description.architecture.layers - description.architecture.head_layers
+        for name in [name for name in state if name.startswith("lm_head.layers.")]:
+            layer, rest = name.removeprefix("lm_head.layers.").split(".", 1)
+            state[f"encoder.layers.{replaced + int(layer)}.{rest}"] = state.pop(name)
     for name in ("encoder.embed_tokens.weight", "lm_head.bias"):
         if name in state:
             state[name] = _in_published_order(state[name], ids, rows.get(name))

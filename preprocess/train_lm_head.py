@@ -1,4 +1,4 @@
-"""Train the LM head of a PLM directory on plain text, and optionally its top layers; everything below is frozen.
+"""Train the LM head of a PLM directory on plain text, with top layers of its own if wanted; the encoder stays as it is.
 
     python preprocess/train_lm_head.py plm/e5 plm/e5-head --text en.txt fr.txt es.txt de.txt --layers 3 --autocast-bf16
 
@@ -37,12 +37,13 @@ def arguments():
     parser.add_argument("--sentences", metavar="N", type=int, default=20_000, help="first lines of each file to use")
     parser.add_argument("--max-length", metavar="TOKENS", type=int, default=64, help="longer lines are cut")
     parser.add_argument("--held-out", metavar="N", type=int, default=200, help="of these, lines that train nothing")
-    parser.add_argument("--layers", metavar="K", type=int, default=0, help="train the top K layers, too")
+    parser.add_argument("--layers", metavar="K", type=int, default=0, help="give the head K layers of "
+                        "its own in the place of the encoder's top K, and train them, too")
     parser.add_argument("--fresh-head", action="store_true", help="do not begin with the head that is there")
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--max-tokens", metavar="N", type=int, default=1024, help="tokens a step, padding included")
     parser.add_argument("--lr", type=float, default=2e-3, help="highest learning rate of the head; falls linearly to 0")
-    parser.add_argument("--layers-lr", type=float, default=3e-4, help="highest learning rate of the top layers")
+    parser.add_argument("--layers-lr", type=float, default=3e-4, help="highest learning rate of these layers")
     parser.add_argument("--selected", metavar="SHARE", type=float, default=0.15, help="of all tokens, to be predicted as "
                         "masked LMs do")
     parser.add_argument("--masked", metavar="SHARE", type=float, default=0.8, help="of the selected, replaced by <mask>")
@@ -63,14 +64,13 @@ def arguments():
 
 def check(args, architecture):
     """Refuse what cannot be meant; sets the default of ``--neighbour-layer``."""
-    frozen = architecture.layers - args.layers
     if not 0 <= args.layers <= architecture.layers:
         raise InputError(f"--layers {args.layers}: {args.plm_dir} has {architecture.layers} layers")
     if args.neighbour_layer is None:
-        args.neighbour_layer = min(round(architecture.layers / 3), frozen)
-    if not 0 <= args.neighbour_layer <= frozen:
-        raise InputError(f"--neighbour-layer {args.neighbour_layer}: one of the {frozen} layers that are not trained is needed "
-                         "(0: the embeddings)")
+        args.neighbour_layer = round(architecture.layers / 3)
+    if not 0 <= args.neighbour_layer <= architecture.layers:
+        raise InputError(f"--neighbour-layer {args.neighbour_layer}: {args.plm_dir} has {architecture.layers} layers (0: the "
+                         "embeddings)")
     if not 3 <= args.max_length <= architecture.positions:
         raise InputError(f"--max-length {args.max_length}: 3 to {architecture.positions} is possible with {args.plm_dir}")
     check_device(args.device)
@@ -121,19 +121,20 @@ def train(training, text, args, resumable, device):
                 resumable.save("checkpoint.pt", {"steps": step + 1, **training.state()})
 
 
-def write(args, plm, trained, record):
-    """Write the PLM directory: that of the source but for the trained tensors, with ``training.json``."""
+def write(args, plm, record):
+    """Write the PLM directory: that of the source but for the LM head, with ``training.json``."""
     with replacing(args.out, marker="plm.json") as directory:
         directory.mkdir()
         for name in FILES:
             if name != "model.pt":
                 shutil.copyfile(args.plm_dir / name, directory / name)
         contents = torch.load(args.plm_dir / "model.pt", map_location="cpu", weights_only=True)
-        for name, tensor in trained.items():
-            contents["model"][name] = tensor.detach().cpu().clone()
+        for name, tensor in plm.lm_head.state_dict().items():
+            contents["model"][f"lm_head.{name}"] = tensor.detach().cpu().clone()
         torch.save(contents, directory / "model.pt")
         old = plm.description
         description = replace(old, name=args.out.name, lm_head="trained", weights_dtype="float32",
+                              architecture=replace(old.architecture, head_layers=len(plm.lm_head.layers)),
                               sha256={name: sha256(directory / name) for name in FILES})
         description.save(directory)
         write_json(directory / "training.json", record)
@@ -170,12 +171,12 @@ def main():
         accuracies = {"before": training.held_out(held_out, args.max_tokens, args.seed)}
         train(training, text, args, resumable, args.device)
         accuracies["after"] = training.held_out(held_out, args.max_tokens, args.seed)
-        write(args, plm, training.trained, {**settings, "source": description.source, "held_out_accuracy": accuracies})
+        write(args, plm, {**settings, "source": description.source, "held_out_accuracy": accuracies})
     for when, found in accuracies.items():
         shares = ", ".join(f"{name} {100 * share:.1f}%" for name, share in found.items())
         print(f"held-out accuracy {when}: {shares}")
     tokens = sum(map(len, text.sentences))
-    print(f"wrote {args.out}: LM head{f' and top {args.layers} layers' * (args.layers > 0)} of {description.name}, trained "
+    print(f"wrote {args.out}: LM head{f' with {args.layers} layers' * (args.layers > 0)} for {description.name}, trained "
           f"{args.steps:,} steps on {len(text):,} sentences ({tokens:,} tokens)")
 
 

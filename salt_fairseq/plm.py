@@ -137,7 +137,8 @@ class PLM(nn.Module):
     @torch.inference_mode()
     def logits(self, tokens):
         """LongTensor (B, T), right-padded with 1, to FloatTensor (B, T, V): masked-LM scores of every token."""
-        return self.lm_head(self.features(tokens), self.encoder.embed_tokens.weight)
+        features = self.lm_head.features(self.encoder, self._checked(tokens))
+        return self.lm_head(features, self.encoder.embed_tokens.weight)
 
     def _checked(self, tokens):
         longest = self.description.architecture.positions

@@ -121,13 +121,14 @@ def test_top_layers_and_head(plm):
     state = {name: plm.get_parameter(f"lm_head.{ours}") for name, ours in (
         ("head.dense.w", "dense.weight"), ("head.dense.b", "dense.bias"), ("head.ln.w", "layer_norm.weight"),
         ("head.ln.b", "layer_norm.bias"), ("head.bias", "bias"))}
-    for i in range(FROM_PACKAGE, len(plm.encoder.layers)):
-        layer = plm.encoder.layers[i]
+    layers = {f"l{i}": plm.encoder.layers[i] for i in range(FROM_PACKAGE, len(plm.encoder.layers))}
+    layers |= {f"head.l{i}": layer for i, layer in enumerate(plm.lm_head.layers)}
+    for name, layer in layers.items():
         for part in ("weight", "bias"):
-            state |= {f"l{i}.{x}.{part[0]}": t for x, t in zip("qkv", getattr(layer.qkv, part).chunk(3))}
+            state |= {f"{name}.{x}.{part[0]}": t for x, t in zip("qkv", getattr(layer.qkv, part).chunk(3))}
             for x, module in (("ao", layer.out_proj), ("aln", layer.self_attn_layer_norm), ("fi", layer.fc1),
                               ("fo", layer.fc2), ("oln", layer.final_layer_norm)):
-                state[f"l{i}.{x}.{part[0]}"] = getattr(module, part)
+                state[f"{name}.{x}.{part[0]}"] = getattr(module, part)
     assert state.keys() == trained.keys() - {"kept_pieces"}
     assert all(torch.equal(state[name], trained[name]) for name in state)
 

@@ -17,8 +17,9 @@ import pytest
 import torch
 from conftest import ROOT, run
 from in_process import call, error_of
+from transformers import AutoModelForMaskedLM
 
-from preprocess import head_training, masking, plain_text, train_lm_head
+from preprocess import export_hf, head_training, masking, plain_text, train_lm_head
 from preprocess.contextual_neighbours import LEAST, ContextualNeighbours
 from preprocess.masking import Masking
 from salt_fairseq.modules.encoder import BOS, EOS, PAD
@@ -59,17 +60,35 @@ def files(plm_dir):
 def test_only_what_should_be_trained_changes(layers, more, xlmr_plm, texts, tmp_path, capsys):
     call(train_lm_head, xlmr_plm, tmp_path / "out", *options(texts, "--layers", layers, *more, steps=2))
     before, after = tensors(xlmr_plm), tensors(tmp_path / "out")
-    assert before.keys() == after.keys()
-    changed = {name for name in before if not torch.equal(before[name], after[name])}
-    top = {f"encoder.layers.{2 - k}." for k in range(1, layers + 1)}
-    expected = {name for name in before if name.startswith("lm_head.") or any(name.startswith(t) for t in top)}
-    assert changed == expected and len(expected) == 5 + 12 * layers
+    assert {name for name in before if not torch.equal(before[name], after[name])} == {n for n in before if n.startswith("lm_head.")}
+    own = {name: after[name] for name in after.keys() - before.keys()}  # began as copies of the encoder's top layers
+    starts = {name: before[name.replace(f"lm_head.layers.{i}.", f"encoder.layers.{2 - layers + i}.")]
+              for i in range(layers) for name in own if name.startswith(f"lm_head.layers.{i}.")}
+    assert len(own) == 12 * layers and starts.keys() == own.keys()
+    assert all(own[name].shape == starts[name].shape and not torch.equal(own[name], starts[name]) for name in own)
     plm, (*_, last) = PLM.load(tmp_path / "out"), capsys.readouterr().out.splitlines()
     assert plm.description.lm_head == "trained" and plm.description.name == "out"
-    assert last.startswith(f"wrote {tmp_path / 'out'}: LM head{' and top' * bool(layers)}")
+    assert last.startswith(f"wrote {tmp_path / 'out'}: LM head{f' with {layers} layers' * bool(layers)} for")
     record = json.loads((tmp_path / "out" / "training.json").read_text())
     assert list(record["text"]) == ["a.txt", "b.txt.xz"] and record["layers"] == layers
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_layers_of_the_heads_own(xlmr_plm, texts, tmp_path):
+    """Trained twice, for one layer, then two: the logits are those of a model of transformers with these layers on top."""
+    for source, out, layers in ((xlmr_plm, "one", 1), (tmp_path / "one", "two", 2), (tmp_path / "two", "same", 0)):
+        call(train_lm_head, source, tmp_path / out, *options(texts, "--layers", layers, steps=2))
+    before, two, same = (tensors(directory) for directory in (tmp_path / "one", tmp_path / "two", tmp_path / "same"))
+    assert not torch.equal(before["lm_head.layers.0.fc1.weight"], two["lm_head.layers.1.fc1.weight"])
+    assert all(torch.equal(two[name], same[name]) for name in two if name.startswith("lm_head.layers."))
+    plm = PLM.load(tmp_path / "two")
+    tokens = plm.encode("The house by the sea.", "Das Haus")[None]
+    assert torch.equal(plm.features(tokens), PLM.load(xlmr_plm).features(tokens))
+    call(export_hf, tmp_path / "two", tmp_path / "hf")
+    ids = torch.load(tmp_path / "two" / "model.pt", weights_only=True)["published"]["ids"]
+    with torch.inference_mode():
+        theirs = AutoModelForMaskedLM.from_pretrained(tmp_path / "hf")(ids[tokens]).logits[:, :, ids]
+    torch.testing.assert_close(plm.logits(tokens), theirs, atol=1e-4, rtol=0)
 
 
 def test_wordpiece_with_a_pooler(bert_plm, texts, tmp_path):
@@ -243,8 +262,8 @@ def test_text(xlmr_plm, texts, sentences):
 
 
 @pytest.mark.parametrize(("more", "message"), [
-    (["--layers", 3], "has 2 layers"), (["--neighbour-layer", 3], "one of the 2 layers that are not trained"),
-    (["--layers", 2, "--neighbour-layer", 1], "one of the 0 layers"), (["--steps", 0], "--steps 0: more than 0"),
+    (["--layers", 3], "has 2 layers"), (["--neighbour-layer", 3], "--neighbour-layer 3: "),
+    (["--steps", 0], "--steps 0: more than 0"),
     (["--max-length", 161], "3 to 160 is possible"), (["--temperature", 0], "--temperature 0.0: more than 0"),
     (["--selected", 1.5], "between 0 and 1"), (["--masked", 0.8, "--random", 0.3], "between 0 and 1"),
     (["--unmasked", "nothing", "--selected", 0], "trains nothing"),

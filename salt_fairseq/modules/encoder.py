@@ -22,12 +22,15 @@ class Architecture:
     segments: int  # 2: BERT's token types; 1: none
     layer_norm_eps: float  # 1e-12 in BERT, 1e-5 in XLM-R
     pooler: bool  # whether the PLM brings a pretrained pooler (BERT does)
+    head_layers: int = 0  # layers of the LM head's own, in the place of the encoder's top ones (train_lm_head.py makes them)
 
     def __post_init__(self):
         for name in ("vocabulary", "dim", "layers", "heads", "ffn_dim", "positions", "segments"):
             value = getattr(self, name)
             if type(value) is not int or value < 1:
                 raise ValueError(f"{name} is {value!r}")
+        if type(self.head_layers) is not int or not 0 <= self.head_layers <= self.layers:
+            raise ValueError(f"head_layers is {self.head_layers!r}, of {self.layers} layers")
         if self.dim % self.heads or type(self.pooler) is not bool or not 0 < float(self.layer_norm_eps) < 1:
             raise ValueError(f"{self.heads} heads of {self.dim} dimensions, eps {self.layer_norm_eps}, pooler {self.pooler}")
 
@@ -74,10 +77,10 @@ class Encoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.layers = nn.ModuleList(EncoderLayer(arch, dropout, attention_dropout) for _ in range(arch.layers))
 
-    def forward(self, tokens, embeddings=None):
+    def forward(self, tokens, embeddings=None, layers=None):
         """``tokens`` LongTensor (B, T), padded with ``PAD`` on the right, T <= ``arch.positions``; ``embeddings``
-        FloatTensor (B, T, d) stands in for the token embeddings (mixup). Returns FloatTensor (B, T, d); what stands
-        at padded positions means nothing."""
+        FloatTensor (B, T, d) stands in for the token embeddings (mixup); ``layers``: how many to run (all). Returns
+        FloatTensor (B, T, d); what stands at padded positions means nothing."""
         x = self.embed_tokens(tokens) if embeddings is None else embeddings
         x = x + self.embed_positions.weight[: tokens.shape[1]]
         if self.arch.segments == 1:
@@ -86,23 +89,41 @@ class Encoder(nn.Module):
             ended = tokens.eq(EOS).cumsum(1) - tokens.eq(EOS).long()
             x = x + self.embed_segments(ended.clamp_(max=1))
         x = self.dropout(self.layernorm_embedding(x))
-        mask = tokens.ne(PAD)[:, None, None, :]
-        for layer in self.layers:
+        mask = attention_mask(tokens)
+        for layer in self.layers[:layers]:
             x = layer(x, mask)
         return x
 
 
+def attention_mask(tokens):
+    """bool (B, 1, 1, T): what may be attended to in ``tokens`` (B, T)."""
+    return tokens.ne(PAD)[:, None, None, :]
+
+
 class LMHead(nn.Module):
-    """Features to logits over the vocabulary; the decoder's weight is the token embedding (tied)."""
+    """Features to logits over the vocabulary; the decoder's weight is the token embedding (tied).
+
+    It may have ``arch.head_layers`` layers of its own, so that training it leaves the encoder as it was.
+    """
 
     def __init__(self, arch):
         super().__init__()
+        self.layers = nn.ModuleList(EncoderLayer(arch, 0.0, 0.0) for _ in range(arch.head_layers))
         self.dense = nn.Linear(arch.dim, arch.dim)
         self.layer_norm = nn.LayerNorm(arch.dim, eps=arch.layer_norm_eps)
         self.bias = nn.Parameter(torch.zeros(arch.vocabulary))
 
+    def features(self, encoder, tokens):
+        """What the head reads of ``tokens`` LongTensor (B, T): FloatTensor (B, T, d), the encoder's features, but for the
+        top layers of its own."""
+        x = encoder(tokens, layers=len(encoder.layers) - len(self.layers))
+        mask = attention_mask(tokens)
+        for layer in self.layers:
+            x = layer(x, mask)
+        return x
+
     def transform(self, features):
-        """(..., d) to (..., d): all of the head but the decoder."""
+        """(..., d) to (..., d): what is between these features and the decoder."""
         return self.layer_norm(F.gelu(self.dense(features)))
 
     def forward(self, features, embedding_weight):
