@@ -154,7 +154,8 @@ def prepare(path):
     if path.startswith(".new"):  # as after a kill
         from preprocess import train_lm_head
 
-        def killed(*unused):
+        def killed(training, text, args, resumable, device):
+            resumable.save("checkpoint.pt", {"steps": 1, **training.state()})
             raise RuntimeError
 
         with pytest.MonkeyPatch.context() as patch:

@@ -85,7 +85,7 @@ def read_fairseq_checkpoint():
 
 
 def read_unfinished():
-    resumable = Resumable(Path("new"), {"lr": 1.0})
+    resumable = Resumable(Path("new"), {"lr": 1.0}, "training")
     return digest(*resumable.load("checkpoint.pt").values())
 
 
@@ -207,7 +207,7 @@ def farm(here, bert_dir, xlmr_dir, monkeypatch):
     names = ("id", "sentence1", "sentence2", "label")
     Path("train.jsonl").write_text("".join(json.dumps(dict(zip(names, row))) + "\n" for row in rows))
     Path("en-fr.json").write_text(json.dumps({"house": ["maison"], "cat": ["chat", "la"]}))
-    resumable = Resumable(Path("new"), {"lr": 1.0})
+    resumable = Resumable(Path("new"), {"lr": 1.0}, "training")
     resumable.save("checkpoint.pt", {"steps": 3, "weights": torch.arange(2000.0)})
     return here
 
