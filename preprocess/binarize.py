@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from preprocess import cli
 from preprocess.readers import official_files, read
+from salt_fairseq.command_line import command_parser
 from salt_fairseq.data_directory import FIRST_LABEL, INPUTS, SUBSET
 from salt_fairseq.files import replacing, sha256
 from salt_fairseq.indexed_data import best_fitting_int_dtype, write_flat
@@ -34,7 +34,7 @@ BATCH = 2000  # sentences tokenized at once
 
 
 def arguments():
-    parser = cli.parser(__doc__.split("\n")[0])
+    parser = command_parser(__doc__)
     parser.add_argument("plm_dir", metavar="PLM_DIR", type=Path)
     parser.add_argument("data", metavar="DATA", type=Path, help="data directory to write")
     parser.add_argument("--xnli", metavar="DIR", type=Path, help="official XNLI: a folder with xnli.dev.tsv, "

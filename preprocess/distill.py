@@ -5,7 +5,7 @@
 Interrupted, the same command goes on where it was, with any number of processes.
 """
 
-from salt_fairseq.errors import InputError, positive  # first: an interrupt while the rest loads ends in one line, too
+from salt_fairseq.errors import InputError  # first: an interrupt while the rest loads ends in one line, too
 
 # isort: split
 import contextlib
@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from preprocess import cli
 from preprocess.counterparts import CPU_LOGITS, GPU_LOGITS, POSITIONS, CounterpartSearch, candidate_positions
 from preprocess.distinct_sentences import DistinctSentences, ranges
 from preprocess.word_lists import parse_word_lists, target_vocabularies
 from salt_fairseq.candidates import write_candidates
+from salt_fairseq.command_line import command_parser, positive
 from salt_fairseq.data_directory import INPUTS, DataDirectory
 from salt_fairseq.device import add_device, check_device
 from salt_fairseq.files import locked, replacing
@@ -41,7 +41,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def arguments():
-    parser = cli.parser(__doc__.split("\n")[0])
+    parser = command_parser(__doc__)
     parser.add_argument("plm_dir", metavar="PLM_DIR", type=Path)
     parser.add_argument("data", metavar="DATA", type=Path, help="data directory; candidates are written into it")
     parser.add_argument("--languages", default="en,fr,es,de", help="target languages")

@@ -13,8 +13,9 @@ from pathlib import Path
 from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
-from preprocess import cli, hf_model, hf_tokenizer, model_card
+from preprocess import hf_model, hf_tokenizer, model_card
 from salt_fairseq.checkpoints import load_checkpoint, load_labels, plm_directory
+from salt_fairseq.command_line import command_parser
 from salt_fairseq.files import replacing
 from salt_fairseq.plm import Description, load_published, load_state
 
@@ -22,7 +23,7 @@ PROVENANCE = "salt_fairseq.json"  # marks a directory that may be replaced
 
 
 def arguments():
-    parser = cli.parser(__doc__.split("\n")[0])
+    parser = command_parser(__doc__)
     parser.add_argument("source", metavar="SOURCE", type=Path, help="a checkpoint that fairseq-train wrote (for "
                         "AutoModelForSequenceClassification), or a PLM directory (for AutoModelForMaskedLM)")
     parser.add_argument("out", metavar="OUT", type=Path, help="directory to write")

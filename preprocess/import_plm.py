@@ -13,8 +13,9 @@ from pathlib import Path
 
 import torch
 
-from preprocess import cli, embedded, fairseq_xlmr, hub, huggingface
+from preprocess import embedded, fairseq_xlmr, hub, huggingface
 from preprocess.vocabulary import SPECIAL_TOKENS, WORDPIECE_OPTIONS, kind_of, used_ids, with_fairseq_ids
+from salt_fairseq.command_line import command_parser
 from salt_fairseq.files import replacing, sha256
 from salt_fairseq.modules.encoder import Architecture, Encoder, LMHead
 from salt_fairseq.plm import FILES, PLM, Description
@@ -24,7 +25,7 @@ OF_VOCABULARY = ("encoder.embed_tokens.weight", "lm_head.bias")  # tensors with 
 
 
 def arguments():
-    parser = cli.parser(__doc__.split("\n")[0])
+    parser = command_parser(__doc__)
     parser.add_argument("source", metavar="SOURCE", help="Hugging Face directory or hub name (BERT, XLM-R or DistilBERT), "
                         "directory of fairseq's xlmr.base or xlmr.large, or 'embedded': the PLM of the quickstart")
     parser.add_argument("plm_dir", metavar="PLM_DIR", type=Path, help="directory to write")

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from preprocess import cli
 from preprocess.dictionaries import parse_dictionaries, read_dictionary
+from salt_fairseq.command_line import command_parser
 from salt_fairseq.data_directory import INPUTS, DataDirectory
 from salt_fairseq.files import replacing, sha256
 from salt_fairseq.indexed_data import best_fitting_int_dtype
@@ -26,7 +26,7 @@ SUBSET = "train"
 
 
 def arguments():
-    parser = cli.parser(__doc__.split("\n")[0])
+    parser = command_parser(__doc__)
     parser.add_argument("plm_dir", metavar="PLM_DIR", type=Path)
     parser.add_argument("data", metavar="DATA", type=Path, help="data directory; the lexicon is written into it")
     parser.add_argument("--name", default="muse", help="name of the lexicon, for --lexicon of fairseq-train")

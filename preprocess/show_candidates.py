@@ -3,7 +3,7 @@
     python preprocess/show_candidates.py plm/xlmr data/xnli --thresholds en=1e-3,1e-7 --html sentences.html
 """
 
-from salt_fairseq.errors import InputError, positive  # first: an interrupt while the rest loads ends in one line, too
+from salt_fairseq.errors import InputError  # first: an interrupt while the rest loads ends in one line, too
 
 # isort: split
 import html
@@ -13,9 +13,9 @@ import torch
 from rich.console import Console
 from rich.text import Text
 
-from preprocess import cli
 from salt_fairseq.candidates import languages as candidate_languages
 from salt_fairseq.code_switching import CodeSwitching, thresholds_of
+from salt_fairseq.command_line import command_parser, positive
 from salt_fairseq.data_directory import INPUTS, DataDirectory
 from salt_fairseq.files import replacing
 from salt_fairseq.plm import Description
@@ -26,7 +26,7 @@ STYLE = "body{font-family:sans-serif;max-width:60em;margin:2em auto}td{padding:.
 
 
 def arguments():
-    parser = cli.parser(__doc__.split("\n")[0])
+    parser = command_parser(__doc__)
     parser.add_argument("plm_dir", metavar="PLM_DIR", type=Path)
     parser.add_argument("data", metavar="DATA", type=Path)
     parser.add_argument("--languages", help="languages to show (default: all that have candidates)")

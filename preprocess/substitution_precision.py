@@ -5,7 +5,7 @@
 SALT itself uses no dictionary; this is for choosing a PLM, an LM head, thresholds and the options of distill.py.
 """
 
-from salt_fairseq.errors import InputError, positive  # first: an interrupt while the rest loads ends in one line, too
+from salt_fairseq.errors import InputError  # first: an interrupt while the rest loads ends in one line, too
 
 # isort: split
 from pathlib import Path
@@ -14,11 +14,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from preprocess import cli
 from preprocess.dictionaries import parse_dictionaries, read_dictionary
 from preprocess.word_lists import frequencies, parse_word_lists, target_vocabularies
 from salt_fairseq.candidates import open_candidates
 from salt_fairseq.code_switching import log_threshold
+from salt_fairseq.command_line import command_parser, positive
 from salt_fairseq.data_directory import INPUTS, DataDirectory
 from salt_fairseq.files import read_json
 from salt_fairseq.plm import Description, load_state
@@ -29,7 +29,7 @@ SUBSET = "train"
 
 
 def arguments():
-    parser = cli.parser(__doc__.split("\n")[0])
+    parser = command_parser(__doc__)
     parser.add_argument("plm_dir", metavar="PLM_DIR", type=Path)
     parser.add_argument("data", metavar="DATA", type=Path)
     parser.add_argument("--dictionary", metavar="LANG=FILE", nargs="+", required=True, help="one 'source target' a line, "

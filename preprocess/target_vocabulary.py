@@ -5,14 +5,14 @@
 
 from pathlib import Path
 
-from preprocess import cli
 from preprocess.word_lists import TOP, frequencies, parse_word_lists, target_vocabularies
+from salt_fairseq.command_line import command_parser
 from salt_fairseq.plm import Description
 from salt_fairseq.tokenizer import Tokenizer
 
 
 def arguments():
-    parser = cli.parser(__doc__.split("\n")[0])
+    parser = command_parser(__doc__)
     parser.add_argument("plm_dir", metavar="PLM_DIR", type=Path)
     parser.add_argument("languages", metavar="LANG", nargs="+")
     parser.add_argument("--word-list", metavar="LANG=FILE", nargs="+", default=[], help="frequency lists of your own: "

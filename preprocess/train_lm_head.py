@@ -17,11 +17,11 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from preprocess import cli
 from preprocess.contextual_neighbours import ContextualNeighbours
 from preprocess.head_training import UNMASKED, HeadTraining, renew
 from preprocess.masking import Masking
 from preprocess.plain_text import read
+from salt_fairseq.command_line import command_parser
 from salt_fairseq.device import add_device, check_device
 from salt_fairseq.files import replacing, sha256, write_json
 from salt_fairseq.plm import FILES, PLM, Description
@@ -29,7 +29,7 @@ from salt_fairseq.resumable import resuming
 
 
 def arguments():
-    parser = cli.parser(__doc__.split("\n")[0])
+    parser = command_parser(__doc__)
     parser.add_argument("plm_dir", metavar="PLM_DIR", type=Path)
     parser.add_argument("out", metavar="OUT_DIR", type=Path, help="PLM directory to write")
     parser.add_argument("--text", metavar="FILE", nargs="+", required=True, help="one sentence a line, .xz too; best a file "

@@ -3,7 +3,6 @@
 ``SALT_DEBUG=1`` in the environment means the same as ``--debug``, for fairseq's commands and the recipes.
 """
 
-import argparse
 import atexit
 import contextlib
 import errno
@@ -34,24 +33,6 @@ NO_MEMORY = ("can't allocate memory", "out of memory")
 
 class InputError(ValueError):
     """Something the user gave is wrong; the message says what, where, and what to do."""
-
-
-class _Debug(argparse.Action):
-    def __call__(self, *unused):
-        os.environ[DEBUG] = "1"  # so that processes that this one starts know it, too
-
-
-def add_debug(parser):
-    """The option ``--debug`` of every command."""
-    parser.add_argument("--debug", action=_Debug, nargs=0, dest=argparse.SUPPRESS, default=argparse.SUPPRESS,
-                        help="show where in the code an error was found")
-
-
-def positive(text):
-    """Type of an option that is a whole number of at least 1."""
-    if not (text.isdecimal() and 0 < int(text) < 1 << 63):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
-    return int(text)
 
 
 def failed_write(error, path=None):

@@ -4,7 +4,6 @@
     python -m salt_fairseq.evaluate data/xnli --path salt.1.pt salt.2.pt --generalized test --out matrix.json
 """
 
-import argparse
 import fnmatch
 import hashlib
 import json
@@ -21,10 +20,11 @@ from tqdm import tqdm
 
 import salt_fairseq
 from salt_fairseq.checkpoints import load_checkpoint
+from salt_fairseq.command_line import command_parser, positive
 from salt_fairseq.data_directory import INPUTS, DataDirectory
 from salt_fairseq.device import add_device, check_device
 from salt_fairseq.distinct_pairs import Batches, DistinctPairs
-from salt_fairseq.errors import InputError, add_debug, positive
+from salt_fairseq.errors import InputError
 from salt_fairseq.files import replacing
 from salt_fairseq.resumable import resuming
 
@@ -33,9 +33,7 @@ UNSCORED, NOT_FINITE = -1, -2
 
 
 def arguments():
-    parser = argparse.ArgumentParser(
-        description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False
-    )
+    parser = command_parser(__doc__)
     parser.add_argument("data", metavar="DATA", type=Path, help="data directory")
     parser.add_argument("--path", metavar="CKPT", nargs="+", type=Path, required=True, help="checkpoints that fairseq-train "
                         "wrote; each is cut to its own --max-length")
@@ -49,7 +47,6 @@ def arguments():
                         "trained)")
     parser.add_argument("--max-tokens", type=positive, help="tokens the model reads at once, padding included (default: "
                         f"{CPU_TOKENS} on a CPU, {GPU_TOKENS} on a GPU)")
-    add_debug(parser)
     args = parser.parse_args()
     check_device(args.device)
     if args.max_tokens is None:

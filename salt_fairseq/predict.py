@@ -3,7 +3,6 @@
     python -m salt_fairseq.predict checkpoints/checkpoint_best.pt < pairs.tsv
 """
 
-import argparse
 import contextlib
 import os
 import sys
@@ -15,8 +14,9 @@ import torch
 from tqdm import tqdm
 
 from salt_fairseq.checkpoints import load_checkpoint, load_labels, load_tokenizer
+from salt_fairseq.command_line import command_parser, positive
 from salt_fairseq.device import add_device, check_device
-from salt_fairseq.errors import InputError, add_debug, positive
+from salt_fairseq.errors import InputError
 from salt_fairseq.files import replacing
 from salt_fairseq.modules.encoder import EOS
 from salt_fairseq.plm import pad
@@ -28,8 +28,7 @@ SIGPIPE_STATUS = 141  # exit status of Unix tools whose reader has gone
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False,
-                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = command_parser(__doc__)
     parser.add_argument("checkpoint", metavar="CKPT", type=Path, help="a checkpoint that fairseq-train wrote")
     parser.add_argument("--plm", metavar="DIR", help="PLM directory with the tokenizer (default: the checkpoint's own)")
     parser.add_argument("--data", metavar="DIR", help="data directory with the labels (default: the checkpoint's own)")
@@ -38,7 +37,6 @@ def arguments():
     parser.add_argument("--dtype", choices=("fp32", "bf16"), help="of matrix products (default: as the checkpoint was "
                         "trained)")
     parser.add_argument("--max-tokens", type=positive, default=8192, help="tokens the model reads at once, padding included")
-    add_debug(parser)
     return parser.parse_args()
 
 

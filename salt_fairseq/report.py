@@ -3,7 +3,6 @@
     python -m salt_fairseq.report vanilla=vanilla.json SALT=salt.1.json,salt.2.json --out results
 """
 
-import argparse
 import os
 import re
 import shutil
@@ -11,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from salt_fairseq import figures, plain_rows, tables
-from salt_fairseq.errors import InputError, add_debug
+from salt_fairseq.command_line import command_parser
+from salt_fairseq.errors import InputError
 from salt_fairseq.files import locked, replacing
 from salt_fairseq.results import read_results
 from salt_fairseq.significance import compare
@@ -118,18 +118,16 @@ def file_name(system):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
+    parser = command_parser(__doc__)
     parser.add_argument("systems", metavar="NAME=FILE,...", nargs="+", help="a system and the files that python -m "
                         "salt_fairseq.evaluate wrote for it; each checkpoint in them is one seed")
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="tables (.md, .tex, .csv) and figures (.png) "
                         "go here")
     parser.add_argument("--baseline", metavar="NAME", help="what the others are compared with (default: the first system)")
-    parser.add_argument("--source-language", metavar="LANG", default="en", help="the language left out of avg. "
-                        "(default: %(default)s)")
+    parser.add_argument("--source-language", metavar="LANG", default="en", help="the language left out of avg.")
     parser.add_argument("--languages", metavar="LANG,...", help="these languages, in this order (default: all, the source "
                         "language first, the others in alphabetical order)")
-    parser.add_argument("--split", default="test", help="which subsets: test.en, test.fr, ... (default: %(default)s)")
-    add_debug(parser)
+    parser.add_argument("--split", default="test", help="which subsets: test.en, test.fr, ...")
     args = parser.parse_args()
     systems = parse_systems(args.systems)
     baseline = args.baseline or next(iter(systems))

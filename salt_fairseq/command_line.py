@@ -1,0 +1,32 @@
+"""What the command lines of all commands share."""
+
+import argparse
+import os
+
+from salt_fairseq.errors import DEBUG
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    def _get_help_string(self, action):
+        """With the default, where there is one."""
+        return action.help if action.default in (None, False, "") or action.default == [] else super()._get_help_string(action)
+
+
+class _Debug(argparse.Action):
+    def __call__(self, *unused):
+        os.environ[DEBUG] = "1"  # so that processes that this one starts know it, too
+
+
+def command_parser(documentation):
+    """A parser with ``--debug``, described by the first line of a module's documentation."""
+    parser = argparse.ArgumentParser(description=documentation.split("\n")[0], formatter_class=_Help, allow_abbrev=False)
+    parser.add_argument("--debug", action=_Debug, nargs=0, dest=argparse.SUPPRESS, default=argparse.SUPPRESS,
+                        help="show where in the code an error was found")
+    return parser
+
+
+def positive(text):
+    """Type of an option that is a whole number of at least 1."""
+    if not (text.isdecimal() and 0 < int(text) < 1 << 63):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)
