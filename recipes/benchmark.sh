@@ -6,4 +6,5 @@ cd "$(dirname "$0")/.."
 bash recipes/setup.sh
 case=${1:?name a case: distill, train, evaluate, binarize or startup}
 shift
+[ "$case" != train ] || .venv/bin/python -m pip install --quiet --editable '.[benchmark]'
 exec .venv/bin/python "tests/benchmarks/$case.py" "$@"
