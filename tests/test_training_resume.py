@@ -30,6 +30,7 @@ SYSTEMS = {
     "mixup-scalar": ["--augment", "en,fr", "--mixup", "scalar", "--update-freq", 2, "--batch-size", 16],
     "without-mixup": ["--augment", "fr,de", "--mixup", "none"],
     "random": ["--perturbation", "random"],
+    "fused-adam": ["--augment", "en,fr", "--optimizer", "fused_adam"],
     "adversarial": ["--perturbation", "adversarial", "--ascent-steps", 2],
     "redrawn-words": ["--lexicon", "muse", "--variants", 2, "--redraw", "--mixup", "none", "--no-original"],
     "fixed": ["--lexicon", "muse", "--mixup", "fixed"],
