@@ -15,6 +15,8 @@ from omegaconf import OmegaConf
 
 from salt_fairseq.archives import check_archive
 
+restored = {}  # the task's state in the checkpoint that a training goes on from, which its trainer does not look at
+
 
 def mend():
     """Mend them in this process."""
@@ -25,6 +27,8 @@ def mend():
     def checked(path, *args, **kwargs):
         check_archive(path)
         state = load(path, *args, **kwargs)
+        if "load_on_all_ranks" in kwargs:
+            restored.update(state.get("task_state") or {})
         if kwargs.get("load_on_all_ranks") is False and state.get("cfg") is not None:
             # The trainer sends all of it to the other processes, and torch's safe loader there takes no classes of omegaconf.
             state["cfg"] = OmegaConf.to_container(state["cfg"])

@@ -14,7 +14,7 @@ from scipy import stats
 
 from salt_fairseq.data_directory import DataDirectory
 from salt_fairseq.errors import InputError
-from salt_fairseq.manifest import Manifest, write_manifest
+from salt_fairseq.manifest import write_manifest
 from salt_fairseq.modules.encoder import BOS, EOS
 from salt_fairseq.plm import PLM, Description
 from salt_fairseq.sentence_pair_dataset import SentencePairDataset
@@ -192,7 +192,7 @@ def without(data, subset, missing):
     """Take examples out of a subset of a copied data directory, as a data set that lacks their translation."""
     from salt_fairseq.indexed_data import load_indexed, write_indexed
 
-    manifest = Manifest(data, "a test")
+    manifest = DataDirectory(data)._manifest
     ids = DataDirectory(data).ids(subset)
     keep = [i for i, id in enumerate(ids) if id not in missing]
     for part in ("input0", "input1", "label"):

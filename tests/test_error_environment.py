@@ -129,17 +129,26 @@ def test_modules_do_nothing_in_spawned_processes(command, here, capsys):
     assert capsys.readouterr() == ("", "") and listing() == before
 
 
+def heed_interrupts():
+    """What a shell without job control starts in the background ignores Ctrl-C, and so does all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def interrupted(words, here, when):
     """Start a command, send it what Ctrl-C sends once ``when(file with its output)``, and return it with its output."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", "PYTHONUNBUFFERED": "1"}
     with open(here / "log", "wb") as log:
-        process = subprocess.Popen(words, cwd=here, stdout=log, stderr=log, stdin=subprocess.PIPE, env=environment)
-        deadline = time.monotonic() + 120
-        while not when(here / "log") and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
-        process.wait(60)
-        process.stdin.close()
+        process = subprocess.Popen(words, cwd=here, stdout=log, stderr=log, stdin=subprocess.PIPE, env=environment,
+                                   preexec_fn=heed_interrupts)
+        try:
+            deadline = time.monotonic() + 120
+            while not when(here / "log") and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.02)
+            process.send_signal(signal.SIGINT)
+            process.wait(60)
+        finally:
+            process.kill()
+            process.stdin.close()
     return process.returncode, (here / "log").read_text(errors="replace")
 
 
@@ -180,5 +189,5 @@ def test_interrupted_shell_script(here):
     words = " ".join(scripted("train_lm_head", changed("train_lm_head", "--steps 2 -> --steps 1000000")))
     script = f"set -m; {words} 2>log & until [ -e .new.training ]; do sleep 0.1; done; sleep 0.5; kill -INT $!; wait $!; echo $?"
     done = subprocess.run(["bash", "-c", script], cwd=here, capture_output=True, text=True, timeout=100,
-                          env={**os.environ, "PYTHONPATH": str(ROOT)})
+                          env={**os.environ, "PYTHONPATH": str(ROOT)}, preexec_fn=heed_interrupts)
     assert done.stdout.split()[-1] == "130"

@@ -23,7 +23,7 @@ from salt_fairseq.plm import PLM
 def in_child(work, *args):
     """Start ``work`` in another process, which says by a pipe when it is ready."""
     ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("fork").Process(target=work, args=(*args, theirs))
+    process = multiprocessing.get_context("fork").Process(target=work, args=(*args, theirs), daemon=True)
     process.start()
     assert ours.recv() == "ready"
     return process

@@ -16,7 +16,7 @@ from salt_fairseq.code_switching import DEFAULT_THRESHOLDS, CodeSwitching, thres
 from salt_fairseq.criterions import salt_classification  # noqa: F401
 from salt_fairseq.data_directory import INPUTS, DataDirectory
 from salt_fairseq.errors import InputError
-from salt_fairseq.fairseq_checkpoints import mend
+from salt_fairseq.fairseq_checkpoints import mend, restored
 from salt_fairseq.lexicon import LexicalSubstitution, Lexicon
 from salt_fairseq.modules.perturbation import NORMS, PERTURBATIONS, ascend, random_in_ball
 from salt_fairseq.plm import Description
@@ -73,6 +73,7 @@ class SaltSentencePairConfig(FairseqDataclass):
 class SaltSentencePairTask(FairseqTask):
     def __init__(self, cfg):
         super().__init__(cfg)
+        restored.clear()
         self.data = DataDirectory(cfg.data)
         labels, source_language = self.data.labels, self.data.meta["source_language"]
         # fairseq stores the task's state in every checkpoint, which so names its labels.
@@ -96,12 +97,19 @@ class SaltSentencePairTask(FairseqTask):
         return self.cfg.max_length
 
     def load_state_dict(self, state_dict):
-        """What a checkpoint says of the data that it was trained on: data with other labels would be scored the wrong way."""
+        self._check_labels(state_dict)
+        super().load_state_dict(state_dict)
+
+    def begin_epoch(self, epoch, model):
+        self._check_labels(restored)
+        super().begin_epoch(epoch, model)
+
+    def _check_labels(self, state_dict):
+        """Raise if a checkpoint was trained on data with other labels: it would be scored, or trained on, the wrong way."""
         labels = state_dict.get("labels", self.data.labels)
         if labels != self.data.labels:
             raise InputError(f"the checkpoint tells {', '.join(labels)} apart, but {self.cfg.data} has "
                              f"{', '.join(self.data.labels)}: go on with the data that it was trained on")
-        super().load_state_dict(state_dict)
 
     def build_model(self, cfg, from_checkpoint=False):
         """A model from a checkpoint brings its description and its weights; a new one takes both from ``--plm``."""
