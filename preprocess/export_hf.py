@@ -55,7 +55,7 @@ def export_classifier(path, out, plm_dir=None, data=None, results=None):
     description, its_own = checkpoint.model.description, Description.load(directory)
     published = load_published(directory, its_own)
     if its_own.sha256["model.pt"] != description.sha256["model.pt"]:  # the same vocabulary, perhaps another model
-        published = {"ids": published["ids"]} if published else {}
+        published = {"ids": published["ids"]}
     weights = hf_model.tensors(checkpoint.model.state_dict(), description, published, is_classifier=True)
     cfg = checkpoint.cfg.model
     dropout = {"hidden": cfg.dropout, "attention": cfg.attention_dropout, "classifier": cfg.classifier_dropout}

@@ -15,15 +15,13 @@ LM_DROPOUT = {"hidden": 0.1, "attention": 0.1}
 
 
 def family_of(description, is_classifier):
-    """The layout to write: the published one, or for older PLM directories the one that the tokenizer suggests."""
-    family = description.family or ("bert" if description.tokenizer == "wordpiece" else "roberta")
-    return "bert" if is_classifier and family == "distilbert" else family
+    """The layout to write: the published one, but for DistilBERT's classifiers."""
+    return "bert" if is_classifier and description.family == "distilbert" else description.family
 
 
 def published_ids(description, published):
-    """LongTensor (V,): the id that each piece had, if that is known and a tokenizer can have it, else the id it has here."""
-    ours = torch.arange(description.architecture.vocabulary)
-    ids = published.get("ids", ours)
+    """LongTensor (V,): the id that each piece had, if a tokenizer can have it, else the id it has here."""
+    ours, ids = torch.arange(description.architecture.vocabulary), published["ids"]
     dense = torch.equal(ids.sort().values, ours)
     return ids if dense or description.tokenizer == "wordpiece" else ours  # a unigram model is a list without gaps
 

@@ -15,7 +15,7 @@ from salt_fairseq.tokenizer import MARKERS, Tokenizer
 
 FILES = ("model.pt", "dict.txt", "tokenizer.json")
 SHAPE = {"name": str, "source": str, "tokenizer": str, "separators": int, "architecture": dict, "sha256": {str: str},
-         "special_tokens": dict.fromkeys(("bos", "pad", "eos", "unk", "mask"), str)}  # of what plm.json must say
+         "family": str, "special_tokens": dict.fromkeys(("bos", "pad", "eos", "unk", "mask"), str)}  # of what plm.json must say
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,7 @@ class Description:
     special_tokens: dict  # how the PLM spells bos, pad, eos, unk and mask
     architecture: Architecture
     sha256: dict  # of each file of the directory
-    # Absent from older files:
-    family: str = ""  # the names its weights were published under: "bert", "roberta" or "distilbert"
+    family: str  # the names its weights were published under: "bert", "roberta" or "distilbert"
     lm_head: str = "pretrained"  # "untrained": published without one; "trained": train_lm_head.py made it
     weights_dtype: str = "float32"  # as published; model.pt is always float32
     tokenizer_options: dict = field(default_factory=dict)  # WordPiece: lowercase, strip_accents, handle_chinese_chars
@@ -159,13 +158,13 @@ def load_state(plm_dir, description):
 
 
 def load_published(plm_dir, description):
-    """What an export needs beside :func:`load_state` to give the published checkpoint back, {} in older directories.
+    """What an export needs beside :func:`load_state` to give the published checkpoint back.
 
     ``ids``: LongTensor (V,), the published id of each piece. ``rows``: rows of a tensor that have no use here, by our name
     of it (of the vocabulary: those of ids without a piece, in order; of positions: the first; of segments: the last).
     ``tensors``: unused tensors, by their published names.
     """
-    return _load_model_pt(plm_dir, description).get("published", {})
+    return _load_model_pt(plm_dir, description)["published"]
 
 
 def _load_model_pt(plm_dir, description):

@@ -64,7 +64,7 @@ def test_truncation_of_pairs(length_a, length_b, max_length, separators):
     cut_a, cut_b = longest_first(a, b, max_length - specials)
     expected = [BOS, *cut_a, EOS, *[EOS] * (separators - 1), *cut_b, EOS]
     inputs = [Sentences([torch.tensor([*s, EOS])]) for s in (a, b)]
-    description = Description("", "", "", separators, {}, None, {})
+    description = Description("", "", "", separators, {}, None, {}, "")
 
     rows = [np.arange(1)] * 2
     dataset = SentencePairDataset(inputs, rows, np.zeros(1, int), description.join, max_length, [None, Thousands()])
@@ -81,7 +81,7 @@ def test_truncation_of_pairs(length_a, length_b, max_length, separators):
 def test_truncation_of_single_sentences(length, max_length):
     """The first ``max_length - 2`` tokens between bos and eos."""
     inputs = [Sentences([torch.tensor([*range(100, 100 + length), EOS])])]
-    join = Description("", "", "", 2, {}, None, {}).join
+    join = Description("", "", "", 2, {}, None, {}, "").join
     item = SentencePairDataset(inputs, [np.arange(1)], np.zeros(1, int), join, max_length)[0]
     assert item["tokens"].tolist() == [BOS, *range(100, 100 + length)][: max_length - 1] + [EOS]
 

@@ -12,7 +12,6 @@ import torch
 import yaml
 from classifiers import LABELS, binarized, fine_tuned
 from conftest import QUICKSTART, _randomize, read_tsv, run
-from edited import edited
 from in_process import call, error_of
 from safetensors.torch import load_file
 from transformers import (
@@ -258,33 +257,6 @@ def test_encoder_without_head(bert_dir, tmp_path):
     assert exported.keys() == published.keys() and all(torch.equal(exported[name], published[name]) for name in published)
     assert json.loads((tmp_path / "out" / "config.json").read_text())["architectures"] == ["BertModel"]
     assert "feature-extraction" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
-
-
-@torch.inference_mode()
-@pytest.mark.parametrize("name", ["bert", "xlmr"])
-def test_plm_directory_of_an_older_version(name, classifiers, tmp_path):
-    """It does not say the published ids or layout: the ids are fairseq's, the logits are the same."""
-    made = classifiers[name]
-    plm = shutil.copytree(made.plm, tmp_path / "plm")
-    torch.save({"model": torch.load(plm / "model.pt", weights_only=True)["model"]}, plm / "model.pt")
-    with edited(plm / "plm.json") as description:
-        description["sha256"]["model.pt"] = sha256(plm / "model.pt")
-        for newer in ("family", "lm_head", "weights_dtype", "tokenizer_options", "trimmed_from"):
-            del description[newer]
-    saved = torch.load(made.path, weights_only=True)
-    saved["cfg"]["model"] |= {"plm": str(plm), "plm_description": json.dumps(description)}
-    torch.save(saved, tmp_path / "older.pt")
-    call(export_hf, tmp_path / "older.pt", tmp_path / "out")
-    tokenizer, (batch, _) = AutoTokenizer.from_pretrained(tmp_path / "out"), encoded(
-        AutoTokenizer.from_pretrained(tmp_path / "out"), INPUTS)
-    tokens = pad([PLM.load(plm).encode(*texts) for texts in INPUTS])
-    assert torch.equal(batch["input_ids"], tokens) and tokenizer.pad_token_id == 1
-    model = loaded(AutoModelForSequenceClassification, tmp_path / "out")
-    torch.testing.assert_close(model(**batch).logits, load_checkpoint(made.path).model(tokens)[0], atol=1e-4, rtol=0)
-    call(export_hf, plm, tmp_path / "lm")
-    logits = loaded(AutoModelForMaskedLM, tmp_path / "lm")(**batch).logits
-    at = tokens != 1
-    torch.testing.assert_close(logits[at], PLM.load(plm).logits(tokens)[at], atol=1e-4, rtol=0)
 
 
 def test_errors(classifiers, plms, tmp_path):

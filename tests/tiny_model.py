@@ -16,7 +16,7 @@ SPECIALS = {"bos": "[CLS]", "pad": "[PAD]", "eos": "[SEP]", "unk": "[UNK]", "mas
 def model(mixup="instance", ratio=0.5, segments=2, **options):
     """A model without dropout whose weights are large enough that a wrong embedding shows."""
     arch = Architecture(60, DIM, 2, 3, 20, 16, segments, 1e-12, True)
-    description = Description("tiny", "test", "wordpiece", 1, SPECIALS, arch, {})
+    description = Description("tiny", "test", "wordpiece", 1, SPECIALS, arch, {}, "bert")
     config = SaltEncoderConfig(plm_description=description.to_json(), dropout=0, attention_dropout=0,
                                classifier_dropout=0, mixup=mixup, mixup_ratio=ratio, **options)
     torch.manual_seed(1)

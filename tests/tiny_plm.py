@@ -37,9 +37,10 @@ def tiny_plm(directory, kind="wordpiece", lowercase=False):
     with torch.random.fork_rng():
         torch.manual_seed(1)
         modules = torch.nn.ModuleDict({"encoder": Encoder(arch), "lm_head": LMHead(arch)})
-    torch.save({"model": modules.state_dict()}, directory / "model.pt")
+    torch.save({"model": modules.state_dict(), "published": {"ids": torch.arange(len(pieces))}}, directory / "model.pt")
     names = dict(zip(("bos", "pad", "eos", "unk", "mask"), (bos, pad, eos, unk, mask)))
-    description = Description("tiny", "test", kind, 1, names, arch, {name: sha256(directory / name) for name in FILES})
+    description = Description("tiny", "test", kind, 1, names, arch, {name: sha256(directory / name) for name in FILES},
+                              "bert" if kind == "wordpiece" else "roberta")
     description.save(directory)
     return directory
 
