@@ -22,8 +22,8 @@ class ContextualNeighbours:
 
         ½ cos(h - m, H_v) + ½ cos(E_s - M, E_v - M)
 
-    where H_v is the mean, over text, of the directions of h - m at v, E are the token embeddings with mean M, and m is the
-    mean feature of the file a sentence is from: with a file per language, what tells languages apart drops out.
+    where H_v is the mean, over text, of h - m at v, E are the token embeddings with mean M, and m is the mean feature of
+    the file a sentence is from: with a file per language, what tells languages apart drops out.
     """
 
     def __init__(self, encoder, layer):
@@ -33,10 +33,7 @@ class ContextualNeighbours:
 
     @torch.no_grad()
     def fit(self, text, max_tokens, autocast):
-        """Take the means from ``text``: one pass for each file's m and H_v at once.
-
-        The mean of directions cannot be summed before m is known, so H_v is the mean of h less m instead.
-        """
+        """Take m and H_v from ``text``, in one pass."""
         device, dim = self.embeddings.device, self.embeddings.shape[1]
         files, sums = int(text.files.max()) + 1, torch.zeros(self.vocabulary, dim, device=device)
         file_sums, file_counts = torch.zeros(files, dim, device=device), torch.zeros(files, self.vocabulary, device=device)

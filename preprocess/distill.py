@@ -27,12 +27,12 @@ from salt_fairseq.candidates import write_candidates
 from salt_fairseq.command_line import command_parser, positive
 from salt_fairseq.data_directory import INPUTS, DataDirectory
 from salt_fairseq.device import add_device, check_device
-from salt_fairseq.files import locked, replacing
+from salt_fairseq.files import replacing
 from salt_fairseq.indexed_data import best_fitting_int_dtype
 from salt_fairseq.manifest import write_manifest
 from salt_fairseq.modules.encoder import EOS
 from salt_fairseq.plm import PLM
-from salt_fairseq.resumable import Resumable
+from salt_fairseq.resumable import Resumable, resuming
 
 SUBSET = "train"  # the only one that is augmented
 CPU_TOKENS, GPU_TOKENS = 2048, 32768
@@ -215,16 +215,14 @@ def main():
                 "target vocabularies": chosen, "device": search.device.type, "max_tokens": max_tokens,
                 "logits_budget": search.budget}
     sentences = DistinctSentences([data.sentences(SUBSET, side) for side in (INPUTS if data.is_pairs else INPUTS[:1])])
-    with locked(args.data / "candidates") if rank == 0 else contextlib.nullcontext():
-        if rank == 0:
-            resumable = Resumable(args.data / "candidates", settings, "distillation")
+    work = args.data / "candidates", settings, "distillation"
+    with resuming(*work) if rank == 0 else contextlib.nullcontext() as resumable:
         if world_size > 1:
             torch.distributed.barrier()
-        resumable = resumable if rank == 0 else Resumable(args.data / "candidates", settings, "distillation")
+        resumable = resumable or Resumable(*work)
         search_all(search, sentences, args.positions, max_tokens, resumable, rank, world_size)
         if rank == 0:
             write_all(data, plm, vocabularies, sentences, resumable, made_with)
-            resumable.remove()
             total = sum(map(len, sentences.numbers))
             print(f"wrote {args.data / 'candidates'}: {', '.join(languages)}, {total:,} sentences "
                   f"({len(sentences):,} distinct, {sentences.lengths.sum():,} tokens read)")

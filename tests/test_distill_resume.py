@@ -97,12 +97,22 @@ def test_only_the_rest_is_read(data, xlmr_plm, monkeypatch):
 
 
 def test_other_options_do_not_resume(data, xlmr_plm, monkeypatch):
-    def stop(*_):
-        raise KeyboardInterrupt
+    def interrupted_in(batch):
+        batches, search = itertools.count(1), distill.CounterpartSearch.__call__
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(distill.CounterpartSearch, "__call__", stop)
-        call(distill, xlmr_plm, data, *OPTIONS)
+        def call_or_stop(*args):
+            if next(batches) == batch:
+                raise KeyboardInterrupt
+            return search(*args)
+
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(distill.CounterpartSearch, "__call__", call_or_stop)
+            patched.setattr("salt_fairseq.resumable.CHECKPOINT_SECONDS", 0)
+            call(distill, xlmr_plm, data, *OPTIONS)
+
+    interrupted_in(batch=1)
+    assert not unfinished(data).exists(), "nothing was saved, so any options may follow"
+    interrupted_in(batch=4)
     message = error_of(distill, xlmr_plm, data, *OPTIONS, "--positions", "tokens")
     assert str(unfinished(data)) in message and "begun with another positions:" in message
     call(binarize, xlmr_plm, data, "--subset", f"train={data.parent / 'train.tsv'}")
