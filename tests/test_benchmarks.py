@@ -2,13 +2,11 @@
 
 import sys
 
+import harness
 import numpy as np
 import pytest
 import torch
 from conftest import ROOT, run
-
-sys.path.insert(0, str(ROOT / "tests" / "benchmarks"))
-import harness  # noqa: E402
 
 
 def test_time_and_memory_of_a_process():

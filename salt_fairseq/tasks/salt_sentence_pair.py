@@ -11,19 +11,16 @@ from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING, open_dict
 
-from salt_fairseq import fused_adam  # noqa: F401  (--user-dir imports tasks and models only)
 from salt_fairseq.code_switching import DEFAULT_THRESHOLDS, CodeSwitching, thresholds_of
-from salt_fairseq.criterions import salt_classification  # noqa: F401
 from salt_fairseq.data_directory import INPUTS, DataDirectory
 from salt_fairseq.errors import InputError
-from salt_fairseq.fairseq_checkpoints import mend, restored
+from salt_fairseq.fairseq_checkpoints import restored
 from salt_fairseq.lexicon import LexicalSubstitution, Lexicon
 from salt_fairseq.modules.perturbation import NORMS, PERTURBATIONS, ascend, random_in_ball
 from salt_fairseq.plm import Description
 from salt_fairseq.sentence_pair_dataset import SentencePairDataset
 
 logger = logging.getLogger(__name__)
-mend()
 
 
 @dataclass

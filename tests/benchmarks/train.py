@@ -4,6 +4,7 @@
 paper's own setting. The time a step waits for data is the share between the end of a step and the beginning of the next.
 """
 
+import importlib
 import json
 import shutil
 import sys
@@ -32,9 +33,8 @@ def ours(args, *more, step=None):
     import fairseq.trainer
     from fairseq_cli import train
 
-    import salt_fairseq.models.salt_encoder  # noqa: F401  (--user-dir imports no package that is in use already)
-    import salt_fairseq.tasks.salt_sentence_pair  # noqa: F401
-
+    for module in ("models.salt_encoder", "tasks.salt_sentence_pair"):  # --user-dir imports no package that is in use already
+        importlib.import_module(f"salt_fairseq.{module}")
     spans, original = [], fairseq.trainer.Trainer.train_step
 
     def timed(trainer, samples, raise_oom=False):
