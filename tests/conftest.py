@@ -131,6 +131,14 @@ def xlmr_data(xlmr_plm, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def checkpoints(xlmr_data, xlmr_plm, tmp_path_factory):
+    """Two, as fairseq-train writes them; the PLM directory that they name is gone. Do not change them."""
+    import scored  # imports all of fairseq, which few tests need
+
+    return scored.two_checkpoints(xlmr_data, xlmr_plm, tmp_path_factory.mktemp("checkpoints"))
+
+
+@pytest.fixture(scope="session")
 def world(tmp_path_factory):
     """The directory of small_world.py. Copy it to use it."""
     import small_world  # imports all of fairseq and every command, which few tests need

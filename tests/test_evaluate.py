@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import sys
-from contextlib import contextmanager
 from unittest import mock
 
 import numpy as np
@@ -11,86 +9,19 @@ import pytest
 import torch
 from conftest import QUICKSTART, read_tsv, run
 from edited import edited
-from fairseq_cli import train
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from in_process import call, error_of
-from training import training, validate
+from in_process import call
+from scored import MAX_LENGTH, counted_rows, loop, opened, results
+from training import validate
 
-from preprocess import binarize
 from salt_fairseq import evaluate
-from salt_fairseq.checkpoints import load_checkpoint
-from salt_fairseq.data_directory import DataDirectory
-from salt_fairseq.distinct_pairs import Batches, DistinctPairs
 from salt_fairseq.models.salt_encoder import SaltEncoder
-from salt_fairseq.plm import Description
 from salt_fairseq.resumable import Resumable
-from salt_fairseq.sentence_pair_dataset import SentencePairDataset
 
-MAX_LENGTH = 40  # many pairs of the quickstart are longer
 LANGUAGES = ["en", "fr", "de", "ru"]
-
-
-def opened(path, data, name):
-    """The model of a checkpoint and the examples of a subset."""
-    model = load_checkpoint(path).model
-    return model, SentencePairDataset(*DataDirectory(data).load(name), model.description.join, MAX_LENGTH)
-
-
-def loop(path, data, name):
-    """Logits of one example after the other, in fp32: FloatTensor (N, classes)."""
-    model, dataset = opened(path, data, name)
-    model.cfg.autocast_bf16 = False
-    with torch.inference_mode():
-        return torch.cat([model(dataset[i]["tokens"][None])[0] for i in range(len(dataset))])
-
-
-def sharpened(path, data, seed, to):
-    """The checkpoint with a classifier that finds each of its labels often, whatever few updates have taught it."""
-    state = torch.load(path, weights_only=True)
-    generator = torch.Generator().manual_seed(seed)
-    state["model"]["classifier.weight"] = torch.randn(state["model"]["classifier.weight"].shape, generator=generator)
-    state["cfg"]["common"]["seed"] = seed
-    torch.save(state, to)
-    logits = loop(to, data, "test.en")
-    scale = 1 / logits.std(0)
-    state["model"]["classifier.weight"] *= scale[:, None]
-    state["model"]["classifier.bias"] = -logits.mean(0) * scale
-    torch.save(state, to)
-    return to
-
-
-@pytest.fixture(scope="module")
-def checkpoints(xlmr_data, xlmr_plm, tmp_path_factory):
-    """Two, as fairseq-train writes them; the PLM directory that they name is gone."""
-    directory = tmp_path_factory.mktemp("checkpoints")
-    plm = shutil.copytree(xlmr_plm, directory / "plm")
-    words = training(xlmr_data, plm, directory, "--disable-validation", "--max-length", MAX_LENGTH, updates=2)
-    with mock.patch.object(sys, "argv", ["fairseq-train", *map(str, words)]):
-        train.cli_main()
-    shutil.rmtree(plm)
-    return [sharpened(directory / "checkpoint_last.pt", xlmr_data, seed, directory / f"{seed}.pt") for seed in (11, 12)]
-
-
-def results(path):
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def labels_of(language):
     return [int(row["label"]) for row in read_tsv(QUICKSTART / f"test.{language}.tsv")]
-
-
-@contextmanager
-def counted_rows():
-    """The number of rows of each call of the model, as a list that grows."""
-    rows, forward = [], SaltEncoder.forward
-
-    def counting(self, src_tokens, *args):
-        rows.append(len(src_tokens))
-        return forward(self, src_tokens, *args)
-
-    with mock.patch.object(SaltEncoder, "forward", counting):
-        yield rows
 
 
 def test_command_line(xlmr_data, checkpoints, tmp_path):
@@ -155,41 +86,6 @@ def test_generalized_scores_each_distinct_pair_once(xlmr_data, checkpoints, tmp_
     assert f"without en {np.mean(plain[1:]):.2f}, with en {np.mean(plain):.2f}" in line
 
 
-class Sentences(list):
-    """Stands in for an indexed input."""
-
-    __hash__ = object.__hash__
-    __eq__ = object.__eq__
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=1, max_size=20), st.integers(8, 60),
-       st.integers(1, 200), st.sampled_from([1, 2]), st.booleans())
-def test_batches_are_those_of_the_dataset(lengths, max_length, more_tokens, separators, single):
-    """Truncated and joined as SentencePairDataset does it, padded, within the limit, each pair once, longest first."""
-    rng = np.random.default_rng(max_length)
-    inputs = [Sentences(torch.tensor([*rng.integers(4, 9, n - 1), 2]) for n in side) for side in zip(*lengths)][: 2 - single]
-    rows, targets = [rng.permutation(len(lengths)) for _ in inputs], np.zeros(len(lengths), int)
-    join = Description("", "", "", separators, {}, None, {}).join
-    pairs = DistinctPairs({"a": (inputs, rows, targets), "b": (inputs, [r[:1] for r in rows], targets[:1])})
-    assert pairs.number["b"][0] == pairs.number["a"][0]
-    for side in inputs:
-        side.sizes = np.array([len(s) for s in side])
-    dataset = SentencePairDataset(inputs, rows, targets, join, max_length)
-    expected = {int(number): dataset[i]["tokens"].tolist() for i, number in enumerate(pairs.number["a"])}
-    batches, found, sizes = Batches(pairs, join, max_length, max_length + more_tokens, "cpu"), {}, []
-    for start, stop, tokens in batches:
-        assert tokens.numel() <= max_length + more_tokens and len(tokens) == stop - start
-        sizes += [tokens.shape[1]]
-        for number, row in zip(batches.order[start:stop].tolist(), tokens.tolist(), strict=True):
-            assert number not in found
-            length = len(expected[number])
-            found[number] = row[:length]
-            assert row[length:] == [1] * (len(row) - length)
-    assert found == expected and sizes == sorted(sizes, reverse=True)
-    assert len(pairs) == len({tuple(tuple(s[i].tolist()) for s, i in zip(inputs, place)) for place in zip(*rows)})
-
-
 @pytest.mark.parametrize("due, left", [(False, 480), (True, 360)])
 def test_resumed(xlmr_data, checkpoints, tmp_path, capsys, due, left):
     """Interrupted in the second checkpoint, run again: nothing that was saved is scored again, the file is equal in every
@@ -249,99 +145,3 @@ def test_precision(xlmr_data, checkpoints, tmp_path):
         found = results(tmp_path / "out.json")["checkpoints"][0]
         assert found["dtype"] == dtype and found["predictions"]["test.fr"] == expected
         assert found["model"]["autocast_bf16"] is True
-
-
-def test_single_sentences(xlmr_data, xlmr_plm, checkpoints, tmp_path):
-    """Not with a checkpoint that was trained on pairs; there is no generalized setting."""
-    rows = read_tsv(QUICKSTART / "test.fr.tsv")
-    (tmp_path / "fr.tsv").write_text("sentence1\tlabel\n" + "".join(f"{r['sentence1']}\t{r['label']}\n" for r in rows))
-    call(binarize, xlmr_plm, tmp_path / "data", "--subset", f"test.fr={tmp_path / 'fr.tsv'}", "--labels", "0,1")
-    state = torch.load(checkpoints[0], weights_only=True)
-    assert state["task_state"]["pairs"] is True
-    state["task_state"]["pairs"] = False
-    torch.save(state, tmp_path / "single.pt")
-    words = [tmp_path / "data", "--out", tmp_path / "out.json", "--path"]
-    call(evaluate, *words, tmp_path / "single.pt")
-    found = results(tmp_path / "out.json")
-    expected = loop(tmp_path / "single.pt", tmp_path / "data", "test.fr").argmax(1).tolist()
-    assert found["checkpoints"][0]["predictions"] == {"test.fr": expected}
-    assert list(found["data"]["subsets"]["test.fr"]["sha256"]) == ["input0"]
-    sentence = error_of(evaluate, *words, tmp_path / "single.pt", "--generalized", "test")
-    assert sentence == (f"--generalized test: sentence pairs of this split in two languages or more are needed, but "
-                        f"{tmp_path / 'data'} has test.fr")
-    sentence = error_of(evaluate, *words, checkpoints[0])
-    assert sentence == f"one of {checkpoints[0]} and {tmp_path / 'data'} is for sentence pairs and the other for single sentences"
-
-
-def test_not_finite(xlmr_data, checkpoints, tmp_path):
-    """The first example that has a token whose embedding overflows is named, and nothing is written."""
-    first, second = (DataDirectory(xlmr_data).sentences("test.fr", side) for side in ("input0", "input1"))
-    state = torch.load(checkpoints[0], weights_only=True)
-    token = int(first[50][1])
-    state["model"]["encoder.embed_tokens.weight"][token] = 3e38
-    torch.save(state, tmp_path / "broken.pt")
-    guilty = [i for i in range(120) if token in first[i].tolist() + second[i].tolist()][0]
-    id = read_tsv(QUICKSTART / "test.fr.tsv")[guilty]["id"]
-    sentence = error_of(evaluate, xlmr_data, "--path", tmp_path / "broken.pt", "--subsets", "test.fr", "--out",
-                        tmp_path / "out.json")
-    assert sentence.startswith(f"{tmp_path / 'broken.pt'} gives logits that are not finite, first for example {id} of test.fr:")
-    assert not (tmp_path / "out.json").exists()
-
-
-def test_a_lost_example_is_noticed(xlmr_data, checkpoints, tmp_path):
-    split = Batches._split
-    with mock.patch.object(Batches, "_split", staticmethod(lambda *args: split(*args)[:-1])), pytest.raises(RuntimeError, match="once"):
-        call(evaluate, xlmr_data, "--path", checkpoints[0], "--max-tokens", 200, "--out", tmp_path / "out.json")
-
-
-@pytest.mark.parametrize("more, sentence", [
-    (["--subsets", "test.xx"], "has no subset 'test.xx'; it has train, valid, test.en, test.fr, test.de, test.ru"),
-    (["--subsets", "test.en-xx"], "has no subset 'test.xx'; it has train"),
-    (["--subsets", "test.en-fr-de"], "'test.en-fr-de': the generalized setting takes two languages"),
-    (["--subsets", "tset.*"], "--subsets tset.* matches no subset of "),
-    (["--generalized", "valid"], "--generalized valid: "),
-    (["--max-tokens", 39], "--max-tokens 39 is less than the --max-length 40 of "),
-    (["--out", "/proc/x/out.json"], "cannot write /proc/x/out.json: No such file or directory; choose another output path"),
-    (["--device", "cuda:77"], "--device cuda:77 cannot be used here ("),
-    (["--out", "tests"], "--out tests is a directory: name a file"),
-])
-def test_options(xlmr_data, checkpoints, tmp_path, more, sentence):
-    words = [xlmr_data, "--path", checkpoints[0], *([] if "--out" in more else ["--out", tmp_path / "out.json"]), *more]
-    assert sentence in error_of(evaluate, *words)
-
-
-class Payload:
-    def __reduce__(self):
-        return print, ("code from the checkpoint runs",)
-
-
-def test_checkpoints_that_do_not_fit(xlmr_data, checkpoints, tmp_path, capsys):
-    """All of ``--path`` are looked at before any work."""
-    bad, first = tmp_path / "bad.pt", checkpoints[0]
-
-    def sentence(*paths, data=xlmr_data):
-        return error_of(evaluate, data, "--path", *paths, "--out", tmp_path / "out.json")
-
-    assert sentence(first, tmp_path / "no.pt").startswith(f"{tmp_path}/no.pt does not exist")
-    assert sentence(first, first.parent).startswith(f"{first.parent} is a directory")
-    assert sentence(first, first.parent / "." / first.name) == f"--path names {first} twice"
-    bad.write_bytes(first.read_bytes()[:3000])
-    assert str(bad) in sentence(first, bad)
-    torch.save({"cfg": Payload()}, bad)
-    assert str(bad) in sentence(first, bad)
-    state = torch.load(first, weights_only=True)
-    torch.save({**state, "cfg": {"task": {"_name": "sentence_prediction"}, "model": {"_name": "roberta"}}}, bad)
-    assert f"{bad} holds the model roberta" in sentence(first, bad)
-    torch.save({**state, "task_state": {**state["task_state"], "labels": ["1", "0"]}}, bad)
-    assert sentence(bad) == (f"{bad} tells 1, 0 apart, but {xlmr_data} has 0, 1: binarize its data with the labels of the "
-                             "training data, in their order")
-    state["model"] |= {"classifier.weight": torch.zeros(3, 40), "classifier.bias": torch.zeros(3)}
-    torch.save({**state, "task_state": {}}, bad)
-    assert f"{bad} tells 3 labels apart, but {xlmr_data} has 0, 1" in sentence(bad)
-    data = shutil.copytree(xlmr_data, tmp_path / "data")
-    with edited(data / "meta.json") as meta:
-        meta["plm"] |= {"name": "other", "vocabulary_sha256": "0"}
-    assert f"{data} was binarized with the vocabulary of other, but {first} has that of xlmr0" in sentence(first, data=data)
-    out = capsys.readouterr()
-    assert "code from the checkpoint" not in out.out and "tokens/s" not in out.err
-    assert sorted(tmp_path.iterdir()) == [bad, data]
