@@ -2,11 +2,18 @@
 
 import fcntl
 import json
+import os
 import shutil
+import signal
 import subprocess
+import time
 
 import pytest
+import torch
 from conftest import QUICKSTART, ROOT
+from training import assert_equal_parameters
+
+from salt_fairseq.files import sha256
 
 needs_environment = pytest.mark.skipif(
     not (ROOT / ".venv" / "bin" / "fairseq-hydra-train").exists(), reason="recipes run in .venv, which recipes/setup.sh makes"
@@ -40,6 +47,43 @@ def test_finished_runs_are_kept_and_a_failed_one_does_not_stop_the_others(xlmr_p
     assert "vanilla, seed 1: 3 updates" in done.stdout and "train_inner" not in (done.stdout + done.stderr).split("SALT-en-only")[0]
     matrix = json.loads((out / "SALT-en-only.1.generalized.json").read_text())["checkpoints"][0]["accuracy"]
     assert set(matrix) == {"test.en", "test.fr", "test.en-fr", "test.fr-en"}
+
+
+@needs_environment
+def test_killed_at_every_stage_and_repeated(xlmr_plm, tmp_path):
+    """The recipe and all that it started get SIGKILL while distilling, training and evaluating; the same command then ends with
+    the parameters, results and tables of a run that nothing stopped."""
+    out, subset = tmp_path / "out", [f"{name}={QUICKSTART / file}.tsv" for name, file in
+                                     (("train", "train.en"), ("valid", "valid.en"), ("test.en", "test.en"), ("test.fr", "test.fr"))]
+    words = ["bash", "recipes/experiment.sh", "pawsx", "--subset", *subset, "--plm", xlmr_plm, "--augment", "en,fr", "--seeds", "1",
+             "--systems", "SALT", "--updates", "12", "--out", out, "--device", "cpu", "--", "common.cpu=true", "dataset.batch_size=8",
+             "checkpoint.save_interval_updates=2", "dataset.validate_interval_updates=4"]
+
+    def begin():
+        with open(tmp_path / "output", "w") as output:
+            return subprocess.Popen([*map(str, words)], cwd=ROOT, stdout=output, stderr=output, start_new_session=True)
+
+    def finished(process):
+        output = tmp_path / "output"
+        assert process.wait(300) == 0, output.read_text()[-2000:]
+        report = {path.name: path.read_bytes() for path in sorted((out / "report").iterdir())}
+        results, path = (out / "SALT.1.json").read_text(), out / "SALT.1" / "checkpoint_best.pt"
+        assert sha256(path) in results  # the one difference: fairseq writes into a checkpoint how long it has trained
+        return results.replace(sha256(path), ""), report, torch.load(path, weights_only=True)["model"]
+
+    results, report, parameters = finished(begin())
+    shutil.rmtree(out)
+    for stage in ("data/.candidates.distillation", "SALT.1/checkpoint_last.pt", ".SALT.1.json.evaluation"):
+        process = begin()
+        while not (out / stage).exists():
+            assert process.poll() is None, (tmp_path / "output").read_text()[-2000:]
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    found = finished(begin())
+    assert found[:2] == (results, report)
+    assert_equal_parameters(found[2], parameters)
+    assert "train_inner" not in (tmp_path / "output").read_text(), "what was trained before the last kill is not trained again"
 
 
 @needs_environment
