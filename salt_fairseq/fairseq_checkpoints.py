@@ -1,8 +1,8 @@
-"""How fairseq's own commands read and write checkpoints, with three faults mended.
+"""How fairseq's own commands read and write checkpoints, with four faults mended.
 
-They load a checkpoint whatever its checksums say; they copy onto ``checkpoint_last.pt``, so that a process killed meanwhile
-leaves half of it; and training goes on in one process only, since what the trainer sends to the others is not what torch's
-safe loader takes.
+They load a checkpoint whatever its checksums say; they begin anew where ``--restore-file`` names no file; they copy onto
+``checkpoint_last.pt``, so that a process killed meanwhile leaves half of it; and training goes on in one process only, since
+what the trainer sends to the others is not what torch's safe loader takes.
 """
 
 import functools
@@ -14,14 +14,24 @@ from fairseq.distributed.utils import _TensorPlaceholder
 from omegaconf import OmegaConf
 
 from salt_fairseq.archives import check_archive
+from salt_fairseq.errors import InputError
 
+LAST = "checkpoint_last.pt"  # fairseq's default, which may be absent
 restored = {}  # the task's state in the checkpoint that a training goes on from, which its trainer does not look at
 
 
 def mend():
     """Mend them in this process."""
-    load, files = checkpoint_utils.load_checkpoint_to_cpu, checkpoint_utils.PathManager
+    load, restore = checkpoint_utils.load_checkpoint_to_cpu, checkpoint_utils.load_checkpoint
+    files = checkpoint_utils.PathManager
     copy = files.copy
+
+    @functools.wraps(restore)
+    def existing(cfg, *args, **kwargs):
+        if cfg.restore_file != LAST and not files.exists(cfg.restore_file):
+            raise InputError(f"--restore-file {cfg.restore_file} does not exist: name a checkpoint, with its directory, or "
+                             f"leave the option out to go on from {os.path.join(cfg.save_dir, LAST)} where there is one")
+        return restore(cfg, *args, **kwargs)
 
     @functools.wraps(load)
     def checked(path, *args, **kwargs):
@@ -39,6 +49,6 @@ def mend():
         os.replace(f"{target}.tmp", target)
         return True
 
-    checkpoint_utils.load_checkpoint_to_cpu = checked
+    checkpoint_utils.load_checkpoint, checkpoint_utils.load_checkpoint_to_cpu = existing, checked
     torch.serialization.add_safe_globals([_TensorPlaceholder])  # stands for the tensors in what the trainer sends
     files.copy = staticmethod(copied)
