@@ -4,6 +4,7 @@
 ``one pass``: batches by length, all languages at once; ``one pass, distinct``: the same, each distinct sentence once.
 """
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -33,7 +34,8 @@ def ours(args, work):
     with mock.patch.object(distill, "DistinctSentences", Timed):
         with mock.patch.object(sys, "argv", [*map(str, words), "--dtype", args.child[1]]):
             distill.main()
-    harness.result(**clocks[0].read())
+    if os.environ.get("RANK", "0") == "0":
+        harness.result(**clocks[0].read())
 
 
 def sentences_of(work, plm):
@@ -135,10 +137,20 @@ def work_of(work, shape):
     return int(lengths.sum()), candidates, flops
 
 
+def scaling(args, options):
+    """One process and several, each with one thread (on CPUs) or one GPU."""
+    several = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+    found = harness.in_turn({f"{n} processes": ["env", "OMP_NUM_THREADS=1", *several, n, *options, "ours", "fp32"]
+                             for n in (1, args.processes)}, args.rounds)
+    print(f"\n{harness.table(found, f'{args.processes} processes')}\n")
+    harness.write(args, f"distill.{args.shape}.processes", {"runs": found})
+
+
 def main():
     parser = harness.parser(__doc__.split("\n")[0])
     parser.add_argument("--pairs", type=int, default=99, help="sentence pairs of the text")
     parser.add_argument("--without-naive", action="store_true")
+    parser.add_argument("--processes", type=int, help="measure only how much faster so many processes are than one")
     args = parser.parse_args()
     if args.child:
         return ours(args, args.work) if args.child[0] == "ours" else theirs(args, args.work)
@@ -152,7 +164,10 @@ def main():
              "one pass bf16": ("one-pass", "bf16")}
     if args.without_naive:
         del cases["naive"]
-    script = [sys.executable, Path(__file__), "--shape", args.shape, "--device", args.device, "--work", args.work, "--child"]
+    options = [Path(__file__), "--shape", args.shape, "--device", args.device, "--work", args.work, "--child"]
+    if args.processes:
+        return scaling(args, options)
+    script = [sys.executable, *options]
     found, same = {name: [] for name in cases}, {}
     for _ in range(args.rounds):
         for name, child in cases.items():
