@@ -49,7 +49,10 @@ def arguments():
     parser.add_argument("--labels", metavar="A,B,...", help="the labels in their order (default: the data set's own: "
                         "entailment, neutral, contradiction; numbers ascending; else as they appear in train)")
     parser.add_argument("--source-language", default="en", help="language of train and valid")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if not re.fullmatch(r"\w+", args.source_language):
+        raise InputError(f"--source-language {args.source_language!r}: the name of one language is needed, as in test.LANG")
+    return args
 
 
 def subset_files(args):
@@ -76,7 +79,7 @@ def subset_files(args):
 
 def label_order(given, subsets):
     """The names of the labels in the data set's own order."""
-    if given:
+    if given is not None:
         names = given.split(",")
         if len(set(names)) < len(names) or "" in names:
             raise InputError(f"--labels {given}: a label is empty or stands there twice; give each once, A,B,...")

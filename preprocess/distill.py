@@ -199,6 +199,8 @@ def main():
     if SUBSET not in data.meta["subsets"]:
         raise InputError(f"{args.data} has no subset {SUBSET!r} to distill: binarize one with --subset {SUBSET}=FILE")
     languages = args.languages.split(",")
+    if len(set(languages)) < len(languages):
+        raise InputError(f"--languages {args.languages} names a language twice: leave one of them out")
     source_language = data.meta["source_language"]
     word_lists = parse_word_lists(args.word_list, [*languages, source_language])
     vocabularies = target_vocabularies(plm.tokenizer, languages, word_lists, source_language, args.keep_shared_words)

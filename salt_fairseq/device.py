@@ -12,7 +12,7 @@ def add_device(parser):
 def check_device(device):
     """Raise unless tensors can be on ``device``."""
     try:
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"--device {device} cannot be used here ({str(error).splitlines()[0]}): name another, e.g. cpu"
                          ) from None

@@ -26,8 +26,9 @@ OF_CHECKPOINTS = {"load_checkpoint_to_cpu": "path", "torch_persistent_save": "fi
 # What libraries say instead of raising an OSError when a file does not take all they write: torch, numpy, safetensors.
 UNWRITTEN = ("PytorchStreamWriter", "inline_container", "iostream error", "requested and", "No space left", "File too large",
              "I/O error")
-# What its code raises for options that cannot be meant.
-OF_FAIRSEQ = (AssertionError, ValueError, TypeError, NameError, SyntaxError, OverflowError, OSError)
+# What its code raises, itself or in the packages it calls, for options that cannot be meant.
+OF_FAIRSEQ = (AssertionError, ValueError, TypeError, AttributeError, NameError, SyntaxError, ArithmeticError, OSError)
+CALLED = ("numpy", "torch")
 NO_MEMORY = ("can't allocate memory", "out of memory")
 
 
@@ -70,7 +71,7 @@ def sentence_of(error):
         package = error.name.split(".")[0]
         return f"the package {package} cannot be imported ({first}): install it (pip install {package})"
     modules = [frame.f_globals.get("__name__", "") for frame, _ in tracebacks.walk_tb(error.__traceback__)]
-    where = next((module for module in reversed(modules) if not module.startswith("numpy.")), "")
+    where = next((module for module in reversed(modules) if module.split(".")[0] not in CALLED), "")
     if isinstance(error, OF_FAIRSEQ) and first and where.startswith("fairseq"):
         return f"fairseq says: {first}; correct the options ({DEBUG}=1 shows where in the code)"
     if type(error).__module__.startswith("omegaconf."):

@@ -24,7 +24,7 @@ def sha256(path):
 
 @contextlib.contextmanager
 def locked(path):
-    """Let no other process write ``path`` until the block ends; raises where one does already.
+    """Let no other process write ``path`` until the block ends; raises where one does already, and for devices and pipes.
 
     The system releases the lock of a process that dies. Within a process, a lock may be taken again.
     """
@@ -32,6 +32,8 @@ def locked(path):
     if path in _held:
         yield
         return
+    if path.exists() and not (path.is_file() or path.is_dir()):  # renaming onto it would take away even /dev/null
+        raise InputError(f"{path} is no regular file: choose another output path")
     lock = path.with_name(f".{path.name}.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,7 @@ Further kinds of bad files: test_binarize_errors.py, test_import_errors.py, test
 test_predict.py, test_report_refusals.py, test_training_errors.py. Options, models and the environment: the other test_error_*.py.
 """
 
+import os
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,9 @@ CASES = [
     ("evaluate", [], gone("data/label/test.en.bin"), "data/label/test.en.bin"),
     ("evaluate", ["--generalized test"], append("data/id/test.fr.txt", b"17\n"), "data/id/test.fr.txt is not the file that data/meta.json describes: make it again"),
     ("evaluate", ["new.json -> data"], lambda: None, "data is a directory: name a file"),
+    ("evaluate", ["new.json -> pipe"], lambda: os.mkfifo("pipe"), "pipe is no regular file: choose another output path"),
+    ("predict", ["new.tsv -> pipe"], lambda: os.mkfifo("pipe"), "pipe is no regular file: choose another output path"),
+    ("show_candidates", ["--html pipe"], lambda: os.mkfifo("pipe"), "pipe is no regular file: choose another output path"),
     ("report", [], directory("results.json"), "results.json cannot be read"),
     ("report", [], cut("results.json"), "results.json cannot be read"),
     ("report", [], write("results.json", NESTED), "results.json cannot be read"),

@@ -139,8 +139,8 @@ def test_it_is_added_to_the_embeddings(mixing):
 
 
 @pytest.mark.parametrize("options, sentence", [
-    ({"radius": -0.1}, "--radius -0.1 is less than 0"),
-    ({"radius": math.nan}, "--radius nan is less than 0"),
+    ({"radius": -0.1}, r"--radius -0.1 is outside \[0, 1000\]"),
+    ({"radius": math.nan}, r"--radius nan is outside \[0, 1000\]"),
     ({"ascent_steps": 0}, r"--ascent-steps 0 is outside \[1, 1000\]"),
     ({"ascent_step_size": 1.5}, r"--ascent-step-size 1.5 is outside \[0, 1\]"),
 ])

@@ -76,7 +76,7 @@ def test_plm_missing(bert_data, tmp_path):
     (["--no-original"], "--no-original without --augment or --lexicon leaves nothing to train on"),
     (["--augment", "en", "--lexicon", "muse"], "--lexicon and --augment: substitutes come from a lexicon or from the PLM"),
     (["--lexicon", "muse"], "has no lexicon 'muse' (it has: none): run preprocess/look_up.py"),
-    (["--perturbation", "random", "--radius", "-1"], "--radius -1.0 is less than 0"),
+    (["--perturbation", "random", "--radius", "-1"], "--radius -1.0 is outside [0, 1000]"),
     (["--restore-file", "checkpoint_best.pt"], "--restore-file checkpoint_best.pt does not exist: name a checkpoint, with its directory"),
     (["--valid-subset", "valid,valid.xx"], "has no subset 'valid.xx'; it has train, valid, test.en"),
 ])

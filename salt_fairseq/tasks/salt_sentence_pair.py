@@ -245,9 +245,8 @@ class SaltSentencePairTask(FairseqTask):
 def _check(cfg):
     if cfg.lexicon and cfg.augment:
         raise InputError("--lexicon and --augment: substitutes come from a lexicon or from the PLM, choose one")
-    for name, low, high in (("variants", 1, 1000), ("sentence_ratio", 0, 1), ("word_ratio", 0, 1), ("radius", 0, None),
+    for name, low, high in (("variants", 1, 1000), ("sentence_ratio", 0, 1), ("word_ratio", 0, 1), ("radius", 0, 1000),
                             ("ascent_steps", 1, 1000), ("ascent_step_size", 0, 1)):
         value = getattr(cfg, name)
-        if not (value >= low and (high is None or value <= high)):
-            option = f"--{name.replace('_', '-')} {value}"
-            raise InputError(f"{option} is outside [{low}, {high}]" if high else f"{option} is less than {low}")
+        if not low <= value <= high:
+            raise InputError(f"--{name.replace('_', '-')} {value} is outside [{low}, {high}]")
