@@ -22,7 +22,7 @@ def preprocess(args):
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
     tokenizer = AutoTokenizer.from_pretrained(args.work / args.shape)
-    rows = [line.split("\t") for line in (args.work / "binarize.tsv").read_text(encoding="utf-8").splitlines()]
+    rows = [line.split("\t") for line in (args.work / "binarize.tsv").read_text(encoding="utf-8").split("\n")[:-1]]
     for column in (0, 1):
         encoded = tokenizer([row[column] for row in rows], add_special_tokens=False)
         with open(out / f"text{column}", "w", encoding="utf-8") as file:

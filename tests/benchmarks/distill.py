@@ -42,7 +42,7 @@ def sentences_of(work, plm):
     """Text and piece ids (as transformers has them) of all sentences, input0 before input1, and their candidate positions."""
     from salt_fairseq.data_directory import DataDirectory
 
-    lines = [line.split("\t")[:2] for line in (work / "text.tsv").read_text(encoding="utf-8").splitlines()]
+    lines = [line.split("\t")[:2] for line in (work / "text.tsv").read_text(encoding="utf-8").split("\n")[:-1]]
     stored = [DataDirectory(work / "data").sentences("train", side) for side in ("input0", "input1")]
     masks = [plm.tokenizer.whole_words(s[i].numpy()) for s in stored for i in range(len(s))]
     return [a for a, _ in lines] + [b for _, b in lines], masks

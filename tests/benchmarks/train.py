@@ -1,7 +1,8 @@
 """Training steps: SALT against vanilla fine-tuning on equal batches, and against transformers' Trainer on the same pairs.
 
 ``Trainer`` at its best settings: SDPA, dynamic padding, group_by_length, bf16 autocast as here; ``padded to 128`` is the
-paper's own setting. The time a step waits for data is the share between the end of a step and the beginning of the next.
+paper's own setting. Batches of pairs of similar length differ in size, so times are by token of the text, padding not counted.
+The time a step waits for data is the share between the end of a step and the beginning of the next.
 """
 
 import importlib
@@ -42,7 +43,7 @@ def ours(args, *more, step=None):
         found = (step or original)(trainer, samples) if step else original(trainer, samples, raise_oom)
         if args.device != "cpu":
             torch.cuda.synchronize()
-        spans.append((start, time.perf_counter(), began, time.process_time(), samples[0]["nsentences"]))
+        spans.append((start, time.perf_counter(), began, time.process_time(), samples[0]["ntokens"]))
         return found
 
     with mock.patch.object(fairseq.trainer.Trainer, "train_step", timed):
@@ -50,9 +51,12 @@ def ours(args, *more, step=None):
             train.cli_main()
     spans = spans[args.warm_up :]
     waited = sum(after[0] - before[1] for before, after in zip(spans, spans[1:]))
-    pairs, seconds = sum(span[4] for span in spans), spans[-1][1] - spans[0][0]
-    cpu = spans[-1][3] - spans[0][2]
-    return {"seconds": seconds / pairs, "cpu_seconds": cpu / pairs, "share_waiting": waited / seconds, "pairs": pairs}
+    tokens, seconds = sum(span[4] for span in spans), spans[-1][1] - spans[0][0]
+    return by_token(seconds, spans[-1][3] - spans[0][2], tokens) | {"share_waiting": waited / seconds}
+
+
+def by_token(seconds, cpu_seconds, tokens):
+    return {"seconds": 1000 * seconds / tokens, "cpu_seconds": 1000 * cpu_seconds / tokens, "tokens": tokens}
 
 
 def equal_batches(args):
@@ -91,7 +95,7 @@ def trainer(args, padded):
     )
 
     tokenizer = AutoTokenizer.from_pretrained(args.work / args.shape)
-    lines = [line.split("\t") for line in (args.work / "train_text.tsv").read_text(encoding="utf-8").splitlines()]
+    lines = [line.split("\t") for line in (args.work / "train_text.tsv").read_text(encoding="utf-8").split("\n")[:-1]]
     encoded = tokenizer([r[0] for r in lines], [r[1] for r in lines], truncation=True, max_length=128,
                         padding="max_length" if padded else False)
 
@@ -113,6 +117,13 @@ def trainer(args, padded):
                 torch.cuda.synchronize()
             self.ended.append((time.perf_counter(), time.process_time()))
 
+    tokens, pad = [], DataCollatorWithPadding(tokenizer)
+
+    def counting(items):
+        batch = pad(items)
+        tokens.append(int(batch["attention_mask"].sum()))
+        return batch
+
     model = AutoModelForSequenceClassification.from_pretrained(args.work / args.shape, num_labels=3, attn_implementation="sdpa")
     options = TrainingArguments(
         output_dir=str(args.work / "trainer"), per_device_train_batch_size=BATCH, max_steps=args.warm_up + args.updates,
@@ -120,11 +131,10 @@ def trainer(args, padded):
         train_sampling_strategy="random" if padded else "group_by_length", disable_tqdm=True,
     )
     timing = Timing()
-    Trainer(model=model, args=options, train_dataset=Pairs(), data_collator=DataCollatorWithPadding(tokenizer),
+    Trainer(model=model, args=options, train_dataset=Pairs(), data_collator=counting,
             processing_class=tokenizer, callbacks=[timing]).train()
     began, ended = timing.began[args.warm_up :], timing.ended[args.warm_up :]
-    pairs = BATCH * len(ended)
-    return {"seconds": (ended[-1][0] - began[0][0]) / pairs, "cpu_seconds": (ended[-1][1] - began[0][1]) / pairs, "pairs": pairs}
+    return by_token(ended[-1][0] - began[0][0], ended[-1][1] - began[0][1], sum(tokens[args.warm_up :][: len(ended)]))
 
 
 CHILDREN = {
@@ -163,7 +173,7 @@ def main():
     if equal:
         print(f"\nSALT / vanilla on equal batches: {sorted(equal)[len(equal) // 2]:.3f} (median of {len(equal)} runs)")
     if "salt" in found:
-        print(f"\nseconds a pair, {args.shape}, batches of {BATCH} pairs\n{harness.table(found, 'salt')}\n")
+        print(f"\nseconds for 1,000 tokens, {args.shape}, batches of {BATCH} pairs\n{harness.table(found, 'salt')}\n")
         waiting = 100 * harness.medians(found["salt"])["share_waiting"]
         print(f"of a SALT step, {waiting:.1f} % is waiting for data and fairseq's bookkeeping between steps")
     harness.write(args, f"train.{args.shape}", {"runs": found, "equal_batches": equal})
