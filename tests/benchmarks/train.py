@@ -1,12 +1,13 @@
 """Training steps: SALT against vanilla fine-tuning on equal batches, and against transformers' Trainer on the same pairs.
 
-``Trainer`` at its best settings: SDPA, dynamic padding, group_by_length, bf16 autocast as here; ``padded to 128`` is the
-paper's own setting. Batches of pairs of similar length differ in size, so times are by token of the text, padding not counted.
-The time a step waits for data is the share between the end of a step and the beginning of the next.
+``Trainer`` at its best settings: SDPA, dynamic padding, bf16 autocast as here; ``padded to 128`` is the paper's own setting. All
+train two epochs on the same batches, groups of similar length from all over the text, of which the second is timed. The time a
+step waits for data is the share between the end of a step and the beginning of the next.
 """
 
 import importlib
 import json
+import random
 import shutil
 import sys
 import time
@@ -24,13 +25,13 @@ def fairseq_words(args, *more):
     return ["fairseq-train", args.work / "train_data", "--user-dir", "salt_fairseq", "--task", "salt_sentence_pair", "--arch",
             "salt_encoder", "--criterion", "salt_classification", "--plm", args.work / f"{args.shape}.plm", "--optimizer", "fused_adam",
             "--adam-eps", "1e-8", "--lr", "2e-5", "--clip-norm", "1.0", "--batch-size", BATCH, "--lr-scheduler", "fixed",
-            "--max-update", args.warm_up + args.updates, "--autocast-bf16", "--no-save", "--disable-validation", "--seed",
+            "--max-epoch", 2, "--no-epoch-checkpoints", "--autocast-bf16", "--no-save", "--disable-validation", "--seed",
             "1000003", "--log-format", "none", "--save-dir", args.work / "checkpoints",
             *(["--cpu"] if args.device == "cpu" else []), *more]
 
 
 def ours(args, *more, step=None):
-    """fairseq-train in this process; the steps after the first few, which are slower, are timed."""
+    """fairseq-train in this process."""
     import fairseq.trainer
     from fairseq_cli import train
 
@@ -43,20 +44,17 @@ def ours(args, *more, step=None):
         found = (step or original)(trainer, samples) if step else original(trainer, samples, raise_oom)
         if args.device != "cpu":
             torch.cuda.synchronize()
-        spans.append((start, time.perf_counter(), began, time.process_time(), samples[0]["ntokens"]))
+        spans.append((start, time.perf_counter(), began, time.process_time(), samples[0]["nsentences"]))
         return found
 
     with mock.patch.object(fairseq.trainer.Trainer, "train_step", timed):
         with mock.patch.object(sys, "argv", [str(word) for word in fairseq_words(args, *more)]):
             train.cli_main()
-    spans = spans[args.warm_up :]
+    spans = spans[len(spans) // 2 :]
     waited = sum(after[0] - before[1] for before, after in zip(spans, spans[1:]))
-    tokens, seconds = sum(span[4] for span in spans), spans[-1][1] - spans[0][0]
-    return by_token(seconds, spans[-1][3] - spans[0][2], tokens) | {"share_waiting": waited / seconds}
-
-
-def by_token(seconds, cpu_seconds, tokens):
-    return {"seconds": 1000 * seconds / tokens, "cpu_seconds": 1000 * cpu_seconds / tokens, "tokens": tokens}
+    pairs, seconds = sum(span[4] for span in spans), spans[-1][1] - spans[0][0]
+    cpu = spans[-1][3] - spans[0][2]
+    return {"seconds": seconds / pairs, "cpu_seconds": cpu / pairs, "share_waiting": waited / seconds, "pairs": pairs}
 
 
 def equal_batches(args):
@@ -77,14 +75,13 @@ def equal_batches(args):
         return found
 
     ours(args, "--augment", "en,fr,es,de", "--no-original", step=both)
-    kept = {name: values[args.warm_up // 2 :] for name, values in seconds.items()}
-    ratios = sorted(s / v for s, v in zip(kept["SALT"], kept["vanilla"]))
-    harness.result(ratio=ratios[len(ratios) // 2], salt=kept["SALT"], vanilla=kept["vanilla"])
+    ratios = sorted(s / v for s, v in zip(seconds["SALT"], seconds["vanilla"]))
+    harness.result(ratio=ratios[len(ratios) // 2])
 
 
 def trainer(args, padded):
     """transformers' Trainer on the same pairs."""
-    from torch.utils.data import Dataset
+    from torch.utils.data import DataLoader, Dataset
     from transformers import (
         AutoModelForSequenceClassification,
         AutoTokenizer,
@@ -117,24 +114,27 @@ def trainer(args, padded):
                 torch.cuda.synchronize()
             self.ended.append((time.perf_counter(), time.process_time()))
 
-    tokens, pad = [], DataCollatorWithPadding(tokenizer)
+    order = sorted(range(len(lines)), key=lambda i: len(encoded["input_ids"][i]))
+    batches = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
 
-    def counting(items):
-        batch = pad(items)
-        tokens.append(int(batch["attention_mask"].sum()))
-        return batch
+    class OurBatches(Trainer):
+        def get_train_dataloader(self):
+            random.shuffle(batches)
+            loader = DataLoader(self.train_dataset, batch_sampler=batches, collate_fn=self.data_collator)
+            return self.accelerator.prepare(loader)
 
     model = AutoModelForSequenceClassification.from_pretrained(args.work / args.shape, num_labels=3, attn_implementation="sdpa")
     options = TrainingArguments(
-        output_dir=str(args.work / "trainer"), per_device_train_batch_size=BATCH, max_steps=args.warm_up + args.updates,
+        output_dir=str(args.work / "trainer"), per_device_train_batch_size=BATCH, num_train_epochs=2,
         learning_rate=2e-5, bf16=True, use_cpu=args.device == "cpu", save_strategy="no", report_to=[], logging_strategy="no",
-        train_sampling_strategy="random" if padded else "group_by_length", disable_tqdm=True,
+        disable_tqdm=True,
     )
     timing = Timing()
-    Trainer(model=model, args=options, train_dataset=Pairs(), data_collator=counting,
+    OurBatches(model=model, args=options, train_dataset=Pairs(), data_collator=DataCollatorWithPadding(tokenizer),
             processing_class=tokenizer, callbacks=[timing]).train()
-    began, ended = timing.began[args.warm_up :], timing.ended[args.warm_up :]
-    return by_token(ended[-1][0] - began[0][0], ended[-1][1] - began[0][1], sum(tokens[args.warm_up :][: len(ended)]))
+    pairs, half = len(lines), len(timing.ended) // 2
+    began, ended = timing.began[half:], timing.ended[half:]
+    return {"seconds": (ended[-1][0] - began[0][0]) / pairs, "cpu_seconds": (ended[-1][1] - began[0][1]) / pairs, "pairs": pairs}
 
 
 CHILDREN = {
@@ -148,14 +148,13 @@ CHILDREN = {
 
 def main():
     parser = harness.parser(__doc__.split("\n")[0])
-    parser.add_argument("--pairs", type=int, default=5010, help="sentence pairs of the text")
-    parser.add_argument("--updates", type=int, default=12, help="steps that are timed in each run")
-    parser.add_argument("--warm-up", type=int, default=2, help="steps before them")
+    parser.add_argument("--pairs", type=int, default=5010, help="sentence pairs of the text, from which the batches are taken")
+    parser.add_argument("--batches", type=int, default=8, help="steps of an epoch")
     parser.add_argument("--only", nargs="+", choices=CHILDREN, default=list(CHILDREN))
     args = parser.parse_args()
     if args.child:
         return CHILDREN[args.child[0]](args)
-    examples = harness.pairs_of(args)
+    examples = spread(harness.pairs_of(args), args.batches)
     plm_dirs(args.shape, args.work)
     prepared = args.work / "train_data" / "prepared.json"
     about = json.dumps([args.shape, str(args.text), len(examples)])
@@ -166,17 +165,24 @@ def main():
                         f"train={text}", f"valid={text}")
         random_candidates(args.work / "train_data")
         prepared.write_text(about)
-    script = [sys.executable, Path(__file__), "--shape", args.shape, "--device", args.device, "--work", args.work,
-              "--updates", args.updates, "--warm-up", args.warm_up, "--child"]
+    script = [sys.executable, Path(__file__), "--shape", args.shape, "--device", args.device, "--work", args.work, "--child"]
     found = harness.in_turn({name: [*script, name] for name in args.only}, args.rounds)
     equal = [run["ratio"] for run in found.pop("equal", [])]
     if equal:
         print(f"\nSALT / vanilla on equal batches: {sorted(equal)[len(equal) // 2]:.3f} (median of {len(equal)} runs)")
     if "salt" in found:
-        print(f"\nseconds for 1,000 tokens, {args.shape}, batches of {BATCH} pairs\n{harness.table(found, 'salt')}\n")
+        print(f"\nseconds a pair, {args.shape}, batches of {BATCH} pairs\n{harness.table(found, 'salt')}\n")
         waiting = 100 * harness.medians(found["salt"])["share_waiting"]
         print(f"of a SALT step, {waiting:.1f} % is waiting for data and fairseq's bookkeeping between steps")
     harness.write(args, f"train.{args.shape}", {"runs": found, "equal_batches": equal})
+
+
+def spread(examples, batches):
+    """Groups of BATCH examples of similar length, evenly spread over all lengths."""
+    examples = sorted(examples, key=lambda e: len(e.sentence1) + len(e.sentence2))
+    step = len(examples) / batches
+    starts = [min(int(step * (k + 0.5)), len(examples) - BATCH) for k in range(batches)]
+    return [example for start in starts for example in examples[start : start + BATCH]]
 
 
 def random_candidates(data):
