@@ -37,7 +37,8 @@ def flat(seen):
     first, last = seen[WARM_UP - 1], seen[-1]
     print(f"{len(seen)} times: resident {first[0] >> 20} then {last[0] >> 20} MiB, at most {max(seen)[0] >> 20} MiB; open files "
           f"{first[1]} then {last[1]}")
-    return last[0] - first[0] < GROWTH and last[1:] == first[1:]
+    # Fewer is well: what earlier tests in this process left behind may be closed meanwhile.
+    return last[0] - first[0] < GROWTH and all(now <= before for now, before in zip(last[1:], first[1:]))
 
 
 def test_epochs(bert_data, bert_plm, tmp_path, monkeypatch):
