@@ -6,5 +6,6 @@ cd "$(dirname "$0")/.."
 bash recipes/setup.sh
 case=${1:?name a case: distill, train, evaluate, binarize or startup}
 shift
-[ "$case" != train ] || .venv/bin/python -m pip install --quiet --editable '.[benchmark]'
+# Not the extra of setup.py: with it, pip would install the torchaudio that fairseq names, which may not fit this torch.
+[ "$case" != train ] || .venv/bin/python -m pip install --quiet accelerate
 exec .venv/bin/python "tests/benchmarks/$case.py" "$@"

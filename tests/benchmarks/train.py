@@ -81,7 +81,6 @@ def equal_batches(args):
 
 def trainer(args, padded):
     """transformers' Trainer on the same pairs."""
-    sys.modules["torchaudio"] = None  # as if it were not there: fairseq requires it, but it may be of another build than torch
     from torch.utils.data import DataLoader, Dataset
     from transformers import (
         AutoModelForSequenceClassification,
