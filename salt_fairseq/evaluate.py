@@ -83,7 +83,7 @@ def subset_names(data, patterns, generalized):
         for name in found:
             premises, hypotheses = data.parts(name)
             names.append(premises if premises == hypotheses else name)
-    return list(dict.fromkeys(names + (matrix(data, generalized) if generalized else [])))
+    return list(dict.fromkeys(names + ([] if generalized is None else matrix(data, generalized))))
 
 
 def load_fitting(path, data, max_tokens):

@@ -73,13 +73,15 @@ def test_killed_at_every_stage_and_repeated(xlmr_plm, tmp_path):
 
     results, report, parameters = finished(begin())
     shutil.rmtree(out)
-    for stage in ("data/.candidates.distillation", "SALT.1/checkpoint_last.pt", ".SALT.1.json.evaluation"):
+    for unfinished, product in (("data/.candidates.distillation", "data/candidates/fr"), ("SALT.1/checkpoint_last.pt", "SALT.1/trained"),
+                                (".SALT.1.json.evaluation", "SALT.1.json")):
         process = begin()
-        while not (out / stage).exists():
+        while not (out / unfinished).exists():
             assert process.poll() is None, (tmp_path / "output").read_text()[-2000:]
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        assert not (out / product).exists(), "the kill came after what it was to interrupt"
     found = finished(begin())
     assert found[:2] == (results, report)
     assert_equal_parameters(found[2], parameters)

@@ -130,7 +130,7 @@ def test_truncation(both, sentences):
         assert truncated_lengths(ids, budget) == expected, (ids, budget)
 
 
-@pytest.mark.skipif(not DATA, reason="SALT_DATA names no directory with xnli/ and pawsx/")
+@pytest.mark.skipif(not DATA, reason="XNLI and PAWS-X are no part of the project: set SALT_DATA to a directory with xnli/ and pawsx/")
 def test_evaluation_sets(both):
     files = sorted(Path(DATA).glob("xnli/*.tsv")) + sorted(Path(DATA).glob("pawsx/x-final/*/*.tsv"))
     assert files
