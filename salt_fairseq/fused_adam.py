@@ -19,6 +19,28 @@ class FusedAdamConfig(FairseqAdamConfig):
 
 @register_optimizer("fused_adam", dataclass=FusedAdamConfig)
 class FusedAdam(FairseqAdam):
+    """The gradients are multiplied within the step: fairseq asks for it twice before, by 1 / sample size and to clip."""
+
     def __init__(self, cfg, params):
         super(FairseqAdam, self).__init__(cfg)  # not the optimizer that FairseqAdam would make
         self._optimizer = torch.optim.AdamW(params, fused=True, **self.optimizer_config)
+        self._factor = 1.0  # what the gradients are still to be multiplied by, a number or FloatTensor ()
+
+    def multiply_grads(self, c):
+        self._factor = self._factor * c
+
+    def clip_grad_norm(self, max_norm, aggregate_norm_fn=None):
+        norm = self._factor * super().clip_grad_norm(0, aggregate_norm_fn)
+        if max_norm > 0:
+            self.multiply_grads((max_norm / (norm + 1e-6)).clamp(max=1))
+        return norm
+
+    def step(self, closure=None, scale=1.0, groups=None):
+        self.multiply_grads(1 / scale)
+        self._optimizer.grad_scale = torch.ones((), device=next(iter(self.params)).device) / self._factor  # what it divides by
+        self._optimizer.step(closure)
+        self._factor = 1.0
+
+    def zero_grad(self):
+        super().zero_grad()
+        self._factor = 1.0

@@ -35,6 +35,41 @@ def test_formula(decay):
     np.testing.assert_allclose(parameter.detach().numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("clip, scale", [(0.0, 1.0), (0.0, 4.0), (0.5, 1.0), (1e9, 2.0)])
+def test_gradients_are_multiplied_and_clipped(clip, scale):
+    """As a step on gradients that are multiplied and clipped by hand: fairseq multiplies by 1 / sample size first; the norm
+    that it logs is that of the multiplied gradients. Neither factor is left for the next step."""
+    rng = np.random.default_rng(2)
+    start, gradients = rng.normal(size=(2, 5, 7)), rng.normal(size=(3, 2, 5, 7))
+    parameters, expected = ([torch.nn.Parameter(torch.tensor(value)) for value in start.astype(np.float32)] for _ in range(2))
+    fused, plain = optimizer(parameters), optimizer(expected)
+    for gradient in gradients:
+        norm = np.linalg.norm(gradient / 32)
+        factor = min(1, clip / norm) / 32 / scale if clip else 1 / 32 / scale
+        for own, other, value in zip(parameters, expected, gradient):
+            own.grad, other.grad = (torch.tensor(value * by, dtype=torch.float32) for by in (1, factor))
+        fused.multiply_grads(1 / 32)
+        assert fused.clip_grad_norm(clip).item() == pytest.approx(norm, rel=1e-6)
+        fused.step(scale=scale)
+        plain.step()
+        fused.zero_grad()
+    for own, other, value in zip(parameters, expected, start):
+        np.testing.assert_allclose(own.detach().numpy(), other.detach().numpy(), rtol=1e-6)
+        assert (own.detach() - torch.tensor(value)).abs().max() > 1e-3
+
+
+def test_a_step_that_is_left_out_leaves_no_factor():
+    parameter = torch.nn.Parameter(torch.ones(3))
+    fused = optimizer([parameter], adam_eps=1.0)
+    parameter.grad = torch.full((3,), float("inf"))
+    fused.multiply_grads(1e-6)
+    assert torch.isinf(fused.clip_grad_norm(1.0))  # fairseq then goes on to the next batch
+    fused.zero_grad()
+    parameter.grad = torch.ones(3)
+    fused.step()
+    torch.testing.assert_close(parameter.detach(), torch.full((3,), 1 - 0.01 * 1 / (1 + 1)))
+
+
 def test_training_is_that_of_fairseqs_own(bert_data, bert_plm, tmp_path):
     """The same steps but where gradients are as small as eps, which the two add at different places; and a checkpoint to go
     on from."""

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from salt_fairseq.modules.token_embedding import TokenEmbedding
+
 BOS, PAD, EOS, UNK = 0, 1, 2, 3  # in every vocabulary of this project, as in fairseq's own; <mask> is the last id
 
 
@@ -70,7 +72,7 @@ class Encoder(nn.Module):
     def __init__(self, arch, dropout=0.0, attention_dropout=0.0):
         super().__init__()
         self.arch = arch
-        self.embed_tokens = nn.Embedding(arch.vocabulary, arch.dim, padding_idx=PAD)
+        self.embed_tokens = TokenEmbedding(arch.vocabulary, arch.dim, padding_idx=PAD)
         self.embed_positions = nn.Embedding(arch.positions, arch.dim)
         self.embed_segments = nn.Embedding(arch.segments, arch.dim)
         self.layernorm_embedding = nn.LayerNorm(arch.dim, eps=arch.layer_norm_eps)
