@@ -152,6 +152,7 @@ def test_stock_fairseq_trains_on_it(xlmr_data, tmp_path):
         "--encoder-attention-heads", "2", "--num-classes", "2", "--init-token", "0", "--separator-token", "2",
         "--max-positions", "120", "--batch-size", "32", "--required-batch-size-multiple", "1", "--optimizer", "adam",
         "--lr", "1e-3", "--max-update", "2", "--no-save", "--cpu", "--log-format", "json", "--num-workers", "0",
+        "--data-buffer-size", "0",  # no thread that reads on while the process exits, of which it may die (SIGABRT)
     )
     printed = done.stdout + done.stderr
     assert f"dictionary: {len(Dictionary.load(str(xlmr_data / 'input0' / 'dict.txt'))) + 1} types" in printed
