@@ -8,8 +8,8 @@ from torch import nn
 class TokenEmbedding(nn.Embedding):
     """``nn.Embedding`` with the same values and gradients.
 
-    The gradient of a look-up is zero but for a few rows, and of mBERT's 119,547 x 768 embeddings 367 MB, for which the operating
-    system maps and clears every page again in every step. While training on a CPU, it is kept here instead: a look-up
+    The gradient of a look-up is zero but for a few rows, and of mBERT's 119,547 x 768 embeddings 367 MB, for which the
+    operating system maps and clears every page again in every step. While training on a CPU, it is kept here instead: a look-up
     clears it and adds its rows. On a GPU, torch itself keeps memory that was freed.
     """
 
