@@ -3,9 +3,10 @@
 import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
+from preprocess.blocks import blocks_of
 from salt_fairseq.errors import InputError
-from salt_fairseq.text_lines import text_lines
 
 COLUMNS = {  # what files call the four columns, lower case
     "id": ("id", "pairid", "idx"),
@@ -13,6 +14,7 @@ COLUMNS = {  # what files call the four columns, lower case
     "sentence2": ("sentence2", "hypothesis", "hypo", "question2"),
     "label": ("label", "gold_label", "is_duplicate"),
 }
+NAMES = ("language", *COLUMNS)
 ALIASES = {"contradictory": "contradiction"}  # XNLI-MT's training file
 UNWRITABLE = re.compile("[\n\r\ud800-\udfff]")  # in a list of ids or labels, one a line
 UNTRANSLATED, UNDECIDED = "NS", "-"  # PAWS-X's sentence without a translation; NLI's label without a majority
@@ -20,11 +22,27 @@ UNTRANSLATED, UNDECIDED = "NS", "-"  # PAWS-X's sentence without a translation; 
 
 @dataclass(slots=True)  # there are millions of them
 class Example:
-    id: str
+    id: str | int  # a number where the file has none: that of the row, from 1
     sentence1: str
     sentence2: str | None
     label: str
     line: int
+
+
+@dataclass(frozen=True)
+class TextFile:
+    """A file with examples; ``columns`` are those of a TSV file, None of any other."""
+
+    path: Path
+    blocks: list
+    sha256: str
+    columns: tuple | None
+
+    @classmethod
+    def open(cls, path):
+        blocks, sha256 = blocks_of(path)
+        is_tsv = blocks and not str(path).endswith((".jsonl", ".json"))
+        return cls(path, blocks, sha256, _columns(path, blocks[0]) if is_tsv else None)
 
 
 def _positions(cells):
@@ -37,35 +55,32 @@ def _positions(cells):
     return found if {"sentence1", "label"} <= found.keys() else None
 
 
-def _lines(path):
-    """(line number, text) without line ends."""
-    try:
-        with open(path, "rb") as file:
-            yield from text_lines(file, path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}; give a TSV or JSONL file") from None
+def _columns(path, block):
+    """``(width, positions of NAMES, whether line 1 is a header)`` of a TSV file, as its first line says."""
+    _, line = next(block.lines())
+    cells = line.split("\t")
+    width, positions = len(cells), _positions(cells)
+    if positions is None and width not in (2, 3):
+        raise InputError(f"{path}, line 1: {width} columns and no header; without a header the columns are "
+                         "sentence1, sentence2, label (or sentence, label), separated by tabs")
+    found = positions or dict(zip(("sentence1", "sentence2", "label") if width == 3 else ("sentence1", "label"), range(3)))
+    return width, [found.get(name) for name in NAMES], positions is not None
 
 
-def _tsv_rows(path):
-    """(line number, values by column name). Tabs separate, nothing quotes: XNLI has bare quotation marks."""
-    positions, width = None, None
-    for number, line in _lines(path):
+def _tsv_rows(block, columns):
+    """(line number, values of NAMES, None where there is no such column). Tabs separate, nothing quotes: XNLI has bare
+    quotation marks."""
+    width, positions, header = columns
+    for number, line in block.lines():
         cells = line.split("\t")
-        if width is None:
-            width, positions = len(cells), _positions(cells)
-            if positions is not None:
-                continue
-            if width not in (2, 3):
-                raise InputError(f"{path}, line 1: {width} columns and no header; without a header the columns are "
-                                 "sentence1, sentence2, label (or sentence, label), separated by tabs")
-            positions = dict(zip(("sentence1", "sentence2", "label") if width == 3 else ("sentence1", "label"), range(3)))
         if len(cells) != width:
-            raise InputError(f"{path}, line {number}: {len(cells)} columns where line 1 has {width}")
-        yield number, {name: cells[at].strip() for name, at in positions.items()}
+            raise InputError(f"{block.path}, line {number}: {len(cells)} columns where line 1 has {width}")
+        if number > 1 or not header:
+            yield number, [None if at is None else cells[at].strip() for at in positions]
 
 
-def _jsonl_rows(path):
-    for number, line in _lines(path):
+def _jsonl_rows(block):
+    for number, line in block.lines():
         if not line.strip():
             continue
         try:
@@ -73,54 +88,60 @@ def _jsonl_rows(path):
         except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
-            raise InputError(f"{path}, line {number}: not a JSON object") from None
+            raise InputError(f"{block.path}, line {number}: not a JSON object") from None
         positions, cells = _positions(list(value)), list(value.values())
         if positions is None:
-            raise InputError(f"{path}, line {number}: the object needs the keys sentence1, sentence2 and label")
+            raise InputError(f"{block.path}, line {number}: the object needs the keys sentence1, sentence2 and label")
         for name, at in positions.items():
             if not isinstance(cells[at], str | int | float):
-                raise InputError(f"{path}, line {number}: {name} is {json.dumps(cells[at])}, not text")
-        yield number, {name: str(cells[at]).strip() for name, at in positions.items()}
+                raise InputError(f"{block.path}, line {number}: {name} is {json.dumps(cells[at])}, not text")
+        yield number, [str(cells[positions[name]]).strip() if name in positions else None for name in NAMES]
 
 
-def read(path, language):
-    """The examples of a file and the number of rows skipped by reason: ``(list of Example, {"NS": n, "-": n})``.
+class Examples:
+    """Iterates over the examples of a block, and counts its rows, and those skipped by reason, on the way.
 
-    Where the file has a column ``language`` (XNLI's own), only rows of ``language`` are taken. An example without an id
-    column has its row number as id, counted before anything is skipped.
+    Where the file has a column ``language`` (XNLI's own), only rows of ``language`` are taken. Rows are counted before
+    anything is skipped.
     """
-    rows = _jsonl_rows(path) if str(path).endswith((".jsonl", ".json")) else _tsv_rows(path)
-    examples, skipped, seen = [], {UNTRANSLATED: 0, UNDECIDED: 0}, {}
-    row_number = 0
-    for number, row in rows:
-        if row.get("language", language) != language:
-            continue
-        row_number += 1
-        sentences = [row["sentence1"], row.get("sentence2")]
-        if UNTRANSLATED in sentences:
-            skipped[UNTRANSLATED] += 1
-            continue
-        if row["label"] == UNDECIDED:
-            skipped[UNDECIDED] += 1
-            continue
-        if "" in sentences:
-            raise InputError(f"{path}, line {number}: sentence{sentences.index('') + 1} is empty")
-        if not row["label"]:
-            raise InputError(f"{path}, line {number}: the label is empty")
-        id = row.get("id", str(row_number))
-        for name, value in (("id", id), ("label", row["label"])):
-            if UNWRITABLE.search(value):
-                raise InputError(f"{path}, line {number}: the {name} {value!r} holds a line break or half a character: "
-                                 "remove it")
-        if id in seen:
-            raise InputError(f"{path}, line {number}: id {id} stands on line {seen[id]} already")
-        seen[id] = number
-        examples.append(Example(id, *sentences, ALIASES.get(row["label"], row["label"]), number))
-    if not examples:
-        raise InputError(f"{path} holds no examples" + (f" in language {language!r}" if row_number == 0 else ""))
-    if len({example.sentence2 is None for example in examples}) > 1:
-        raise InputError(f"{path}: some examples have one sentence, others two")
-    return examples, skipped
+
+    def __init__(self, file, block, language):
+        self.rows, self.skipped = 0, {UNTRANSLATED: 0, UNDECIDED: 0}
+        self._values = _tsv_rows(block, file.columns) if file.columns else _jsonl_rows(block)
+        self._path, self._language = file.path, language
+
+    def __iter__(self):
+        for number, (language, id, *sentences, label) in self._values:
+            if language not in (None, self._language):
+                continue
+            self.rows += 1
+            if UNTRANSLATED in sentences:
+                self.skipped[UNTRANSLATED] += 1
+                continue
+            if label == UNDECIDED:
+                self.skipped[UNDECIDED] += 1
+                continue
+            if "" in sentences:
+                raise InputError(f"{self._path}, line {number}: sentence{sentences.index('') + 1} is empty")
+            if not label:
+                raise InputError(f"{self._path}, line {number}: the label is empty")
+            for name, value in (("id", id), ("label", label)):
+                if value is not None and UNWRITABLE.search(value):
+                    raise InputError(f"{self._path}, line {number}: the {name} {value!r} holds a line break or half a "
+                                     "character: remove it")
+            yield Example(self.rows if id is None else id, *sentences, ALIASES.get(label, label), number)
+
+
+def every_example(file, language):
+    """The examples of all blocks, with their ids."""
+    rows = 0
+    for block in file.blocks:
+        examples = Examples(file, block, language)
+        for example in examples:
+            if isinstance(example.id, int):
+                example.id = str(rows + example.id)
+            yield example
+        rows += examples.rows
 
 
 def official_files(layout, directory):

@@ -64,17 +64,37 @@ def write_indexed(prefix, sequences, dtype):
 def write_flat(prefix, chunks, dtype):
     """Write ``chunks``, an iterable of ``(sizes, elements)``, integer arrays: the sizes of some sequences, and these one
     after another. Returns the number of elements."""
-    every = []
-    with open(f"{prefix}.bin", "wb") as file:
+    with IndexedWriter(prefix, dtype) as writer:
         for sizes, elements in chunks:
-            if sizes.sum() != len(elements):
-                raise RuntimeError(f"{len(elements):,} elements for sequences of {sizes.sum():,}")
-            file.write(elements.astype(dtype).tobytes())
-            every.append(sizes.astype(np.int64))
-    sizes, dtype = np.concatenate(every), np.dtype(dtype)
-    code = next(code for code, known in TYPES.items() if known == dtype)
-    with open(f"{prefix}.idx", "wb") as file:
-        file.write(HEADER.pack(MAGIC, VERSION, code, len(sizes)))
-        file.write(sizes.astype(np.int32).tobytes())
-        file.write(((np.cumsum(sizes) - sizes) * dtype.itemsize).tobytes())
-    return int(sizes.sum())
+            writer.write(sizes, elements)
+    return writer.elements
+
+
+class IndexedWriter:
+    """A context in which ``PREFIX.bin`` grows, and at whose end ``PREFIX.idx`` is written, unless it fails."""
+
+    def __init__(self, prefix, dtype):
+        self.elements, self._prefix, self._dtype, self._sizes = 0, prefix, np.dtype(dtype), []
+        self._file = open(f"{prefix}.bin", "wb")
+
+    def __enter__(self):
+        return self
+
+    def write(self, sizes, elements):
+        """Add sequences: their sizes, and their elements one after another, integer arrays."""
+        if sizes.sum() != len(elements):
+            raise RuntimeError(f"{len(elements):,} elements for sequences of {sizes.sum():,}")
+        self._file.write(elements.astype(self._dtype).tobytes())
+        self._sizes.append(sizes.astype(np.int32))
+        self.elements += len(elements)
+
+    def __exit__(self, kind, *unused):
+        self._file.close()
+        if kind is not None:
+            return
+        sizes = np.concatenate(self._sizes)
+        code = next(code for code, known in TYPES.items() if known == self._dtype)
+        with open(f"{self._prefix}.idx", "wb") as file:
+            file.write(HEADER.pack(MAGIC, VERSION, code, len(sizes)))
+            file.write(sizes.tobytes())
+            file.write(((np.cumsum(sizes, dtype=np.int64) - sizes) * self._dtype.itemsize).tobytes())

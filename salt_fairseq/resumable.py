@@ -11,6 +11,7 @@ from salt_fairseq.errors import InputError, failed_write
 from salt_fairseq.files import locked, read_json, replacing, write_json
 
 CHECKPOINT_SECONDS = 45  # a batch or step that takes 15 more still leaves at most a minute's work to be lost
+MOST_UNSAVED = 250  # pieces that are held in memory
 
 
 class Resumable:
@@ -83,17 +84,25 @@ class Remembered:
     """A sequence of pieces of work, always made in the same order: a killed run's first ones are not made again."""
 
     def __init__(self, resumable):
-        self._resumable, self._saved, self._unsaved = resumable, resumable.names("pieces.*"), []
-        self._before = (piece for name in list(self._saved) for piece in resumable.load(name))
+        self._resumable, self._saved = resumable, resumable.names("pieces.*")
 
-    def __call__(self, make):
-        """The next piece, tensors: as it was made before, or else by ``make()``."""
-        piece = next(self._before, None)
-        if piece is None:
-            piece = make()
-            self._unsaved.append(piece)
-            if self._resumable.due():
+    def pieces(self, make):
+        """All pieces: those that were made before, then those of ``make(their number)``, an iterable. A piece is tensors,
+        and lists, tuples or dictionaries of tensors and plain values."""
+        number, unsaved = 0, []
+        for name in list(self._saved):
+            for piece in self._resumable.load(name):
+                number += 1
+                yield piece
+        for piece in make(number):
+            unsaved.append(piece)
+            if self._resumable.due() or len(unsaved) == MOST_UNSAVED:
                 self._saved.append(f"pieces.{len(self._saved):06}")
-                self._resumable.save(self._saved[-1], self._unsaved)
-                self._unsaved = []
-        return piece
+                self._resumable.save(self._saved[-1], unsaved)
+                unsaved = []
+            yield piece
+
+    def forget(self):
+        """Of pieces that no run can complete."""
+        for name in self._saved:
+            (self._resumable.path / name).unlink()

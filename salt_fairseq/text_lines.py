@@ -5,12 +5,13 @@ from salt_fairseq.errors import InputError
 LONGEST = 1 << 20  # bytes; what is longer is no sentence, and no word
 
 
-def text_lines(file, where):
-    """Yield ``(line number, text)`` without line ends; ``where`` names the binary ``file`` in errors.
+def text_lines(file, where, before=0):
+    """Yield ``(line number, text)`` without line ends; ``where`` names the binary ``file`` in errors, and ``before`` lines
+    stand there in front of what it holds.
 
     A byte order mark is dropped. Never holds more than one line, and none longer than :data:`LONGEST`.
     """
-    number = 0
+    number = before
     while line := file.readline(LONGEST + 1):
         number += 1
         if len(line) > LONGEST:

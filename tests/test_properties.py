@@ -19,7 +19,7 @@ from tiny_plm import tiny_plm
 from preprocess.binarize import binarize
 from preprocess.counterparts import POSITIONS, candidate_positions
 from preprocess.look_up import Entries
-from preprocess.readers import read
+from preprocess.readers import TextFile, every_example
 from salt_fairseq.code_switching import CodeSwitching
 from salt_fairseq.data_directory import DataDirectory
 from salt_fairseq.errors import InputError
@@ -105,9 +105,9 @@ def test_readers_give_back_what_was_written(tmp_path_factory, ending, rows, orde
     rows = [(f"n{i}", *row) for i, row in enumerate(rows)]
     names = ("id", "premise", "hypothesis", "gold_label")
     path = written(tmp_path_factory.mktemp("rows") / f"x.{ending}", [[row[k] for k in order] for row in rows], [names[k] for k in order], layout)
-    examples, skipped = read(path, "en")
+    examples = list(every_example(TextFile.open(path), "en"))
     assert [(e.id, e.sentence1, e.sentence2, e.label) for e in examples] == rows
-    assert [e.line for e in examples] == [i + 1 + (ending == "tsv") for i in range(len(rows))] and skipped == {"NS": 0, "-": 0}
+    assert [e.line for e in examples] == [i + 1 + (ending == "tsv") for i in range(len(rows))]
 
 
 @quick
@@ -115,15 +115,15 @@ def test_readers_give_back_what_was_written(tmp_path_factory, ending, rows, orde
     [b"id", b"\t", b"\n", b"sentence1", b"label", b"a", b'"', b"{", b"}", b":", b"1", b",", b"\xff", b"\r", b"NS"]), max_size=40).map(b"".join)))
 @pytest.mark.parametrize("ending", ["tsv", "jsonl"])
 def test_readers_of_any_bytes(tmp_path_factory, ending, content):
-    """Examples, or one sentence that names the file."""
+    """Examples, if any, or one sentence that names the file."""
     path = tmp_path_factory.mktemp("bytes") / f"x.{ending}"
     path.write_bytes(content)
     try:
-        examples, _ = read(path, "en")
+        examples = list(every_example(TextFile.open(path), "en"))
     except InputError as error:
         assert str(error).startswith(str(path)) and "\n" not in str(error)
     else:
-        assert examples and all(e.sentence1 and e.label and e.sentence2 != "" for e in examples)
+        assert all(e.id and e.sentence1 and e.label and e.sentence2 != "" for e in examples)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -253,4 +253,4 @@ def test_the_tsv_reader_is_not_csv(tmp_path):
     """Quotation marks are text, as XNLI has them: csv would take a tab between two of them for text."""
     text = 'id\tsentence1\tsentence2\tlabel\n1\t"a\tb"\tno\n2\t"\t"c\tyes\n'
     (tmp_path / "x.tsv").write_text(text)
-    assert [(e.sentence1, e.sentence2) for e in read(tmp_path / "x.tsv", "en")[0]] == [('"a', 'b"'), ('"', '"c')]
+    assert [(e.sentence1, e.sentence2) for e in every_example(TextFile.open(tmp_path / "x.tsv"), "en")] == [('"a', 'b"'), ('"', '"c')]

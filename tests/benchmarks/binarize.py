@@ -4,13 +4,14 @@ Of transformers' tokenizers, the fast one of the PLM cuts all sentences of a col
 pieces, the PLM's vocabulary, and as many workers as this project has.
 """
 
-import os
 import shutil
 import sys
 from pathlib import Path
 
 import harness
 from shapes import plm_dirs
+
+from preprocess.parallel import usable_cores
 
 
 def preprocess(args):
@@ -41,7 +42,7 @@ def main():
     parser = harness.parser(__doc__.split("\n")[0])
     parser.add_argument("--pairs", type=int, default=100_000, help="sentence pairs of the text")
     parser.add_argument("--repeat", type=int, default=1, help="how often the text is taken: more work for large machines")
-    parser.add_argument("--cores", type=int, default=os.cpu_count())
+    parser.add_argument("--cores", type=int, default=usable_cores())
     args = parser.parse_args()
     if args.child:
         return preprocess(args)
@@ -50,11 +51,11 @@ def main():
     text = harness.write_pairs(examples, args.work / "binarize.tsv")
     plm, data = args.work / f"{args.shape}.plm", args.work / "binarized"
     ours = [sys.executable, "preprocess/binarize.py", plm, data, "--subset", f"train={text}"]
-    commands = {f"salt_fairseq, {cores} threads": ["env", f"RAYON_NUM_THREADS={cores}", *ours] for cores in sorted({1, args.cores})}
+    commands = {f"salt_fairseq, {cores} workers": [*ours, "--workers", cores] for cores in sorted({1, args.cores})}
     commands["fairseq-preprocess"] = [sys.executable, Path(__file__), "--shape", args.shape, "--work", args.work, "--cores",
                                       args.cores, "--child", "preprocess"]
     found = harness.in_turn(commands, args.rounds)
-    print(f"\n{args.shape}, {len(examples):,} pairs\n{harness.table(found, f'salt_fairseq, {args.cores} threads')}\n")
+    print(f"\n{args.shape}, {len(examples):,} pairs\n{harness.table(found, f'salt_fairseq, {args.cores} workers')}\n")
     harness.write(args, f"binarize.{args.shape}", {"runs": found, "pairs": len(examples)})
 
 

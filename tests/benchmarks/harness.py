@@ -1,6 +1,7 @@
 """What the benchmarks share: options, real text, runs in turn as child processes, medians, ratios, the matmul rate, JSON."""
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from preprocess.readers import read
+from preprocess.readers import TextFile, every_example
 from salt_fairseq import errors
 from salt_fairseq.errors import InputError
 
@@ -38,8 +39,7 @@ def pairs_of(args):
     if args.text is None:
         raise InputError("--text FILE is missing: name a file of real sentence pairs, e.g. XNLI's xnli.test.tsv (repeating the "
                          "quickstart's sentences would measure something else)")
-    examples, _ = read(args.text, "en")
-    return examples[: args.pairs]
+    return list(itertools.islice(every_example(TextFile.open(args.text), "en"), args.pairs))
 
 
 def write_pairs(examples, path):
