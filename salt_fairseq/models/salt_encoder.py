@@ -8,6 +8,7 @@ from fairseq.models import BaseFairseqModel, register_model
 from torch import nn
 
 from salt_fairseq.errors import InputError
+from salt_fairseq.modules.dropout import Dropout
 from salt_fairseq.modules.encoder import PAD, Encoder
 from salt_fairseq.modules.mixup import MIXINGS, coefficients, mean_embeddings, mix
 from salt_fairseq.plm import Description, load_state
@@ -48,7 +49,7 @@ class SaltEncoder(BaseFairseqModel):
         self.encoder = Encoder(arch, cfg.dropout, cfg.attention_dropout)
         self.pooler = nn.Linear(arch.dim, arch.dim)
         self.classifier = nn.Linear(arch.dim, classes)
-        self.dropout = nn.Dropout(cfg.classifier_dropout)
+        self.dropout = Dropout(cfg.classifier_dropout)
         for layer in (self.pooler, self.classifier):
             nn.init.normal_(layer.weight, std=0.02)  # BERT's initializer_range
             nn.init.zeros_(layer.bias)
@@ -114,5 +115,5 @@ class SaltEncoder(BaseFairseqModel):
     def classify(self, tokens, embeddings=None):
         """Logits (B, classes) of tokens (B, T), whose embeddings (B, T, d) may be given."""
         with torch.autocast(tokens.device.type, torch.bfloat16, enabled=self.cfg.autocast_bf16):
-            first = self.encoder(tokens, embeddings)[:, 0]
+            first = self.encoder(tokens, embeddings, wanted=1)[:, 0]
             return self.classifier(self.dropout(torch.tanh(self.pooler(first))))

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from salt_fairseq.modules.attention import attention
+from salt_fairseq.modules.dropout import Dropout
 from salt_fairseq.modules.token_embedding import TokenEmbedding
 
 BOS, PAD, EOS, UNK = 0, 1, 2, 3  # in every vocabulary of this project, as in fairseq's own; <mask> is the last id
@@ -49,17 +51,28 @@ class EncoderLayer(nn.Module):
         self.fc1 = nn.Linear(arch.dim, arch.ffn_dim)
         self.fc2 = nn.Linear(arch.ffn_dim, arch.dim)
         self.final_layer_norm = nn.LayerNorm(arch.dim, eps=arch.layer_norm_eps)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
-    def forward(self, x, mask):
-        batch, length, dim = x.shape
-        q, k, v = self.qkv(x).view(batch, length, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
-        attended = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, dropout_p=self.attention_dropout if self.training else 0.0
-        )
-        attended = self.out_proj(attended.transpose(1, 2).reshape(batch, length, dim))
+    def forward(self, x, mask, wanted=None):
+        """``x`` (B, T, d), ``mask`` of :func:`attention_mask`; ``wanted``: make the features of as many first tokens (all)."""
+        batch, _, dim = x.shape
+        if wanted is None:
+            q, k, v = self._by_head(self.qkv(x))
+        else:
+            weights, biases = self.qkv.weight.split([dim, 2 * dim]), self.qkv.bias.split([dim, 2 * dim])
+            k, v = self._by_head(F.linear(x, weights[1], biases[1]))
+            x = x[:, :wanted]
+            (q,) = self._by_head(F.linear(x, weights[0], biases[0]))
+        attended = attention(q, k, v, mask, self.attention_dropout if self.training else 0.0)
+        attended = self.out_proj(attended.transpose(1, 2).reshape(batch, -1, dim))
         x = self.self_attn_layer_norm(x + self.dropout(attended))
         return self.final_layer_norm(x + self.dropout(self.fc2(F.gelu(self.fc1(x)))))
+
+    def _by_head(self, projected):
+        """(B, T, n * d) to (n, B, H, T, d / H)."""
+        batch, length, _ = projected.shape
+        by_head = projected.view(batch, length, -1, self.heads, self.out_proj.in_features // self.heads)
+        return by_head.permute(2, 0, 3, 1, 4)
 
 
 class Encoder(nn.Module):
@@ -76,13 +89,14 @@ class Encoder(nn.Module):
         self.embed_positions = nn.Embedding(arch.positions, arch.dim)
         self.embed_segments = nn.Embedding(arch.segments, arch.dim)
         self.layernorm_embedding = nn.LayerNorm(arch.dim, eps=arch.layer_norm_eps)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(EncoderLayer(arch, dropout, attention_dropout) for _ in range(arch.layers))
 
-    def forward(self, tokens, embeddings=None, layers=None):
+    def forward(self, tokens, embeddings=None, layers=None, wanted=None):
         """``tokens`` LongTensor (B, T), padded with ``PAD`` on the right, T <= ``arch.positions``; ``embeddings``
-        FloatTensor (B, T, d) stands in for the token embeddings (mixup); ``layers``: how many to run (all). Returns
-        FloatTensor (B, T, d); what stands at padded positions means nothing."""
+        FloatTensor (B, T, d) stands in for the token embeddings (mixup); ``layers``: how many to run (all); ``wanted``: of how
+        many first tokens the features are made (all), which spares the last layer the others. Returns FloatTensor
+        (B, T or wanted, d); what stands at padded positions means nothing."""
         x = self.embed_tokens(tokens) if embeddings is None else embeddings
         x = x + self.embed_positions.weight[: tokens.shape[1]]
         if self.arch.segments == 1:
@@ -92,8 +106,9 @@ class Encoder(nn.Module):
             x = x + self.embed_segments(ended.clamp_(max=1))
         x = self.dropout(self.layernorm_embedding(x))
         mask = attention_mask(tokens)
-        for layer in self.layers[:layers]:
-            x = layer(x, mask)
+        run = self.layers[:layers]
+        for layer in run:
+            x = layer(x, mask, wanted if layer is run[-1] else None)
         return x
 
 

