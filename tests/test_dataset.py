@@ -2,6 +2,7 @@
 
 import shutil
 from collections import Counter
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from salt_fairseq.manifest import write_manifest
 from salt_fairseq.modules.encoder import BOS, EOS
 from salt_fairseq.plm import PLM, Description
 from salt_fairseq.sentence_pair_dataset import SentencePairDataset
+from salt_fairseq.tasks import salt_sentence_pair
 from salt_fairseq.tasks.salt_sentence_pair import SaltSentencePairConfig, SaltSentencePairTask
 
 LANGUAGES = "en,fr,es,de"
@@ -120,8 +122,9 @@ def test_streams(bert_data, bert_plm):
 
 
 def epoch_batches(t, dataset, epoch, **options):
-    """The batches of an epoch, as the trainer asks for them."""
-    iterator = t.get_batch_iterator(dataset, epoch=epoch, required_batch_size_multiple=8, **options)
+    """The batches of an epoch, as the trainer asks for them; also on CPUs with the workers that are asked for."""
+    with mock.patch.object(salt_sentence_pair, "workers", lambda asked: asked):
+        iterator = t.get_batch_iterator(dataset, epoch=epoch, required_batch_size_multiple=8, **options)
     batches = list(iterator.next_epoch_itr(shuffle=True))
     iterator._cur_epoch_itr = None  # ends the workers now; the garbage collector would wait five seconds for each
     return batches

@@ -155,7 +155,7 @@ def test_scopa_at_ratio_1_trains_vanilla(data, plm, tmp_path, vanilla):
 
 
 def test_cosda_ml_as_typed(data, plm, tmp_path):
-    """fairseq-hydra-train with a worker, and the same in this process without: equal bit for bit; another seed is not."""
+    """fairseq-hydra-train in a process of its own, and the same in this one: equal bit for bit; another seed is not."""
     overrides, save_dir = options(data, plm, tmp_path / "hydra", "task.max_length=40", "task.word_ratio=0.9")
     done = run("fairseq-hydra-train", "--config-dir", "recipes/config", "--config-name", "xnli", "+system=CoSDA-ML", *overrides, save_dir)
     assert "train: 64 instances, 64 in all streams of an epoch" in done.stdout + done.stderr

@@ -167,8 +167,8 @@ class SaltSentencePairTask(FairseqTask):
         """fairseq's iterator over *all* examples (its default drops those that do not fill a multiple of 8), with new
         batches in each epoch, and workers that see the epoch: those of the reused data loader never do.
 
-        The workers read ahead; a buffer on top of them (--data-buffer-size) would be filled by a thread of fairseq's which,
-        if the command ends while it is at work, now and then aborts the process.
+        fairseq's own buffer (--data-buffer-size) is left out: its thread aborts the process now and then, if the command ends
+        while it is at work.
         """
         if max_tokens is not None and max_tokens < self.cfg.max_length:
             raise InputError(f"--max-tokens {max_tokens} is less than --max-length {self.cfg.max_length}")
@@ -186,7 +186,7 @@ class SaltSentencePairTask(FairseqTask):
         dataset.set_epoch(epoch)
         return iterators.EpochBatchIterator(
             dataset=dataset, collate_fn=dataset.collater, batch_sampler=batches, seed=seed, num_shards=num_shards,
-            shard_id=shard_id, num_workers=num_workers, epoch=epoch, buffer_size=0,
+            shard_id=shard_id, num_workers=workers(num_workers), epoch=epoch, buffer_size=0,
             skip_remainder_batch=skip_remainder_batch, grouped_shuffling=grouped_shuffling,
             reuse_dataloader=False, persistent_workers=False,
         )
@@ -246,6 +246,15 @@ class SaltSentencePairTask(FairseqTask):
         delta, _ = ascend(loss_of, tokens, dim, *ball, self.cfg.ascent_steps, self.cfg.ascent_step_size)
         net.train(training)
         return delta
+
+
+def workers(asked):
+    """How many processes make batches beside a training that was given ``--num-workers`` (fairseq's default is one).
+
+    None where it runs on CPUs: a batch takes less than a hundredth of its step's time, but while a process lives that was
+    forked from the trainer, each page of weights, gradients and moments is copied before it is changed, and held twice.
+    """
+    return asked if torch.cuda.is_available() else min(asked, 0)  # fairseq refuses a negative number
 
 
 def _check(cfg):
