@@ -82,6 +82,7 @@ def main():
     parser.add_argument("--warmup", type=int, default=23)
     parser.add_argument("--lr", type=float, default=5e-5)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--only", nargs="+", choices=CHILDREN, default=list(CHILDREN))
     args = parser.parse_args()
     if args.child:
         name, seed = args.child
@@ -90,9 +91,9 @@ def main():
         harness.command("python", "preprocess/binarize.py", args.plm, args.work / "accuracy_data", "--subset", *args.subset)
     if not (args.work / "accuracy_plm").exists():
         harness.command("python", "preprocess/export_hf.py", args.plm, args.work / "accuracy_plm")
-    found = {name: [] for name in CHILDREN}
+    found = {name: [] for name in args.only}
     for seed in range(1, args.rounds + 1):
-        for name in CHILDREN:
+        for name in args.only:
             run = harness.measured([sys.executable, __file__, *sys.argv[1:], "--child", name, seed])
             found[name].append({"seconds": run["seconds"], "accuracy": run["accuracy"],
                                 "average": statistics.mean(run["accuracy"].values())})

@@ -108,7 +108,7 @@ def in_turn(commands, rounds):
     for i in range(rounds):
         for name, words in commands.items():
             found[name].append(measured(words))
-            print(f"round {i + 1}/{rounds}  {name}: {found[name][-1]['seconds']:.2f} s", file=sys.stderr, flush=True)
+            print(f"round {i + 1}/{rounds}  {name}: {found[name][-1]['seconds']:.3g} s", file=sys.stderr, flush=True)
     return found
 
 
