@@ -13,7 +13,7 @@ def dropout(x, p):
     """
     if x.device.type != "cpu" or p == 0:
         return F.dropout(x, p)
-    dropped = round(p * 2**16)
+    dropped = min(round(p * 2**16), 2**16 - 1)
     elements = x.numel()
     bits = torch.empty((elements + 3) // 4, dtype=torch.int64).random_(-(2**63), None).view(torch.int16)[:elements]
     kept = bits.ge_(dropped - 2**15).view(x.shape)  # in place, 0 or 1
