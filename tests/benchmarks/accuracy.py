@@ -21,7 +21,7 @@ def here(args, seed):
     work, device = args.work / f"here.{seed}", ["--cpu"] if args.device == "cpu" else []
     harness.command(
         "fairseq-train", args.work / "accuracy_data", "--user-dir", "salt_fairseq", "--task", "salt_sentence_pair", "--arch",
-        "salt_encoder", "--criterion", "salt_classification", "--plm", args.plm, "--optimizer", "adam", "--adam-eps", "1e-8",
+        "salt_encoder", "--criterion", "salt_classification", "--plm", args.work / "accuracy_start", "--optimizer", "adam", "--adam-eps", "1e-8",
         "--clip-norm", "1.0", "--lr", args.lr, "--lr-scheduler", "polynomial_decay", "--warmup-updates", args.warmup,
         "--total-num-update", args.updates, "--max-update", args.updates, "--batch-size", BATCH, "--autocast-bf16", "--seed",
         1_000_003 * seed, "--disable-validation", "--no-epoch-checkpoints", "--no-save-optimizer-state", "--save-dir", work, *device)
@@ -87,10 +87,13 @@ def main():
     if args.child:
         name, seed = args.child
         return harness.result(accuracy=CHILDREN[name](args, int(seed)))
-    if not (args.work / "accuracy_data").exists():
-        harness.command("python", "preprocess/binarize.py", args.plm, args.work / "accuracy_data", "--subset", *args.subset)
-    if not (args.work / "accuracy_plm").exists():
-        harness.command("python", "preprocess/export_hf.py", args.plm, args.work / "accuracy_plm")
+    start, data = args.work / "accuracy_start", args.work / "accuracy_data"
+    # An LM head's own layers come out as the encoder's top ones: so that both start from the same encoder, in again.
+    for script, made, words in (("export_hf", args.work / "accuracy_plm", [args.plm, args.work / "accuracy_plm"]),
+                                ("import_plm", start, [args.work / "accuracy_plm", start]),
+                                ("binarize", data, [start, data, "--subset", *args.subset])):
+        if not made.exists():
+            harness.command("python", f"preprocess/{script}.py", *words)
     found = {name: [] for name in args.only}
     for seed in range(1, args.rounds + 1):
         for name in args.only:
