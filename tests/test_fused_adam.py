@@ -71,13 +71,14 @@ def test_a_step_that_is_left_out_leaves_no_factor():
 
 
 def test_training_is_that_of_fairseqs_own(bert_data, bert_plm, tmp_path):
-    """The same steps but where gradients are as small as eps, which the two add at different places; and a checkpoint to go
-    on from."""
+    """The same steps with an eps that is smaller than gradients are, since the two add it at different places; and a
+    checkpoint to go on from."""
     for name in ("adam", "fused_adam"):
-        run("fairseq-train", *training(bert_data, bert_plm, tmp_path / name, "--optimizer", name, "--cpu", updates=3))
+        run("fairseq-train", *training(bert_data, bert_plm, tmp_path / name, "--optimizer", name, "--adam-eps", 1e-14, "--cpu",
+                                       updates=3))
     ours, theirs = (checkpoint(tmp_path / name) for name in ("fused_adam", "adam"))
     differences = torch.cat([(ours["model"][name] - tensor).abs().flatten() for name, tensor in theirs["model"].items()])
-    assert (differences > 1e-4).float().mean() < 0.02  # a step is about 1e-3
+    assert (differences > 1e-4).float().mean() < 5e-3  # a step is about 1e-3
     assert {"exp_avg", "exp_avg_sq", "step"} <= ours["last_optimizer_state"]["state"][0].keys()
     more = run("fairseq-train", *training(bert_data, bert_plm, tmp_path / "fused_adam", "--optimizer", "fused_adam", "--cpu",
                                           updates=6))
