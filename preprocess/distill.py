@@ -28,11 +28,13 @@ from salt_fairseq.command_line import command_parser, positive
 from salt_fairseq.data_directory import INPUTS, DataDirectory
 from salt_fairseq.device import add_device, check_device
 from salt_fairseq.files import replacing
+from salt_fairseq.freed_memory import return_freed_memory
 from salt_fairseq.indexed_data import best_fitting_int_dtype
 from salt_fairseq.manifest import write_manifest
 from salt_fairseq.modules.encoder import EOS
-from salt_fairseq.plm import PLM
+from salt_fairseq.plm import PLM, Description
 from salt_fairseq.resumable import Resumable, resuming
+from salt_fairseq.tokenizer import Tokenizer
 
 SUBSET = "train"  # the only one that is augmented
 CPU_TOKENS, GPU_TOKENS = 2048, 32768
@@ -192,9 +194,9 @@ def main():
         torch.distributed.init_process_group("gloo", timeout=datetime.timedelta(days=7))  # the slowest is waited for
         if device == "cuda":
             device = f"cuda:{os.environ['LOCAL_RANK']}"
-    data, plm = DataDirectory(args.data), PLM.load(args.plm_dir)
-    data.check_vocabulary(plm.description, args.plm_dir)
-    if plm.description.lm_head == "untrained":
+    data, description = DataDirectory(args.data), Description.load(args.plm_dir)
+    data.check_vocabulary(description, args.plm_dir)
+    if description.lm_head == "untrained":
         raise InputError(f"{args.plm_dir} has an LM head that was never trained: train it with preprocess/train_lm_head.py")
     if SUBSET not in data.meta["subsets"]:
         raise InputError(f"{args.data} has no subset {SUBSET!r} to distill: binarize one with --subset {SUBSET}=FILE")
@@ -203,12 +205,16 @@ def main():
         raise InputError(f"--languages {args.languages} names a language twice: leave one of them out")
     source_language = data.meta["source_language"]
     word_lists = parse_word_lists(args.word_list, [*languages, source_language])
-    vocabularies = target_vocabularies(plm.tokenizer, languages, word_lists, source_language, args.keep_shared_words)
+    tokenizer = Tokenizer.load(args.plm_dir, description.tokenizer)
+    vocabularies = target_vocabularies(tokenizer, languages, word_lists, source_language, args.keep_shared_words)
     for language, vocabulary in vocabularies.items():
         if not len(vocabulary):
             raise InputError(f"no word of the list for {language!r} is a single piece of the PLM's vocabulary")
-    made_with = {"plm": plm.description.name, "vocabulary": plm.description.architecture.vocabulary,
-                 "model_sha256": plm.description.sha256["model.pt"], "positions": args.positions,
+    tokenizer.keep_words_only()
+    return_freed_memory()  # before the weights, which take its place
+    plm = PLM.load(args.plm_dir, tokenizer)
+    made_with = {"plm": description.name, "vocabulary": description.architecture.vocabulary,
+                 "model_sha256": description.sha256["model.pt"], "positions": args.positions,
                  "keep_shared_words": args.keep_shared_words, "dtype": args.dtype}
     search = CounterpartSearch(plm, vocabularies, device, DTYPES[args.dtype], args.logits_budget)
     max_tokens = args.max_tokens or (CPU_TOKENS if search.device.type == "cpu" else GPU_TOKENS)

@@ -17,7 +17,7 @@ from preprocess import embedded, fairseq_xlmr, hub, huggingface
 from preprocess.vocabulary import SPECIAL_TOKENS, WORDPIECE_OPTIONS, kind_of, used_ids, with_fairseq_ids
 from salt_fairseq.command_line import command_parser
 from salt_fairseq.files import replacing, sha256
-from salt_fairseq.modules.encoder import Architecture, Encoder, LMHead
+from salt_fairseq.modules.encoder import Architecture, Encoder, LMHead, without_weights
 from salt_fairseq.plm import FILES, PLM, Description
 from salt_fairseq.tokenizer import Tokenizer
 
@@ -111,7 +111,7 @@ def import_plm(source, plm_dir, trim_to=()):
 
 def parameters(architecture):
     """Number of parameters of the encoder and its LM head."""
-    with torch.device("meta"):
+    with without_weights():
         modules = Encoder(architecture), LMHead(architecture)
     return sum(p.numel() for module in modules for p in module.parameters())
 

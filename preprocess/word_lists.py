@@ -11,6 +11,7 @@ from salt_fairseq.text_lines import text_lines
 
 TOP = 10_000  # paper, footnote 2
 SOURCE, FOREIGN = 0.5, 3  # a word more than so many times as frequent in the source language or in another one is theirs
+CACHED = (wordfreq.get_frequency_list, wordfreq.get_frequency_dict, wordfreq.top_n_list)  # keep all that they ever returned
 REFERENCES = ("ca", "de", "en", "es", "fr", "it", "nl", "pl", "pt", "sv")  # whose words other lists hold
 
 
@@ -41,7 +42,10 @@ def _wordfreq(language):
                          f"{', '.join(sorted(available))}): give one with --word-list {language}=FILE")
     # "small" holds all that is needed here and is read faster. It has shapes of numbers ("00th"), which its list leaves out.
     counts = wordfreq.get_frequency_dict(language, wordlist="small")
-    return [(word, counts[word]) for word in wordfreq.top_n_list(language, len(counts), wordlist="small")]
+    words = [(word, counts[word]) for word in wordfreq.top_n_list(language, len(counts), wordlist="small")]
+    for function in CACHED:
+        function.cache_clear()
+    return words
 
 
 def _read(path):

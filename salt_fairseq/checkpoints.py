@@ -14,6 +14,7 @@ from salt_fairseq.data_directory import DataDirectory
 from salt_fairseq.errors import InputError
 from salt_fairseq.files import sha256
 from salt_fairseq.models.salt_encoder import SaltEncoder, SaltEncoderConfig
+from salt_fairseq.modules.encoder import without_weights
 from salt_fairseq.plm import Description
 from salt_fairseq.tokenizer import Tokenizer
 
@@ -78,7 +79,7 @@ def _model(cfg, state, path):
     classifier = state.get("classifier.weight")
     if not all(map(torch.is_tensor, state.values())) or classifier is None or classifier.dim() != 2:
         raise InputError(f"{path} lacks classifier.weight, or its weights are no tensors: train again")
-    with torch.device("meta"):  # the initial weights would only be overwritten
+    with without_weights():
         model = SaltEncoder(cfg, len(classifier))
     try:
         nn.Module.load_state_dict(model, state, assign=True)  # fairseq's own method knows no assign

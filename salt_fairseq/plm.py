@@ -10,7 +10,7 @@ from torch import nn
 from salt_fairseq.errors import InputError
 from salt_fairseq.files import sha256
 from salt_fairseq.manifest import fits, read_sealed, write_sealed
-from salt_fairseq.modules.encoder import BOS, EOS, PAD, Architecture, Encoder, LMHead
+from salt_fairseq.modules.encoder import BOS, EOS, PAD, Architecture, Encoder, LMHead, without_weights
 from salt_fairseq.tokenizer import MARKERS, Tokenizer
 
 FILES = ("model.pt", "dict.txt", "tokenizer.json")
@@ -106,12 +106,13 @@ class PLM(nn.Module):
         self.lm_head = LMHead(description.architecture)
 
     @classmethod
-    def load(cls, plm_dir):
-        """The PLM of a directory that ``import_plm.py`` wrote, on the CPU, in fp32 and evaluation mode."""
+    def load(cls, plm_dir, tokenizer=None):
+        """The PLM of a directory that ``import_plm.py`` wrote, on the CPU, in fp32 and evaluation mode; ``tokenizer``: that
+        directory's, where it is loaded already."""
         description = Description.load(plm_dir)
         state = load_state(plm_dir, description)
-        with torch.device("meta"):  # the tensors of the file become the parameters, with no second copy of a large model
-            plm = cls(description, Tokenizer.load(plm_dir, description.tokenizer))
+        with without_weights():  # the tensors of the file become the parameters, with no second copy of a large model
+            plm = cls(description, tokenizer or Tokenizer.load(plm_dir, description.tokenizer))
         try:
             plm.load_state_dict({k: v for k, v in state.items() if not k.startswith("pooler.")}, assign=True)
         except RuntimeError as error:

@@ -12,6 +12,7 @@ from typing import Callable
 import pytest
 import sentencepiece
 import torch
+from conftest import run
 from fairseq.data import Dictionary
 from safetensors.torch import load_file
 from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast, XLMRobertaForMaskedLM
@@ -145,6 +146,21 @@ def test_docstrings(xlmr_plm, tmp_path, monkeypatch):
     (tmp_path / "plm" / "xlmr").symlink_to(xlmr_plm)
     monkeypatch.chdir(tmp_path)
     assert doctest.testmod(plm_module) == (0, 8)
+
+
+def test_initial_values_are_not_drawn(bert_plm):
+    """Neither for a PLM nor for a classifier of the same sizes. torch would import sympy for them."""
+    code = """import sys
+from salt_fairseq.models.salt_encoder import SaltEncoder, SaltEncoderConfig
+from salt_fairseq.modules.encoder import without_weights
+from salt_fairseq.plm import PLM
+plm = PLM.load(sys.argv[1])
+with without_weights():
+    model = SaltEncoder(SaltEncoderConfig(plm_description=plm.description.to_json()), 3)
+assert {p.device.type for p in model.parameters()} == {"meta"}
+assert [p.shape for p in model.encoder.parameters()] == [p.shape for p in plm.encoder.parameters()]
+print([name for name in ("sympy", "mpmath") if name in sys.modules])"""
+    assert run("python", "-c", code, bert_plm).stdout == "[]\n"
 
 
 def test_pooler(bert, bert_dir, bert_plm):

@@ -11,14 +11,17 @@ import shutil
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import _randomize
 from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
 
 from preprocess.import_plm import import_plm
+from salt_fairseq import tokenizer as tokenizer_module
 from salt_fairseq.plm import PLM, load_published
 from salt_fairseq.sentence_pair_dataset import truncated_lengths
+from salt_fairseq.tokenizer import Tokenizer
 
 DATA = os.environ.get("SALT_DATA")
 HOSTILE = [
@@ -93,6 +96,19 @@ def test_hostile_text(both):
     tokenizer = both[1].tokenizer
     special = {0, 1, 2, len(tokenizer.pieces) - 1}
     assert not any(special & set(ids) for ids in tokenizer(texts))
+
+
+def test_words_outlast_what_reads_text(both, sentences, monkeypatch):
+    _, plm, _ = both
+    kept, ids = Tokenizer(plm.tokenizer.path, plm.tokenizer.kind), [plm.encode(text) for text in sentences[:20]]
+    kept.keep_words_only()
+    with monkeypatch.context() as patched:
+        patched.setattr(tokenizer_module, "FastTokenizer", None)
+        for name in ("words", "starts_word", "has_letter", "caseless"):
+            assert np.array_equal(getattr(kept, name), getattr(plm.tokenizer, name))
+        assert all(np.array_equal(kept.whole_words(i), plm.tokenizer.whole_words(i)) for i in ids)
+    assert kept(sentences[:20]) == plm.tokenizer(sentences[:20])
+    assert kept.pieces == plm.tokenizer.pieces
 
 
 def test_lone_surrogates(both):

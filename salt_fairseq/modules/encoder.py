@@ -1,10 +1,12 @@
 """The body that BERT and XLM-R share: a post-norm Transformer encoder with absolute positions and segments."""
 
+import contextlib
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from salt_fairseq.modules.attention import attention
 from salt_fairseq.modules.dropout import Dropout
@@ -145,3 +147,19 @@ class LMHead(nn.Module):
 
     def forward(self, features, embedding_weight):
         return F.linear(self.transform(features), embedding_weight, self.bias)
+
+
+class _NoInitialValues(TorchFunctionMode):
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func is not nn.init.normal_:
+            return func(*args, **(kwargs or {}))
+
+
+@contextlib.contextmanager
+def without_weights():
+    """Modules made in this context have parameters on the device "meta", of sizes only: to be assigned, or just counted.
+
+    Initial values are not even asked for: to draw normal ones on that device, torch imports sympy, 1.1 s and 60 MB.
+    """
+    with torch.device("meta"), _NoInitialValues():
+        yield
