@@ -173,7 +173,7 @@ def test_interrupt(command, changes, when, here):
     assert not list(here.glob("new/*.tsv"))
 
 
-@pytest.mark.parametrize("seconds", [0.3, 1.2])
+@pytest.mark.parametrize("seconds", [0.3, 0.7])
 def test_interrupt_while_loading(seconds, here):
     """Long before the command has begun. Python loses an interrupt that comes while it runs a callback of its imports; such
     a process goes on as if nothing had been, and another one is tried."""
