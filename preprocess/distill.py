@@ -21,7 +21,7 @@ import torch
 from tqdm import tqdm
 
 from preprocess.counterparts import CPU_LOGITS, GPU_LOGITS, POSITIONS, CounterpartSearch, candidate_positions
-from preprocess.distinct_sentences import DistinctSentences, ranges
+from preprocess.distinct_sentences import DistinctSentences
 from preprocess.word_lists import parse_word_lists, target_vocabularies
 from salt_fairseq.candidates import write_candidates
 from salt_fairseq.command_line import command_parser, positive
@@ -29,7 +29,7 @@ from salt_fairseq.data_directory import INPUTS, DataDirectory
 from salt_fairseq.device import add_device, check_device
 from salt_fairseq.files import replacing
 from salt_fairseq.freed_memory import return_freed_memory
-from salt_fairseq.indexed_data import best_fitting_int_dtype
+from salt_fairseq.indexed_data import best_fitting_int_dtype, ranges
 from salt_fairseq.manifest import write_manifest
 from salt_fairseq.modules.encoder import EOS
 from salt_fairseq.plm import PLM, Description
@@ -138,11 +138,12 @@ class Statistics:
         self.tau, self.vocabulary = tau, vocabulary
         self.counts, self.tokens, self.substituted = Counter(), 0, 0
 
-    def add(self, own, ids, log_probs):
+    def add(self, own, ids, log_probs, times):
+        """Arrays (n,) of tokens, their candidates, and how many ``times`` each of the tokens is there."""
         chosen = log_probs >= np.log(self.tau)
-        self.tokens, self.substituted = self.tokens + int((own != EOS).sum()), self.substituted + int(chosen.sum())
-        pairs, counts = np.unique(own[chosen].astype(np.int64) * self.vocabulary + ids[chosen], return_counts=True)
-        self.counts.update(dict(zip(pairs.tolist(), counts.tolist())))
+        self.tokens, self.substituted = self.tokens + int(times[own != EOS].sum()), self.substituted + int(times[chosen].sum())
+        pairs, which = np.unique(own[chosen].astype(np.int64) * self.vocabulary + ids[chosen], return_inverse=True)
+        self.counts.update(dict(zip(pairs.tolist(), np.bincount(which, times[chosen]).astype(np.int64).tolist())))
 
     def line(self, language, tokenizer, most=8):
         shown = ((*divmod(pair, self.vocabulary), n) for pair, n in self.counts.most_common(most))
@@ -154,19 +155,23 @@ def write(data, language, sentences, own, resumable, statistics, made_with):
     """Write ``candidates/LANG`` from the parts; ``own`` are the tokens of the distinct sentences."""
     ids, log_probs = filled(language, own, resumable)
 
-    def chunks(of):
-        for start in range(0, len(of), CHUNK // 16):
-            which = of[start : start + CHUNK // 16]
-            places = ranges(sentences.starts[which], sentences.lengths[which])
-            statistics.add(own[places], ids[places], log_probs[places])
-            yield sentences.lengths[which], ids[places], log_probs[places]
+    def chunks(distinct, times):
+        for start in range(0, len(distinct), CHUNK // 16):
+            which = distinct[start : start + CHUNK // 16]
+            lengths = sentences.lengths[which]
+            places = ranges(sentences.starts[which], lengths)
+            statistics.add(own[places], ids[places], log_probs[places], np.repeat(times[which], lengths))
+            yield lengths, ids[places], log_probs[places]
 
     with replacing(data.path / "candidates" / language, marker="meta.json") as directory:
         sides = dict(zip(INPUTS, sentences.numbers))
-        for side, of in sides.items():
+        for side, numbers in sides.items():
             (directory / side).mkdir(parents=True)
-            tokens = int(sentences.lengths[of].sum())
-            write_candidates(directory / side / SUBSET, tokens, chunks(of), own.dtype.type)
+            times = np.bincount(numbers, minlength=len(sentences))
+            distinct = np.flatnonzero(times)
+            numbers = np.cumsum(times > 0)[numbers] - 1  # among the distinct ones of this side
+            tokens = int(sentences.lengths[distinct].sum())
+            write_candidates(directory / side / SUBSET, numbers, tokens, chunks(distinct, times), own.dtype.type)
         sha256 = {f"{side}/{SUBSET}": data.meta["subsets"][SUBSET]["sha256"][side] for side in sides}
         write_manifest(directory, {"sentences_sha256": sha256, **made_with})
 

@@ -5,16 +5,11 @@ import hashlib
 import numpy as np
 import torch
 
+from salt_fairseq.indexed_data import ranges
 from salt_fairseq.modules.encoder import BOS, EOS
 
 BLOCK = 1 << 18  # sentences that are sorted by length together, so that results are written close to one another
 SHORTEST = 0.8  # of the longest sentence of a batch: the rest is padding
-
-
-def ranges(starts, lengths):
-    """The integers of all ranges ``start .. start + length``, one range after another."""
-    ends = np.cumsum(lengths)
-    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - (ends - lengths), lengths)
 
 
 class DistinctSentences:

@@ -78,7 +78,7 @@ def precision(right, listed):
 def measure(name, scores, scale, right, listed, whole, frequent):
     """Print a row for each share; ``scores`` order the candidates, all other arrays are bool over the candidates."""
     for share in SHARES:
-        least = log_threshold([scores], "share", share)
+        least = log_threshold(lambda: [scores], "share", share)
         chosen = scores >= least
         of_all, n = precision(right, listed & chosen)
         of_content, m = precision(right, listed & chosen & ~frequent)

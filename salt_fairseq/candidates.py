@@ -1,7 +1,8 @@
 """Candidates: for every token and target language, the PLM's best counterpart and its log-probability.
 
 They lie beside the binarized sentences, ``candidates/LANG/input0/train.{bin,idx}`` (ids) and ``train.log_probs.npy``,
-token by token; thresholds are applied when they are used (paper §2.1).
+token by token; thresholds are applied when they are used (paper §2.1). A sentence that repeats itself is stored once: the
+index leads to it wherever it stands.
 """
 
 from pathlib import Path
@@ -10,8 +11,10 @@ import numpy as np
 import torch
 
 from salt_fairseq.errors import InputError
-from salt_fairseq.indexed_data import load_indexed, write_flat
+from salt_fairseq.indexed_data import load_indexed, ranges, write_flat
 from salt_fairseq.manifest import Manifest, check_made_from
+
+PIECE = 1 << 17  # sentences whose log-probabilities are looked at at once
 
 
 class Candidates:
@@ -25,16 +28,22 @@ class Candidates:
         self._ids = load_indexed(manifest, name)
         manifest.verified(f"{name}.log_probs.npy")
         path = manifest.directory / f"{name}.log_probs.npy"
-        self.log_probs = np.load(path, mmap_mode="r", allow_pickle=False)  # all sentences' tokens, one after another
+        self._log_probs = np.load(path, mmap_mode="r", allow_pickle=False)  # an element for each of the ids'
         self.sizes = self._ids.sizes
-        self._ends = np.cumsum(self.sizes)
 
     def __len__(self):
         return len(self._ids)
 
     def __getitem__(self, i):
-        values = self.log_probs[self._ends[i] - self.sizes[i] : self._ends[i]]
-        return self._ids[i].clone(), torch.from_numpy(values.astype(np.float32))
+        start = self._ids.starts[i]
+        return self._ids[i], torch.from_numpy(self._log_probs[start : start + self.sizes[i]].astype(np.float32))
+
+    def log_probs(self):
+        """Yield those of all tokens, one sentence after another, in float32 arrays (n,) of some sentences: together they may be
+        larger than the memory."""
+        for first in range(0, len(self), PIECE):
+            some = slice(first, first + PIECE)
+            yield self._log_probs[ranges(self._ids.starts[some], self.sizes[some])]
 
 
 def languages(data):
@@ -55,9 +64,11 @@ def open_candidates(data, subset, language, side="input0"):
     return Candidates(manifest, f"{side}/{subset}")
 
 
-def write_candidates(prefix, tokens, chunks, dtype):
-    """Write the candidates of the ``tokens`` of one input from ``chunks``, an iterable of ``(sizes, ids, log_probs)``: the
-    sizes of some sentences, and the ids and float32 log-probabilities of their tokens one after another."""
+def write_candidates(prefix, numbers, tokens, chunks, dtype):
+    """Write the candidates of one input's sentences, whose ``numbers`` int64 (N,) lead to distinct ones of ``tokens`` together.
+
+    These are in ``chunks``, an iterable of ``(sizes, ids, log_probs)``: the sizes of some of them, and the ids and float32
+    log-probabilities of their tokens one after another."""
     log_probs, written = np.lib.format.open_memmap(f"{prefix}.log_probs.npy", "w+", np.float32, (tokens,)), 0
 
     def ids():
@@ -67,5 +78,5 @@ def write_candidates(prefix, tokens, chunks, dtype):
             written += len(values)
             yield sizes, chunk
 
-    write_flat(prefix, ids(), dtype)
+    write_flat(prefix, ids(), dtype, numbers)
     log_probs.flush()

@@ -1,5 +1,6 @@
 """Code-switching (paper §2.1): substitute every token whose candidate is probable enough, when the data is used."""
 
+import itertools
 import math
 
 import numpy as np
@@ -9,7 +10,6 @@ from salt_fairseq.candidates import open_candidates
 from salt_fairseq.errors import InputError
 
 DEFAULT_THRESHOLDS = "en=1e-3,1e-7"  # of the paper
-PIECE = 1 << 22  # log-probabilities looked at at once
 
 
 def parse_thresholds(text):
@@ -47,8 +47,8 @@ def thresholds_of(languages, text, source_language):
 
 
 def log_threshold(log_probs, kind, value):
-    """The least log-probability that is substituted, given all ``log_probs`` of a language (-inf: no candidate), float32
-    arrays one after another; they are read in pieces, so that they may be files larger than the memory.
+    """The least log-probability that is substituted, given all of a language (-inf: no candidate): ``log_probs()`` iterates
+    over them in float32 arrays, several times, so that together they may be larger than the memory.
 
     For a ``share`` this is the log-probability of the k-th most probable of n candidates, k = round(value * n).
     """
@@ -60,10 +60,7 @@ def log_threshold(log_probs, kind, value):
 
 def _candidates(log_probs):
     """The finite values, piece by piece."""
-    for array in log_probs:
-        for start in range(0, len(array), PIECE):
-            piece = np.asarray(array[start : start + PIECE])
-            yield piece[np.isfinite(piece)]
+    return (piece[np.isfinite(piece)] for piece in log_probs())
 
 
 def _highest(log_probs, k):
@@ -92,7 +89,10 @@ class CodeSwitching:
 
     def __init__(self, data, subset, language, sides, threshold):
         self._candidates = [open_candidates(data, subset, language, side) for side in sides]
-        log_probs = [candidates.log_probs for candidates in self._candidates]
+
+        def log_probs():
+            return itertools.chain.from_iterable(candidates.log_probs() for candidates in self._candidates)
+
         self.log_threshold = log_threshold(log_probs, *threshold)
         possible = chosen = 0
         for piece in _candidates(log_probs):

@@ -44,6 +44,12 @@ class IndexedSequences:
         return torch.from_numpy(self.elements[start : start + self.sizes[i]].astype(np.int64))
 
 
+def ranges(starts, lengths):
+    """The integers of all ranges ``start .. start + length``, one range after another, int64."""
+    ends = np.cumsum(lengths)
+    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - (ends - lengths), lengths)
+
+
 def best_fitting_int_dtype(vocabulary):
     """The type of stored ids, as fairseq chooses it."""
     return np.uint16 if vocabulary < 65500 else np.int32
@@ -61,10 +67,11 @@ def write_indexed(prefix, sequences, dtype):
     return write_flat(prefix, ((np.array([len(sequence)]), np.asarray(sequence)) for sequence in sequences), dtype)
 
 
-def write_flat(prefix, chunks, dtype):
+def write_flat(prefix, chunks, dtype, numbers=None):
     """Write ``chunks``, an iterable of ``(sizes, elements)``, integer arrays: the sizes of some sequences, and these one
-    after another. Returns the number of elements."""
-    with IndexedWriter(prefix, dtype) as writer:
+    after another. Returns the number of elements. With ``numbers`` int64 (N,) item i is sequence ``numbers[i]`` of the chunks,
+    so that equal ones are stored once."""
+    with IndexedWriter(prefix, dtype, numbers) as writer:
         for sizes, elements in chunks:
             writer.write(sizes, elements)
     return writer.elements
@@ -73,8 +80,10 @@ def write_flat(prefix, chunks, dtype):
 class IndexedWriter:
     """A context in which ``PREFIX.bin`` grows, and at whose end ``PREFIX.idx`` is written, unless it fails."""
 
-    def __init__(self, prefix, dtype):
+    def __init__(self, prefix, dtype, numbers=None):
+        """``numbers``: as in :func:`write_flat`."""
         self.elements, self._prefix, self._dtype, self._sizes = 0, prefix, np.dtype(dtype), []
+        self._numbers = slice(None) if numbers is None else numbers
         self._file = open(f"{prefix}.bin", "wb")
 
     def __enter__(self):
@@ -93,8 +102,10 @@ class IndexedWriter:
         if kind is not None:
             return
         sizes = np.concatenate(self._sizes)
+        starts = (np.cumsum(sizes, dtype=np.int64) - sizes)[self._numbers]
+        sizes = sizes[self._numbers]
         code = next(code for code, known in TYPES.items() if known == self._dtype)
         with open(f"{self._prefix}.idx", "wb") as file:
             file.write(HEADER.pack(MAGIC, VERSION, code, len(sizes)))
             file.write(sizes.tobytes())
-            file.write(((np.cumsum(sizes, dtype=np.int64) - sizes) * self._dtype.itemsize).tobytes())
+            file.write((starts * self._dtype.itemsize).tobytes())

@@ -53,7 +53,7 @@ def test_misspelt_thresholds(text):
 def test_share_is_that_of_the_most_probable(values, share):
     """The reference is a full sort: k of n values reach the threshold, more only where the k-th has equals."""
     values = np.array([*values, -np.inf, -np.inf], dtype=np.float32)
-    threshold, k = log_threshold(np.split(values, [len(values) // 2]), "share", share), round(share * (len(values) - 2))
+    threshold, k = log_threshold(lambda: np.split(values, [len(values) // 2]), "share", share), round(share * (len(values) - 2))
     descending = np.sort(values)[::-1]
     assert threshold == (descending[k - 1] if k else math.inf)
     assert (values >= threshold).sum() >= k and (values > threshold).sum() < max(k, 1)
@@ -65,7 +65,7 @@ def write_data(directory, corpus):
     flat = np.concatenate(corpus).astype(np.float32)
     ids = np.split(np.arange(1000, 1000 + len(flat)), np.cumsum([len(c) for c in corpus])[:-1])
     prefix = directory / "candidates" / "xx" / "input0" / "train"
-    write_candidates(prefix, len(flat), [(np.array([len(c) for c in corpus]), np.concatenate(ids), flat)], np.int32)
+    write_candidates(prefix, np.arange(len(corpus)), len(flat), [(np.array([len(c) for c in corpus]), np.concatenate(ids), flat)], np.int32)
     write_manifest(directory / "candidates" / "xx", {"sentences_sha256": {"input0/train": "0"}})
     write_manifest(directory, {"subsets": {"train": {"sha256": {"input0": "0"}}}})
     return ids
@@ -128,7 +128,7 @@ def test_thresholds_on_real_candidates(plm_name, request):
 def test_share_of_real_candidates(bert_data, bert_plm):
     """30% of the candidate tokens of both sentences together are substituted."""
     dataset = loaded(bert_data, bert_plm, augment="fr", thresholds="30%", no_original=True, max_length=160)
-    both = [open_candidates(bert_data, "train", "fr", side).log_probs for side in ("input0", "input1")]
+    both = [p for side in ("input0", "input1") for _, p in open_candidates(bert_data, "train", "fr", side)]
     changed = sum(int((dataset[i]["tokens"] != dataset[i]["substitutes"][:, 0]).sum()) for i in range(len(dataset)))
     assert changed == pytest.approx(0.3 * np.isfinite(np.concatenate(both)).sum(), abs=3)
 

@@ -16,13 +16,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import QUICKSTART, ROOT, read_tsv, run
-from fairseq.data.indexed_dataset import MMapIndexedDatasetBuilder
+from fairseq.data.indexed_dataset import MMapIndexedDataset, MMapIndexedDatasetBuilder
 from in_process import call, error_of
 
 from preprocess import binarize, distill
-from preprocess.distinct_sentences import DistinctSentences, ranges
+from preprocess.distinct_sentences import DistinctSentences
+from salt_fairseq.candidates import open_candidates
 from salt_fairseq.data_directory import DataDirectory
-from salt_fairseq.indexed_data import IndexedSequences, write_flat, write_indexed
+from salt_fairseq.indexed_data import IndexedSequences, ranges, write_flat, write_indexed
 
 SLOW = ("import sys, time; from preprocess import distill as d; from salt_fairseq import resumable as r; r.CHECKPOINT_SECONDS = 0\n"
         "search = d.CounterpartSearch.__call__\n"
@@ -135,6 +136,25 @@ def test_distinct_sentences(data):
     batches = list(distinct.batches(100, 64))
     assert sorted(np.concatenate(batches).tolist()) == list(range(len(found)))
     assert all(len(b) == 1 or len(b) * (distinct.lengths[b].max() + 1) <= 64 for b in batches)
+
+
+def test_repeated_sentences_are_stored_once(data, xlmr_plm):
+    """A side's files hold the tokens of its distinct sentences, and fairseq reads every sentence from them."""
+    call(distill, xlmr_plm, data, *OPTIONS)
+    for side in ("input0", "input1"):
+        prefix, stored = data / "candidates" / "fr" / side / "train", DataDirectory(data).sentences("train", side)
+        sentences, candidates = [tuple(s.tolist()) for s in stored], open_candidates(data, "train", "fr", side)
+        distinct = set(sentences)
+        assert len(distinct) < len(sentences) == 69
+        tokens = sum(map(len, distinct))
+        assert prefix.with_suffix(".bin").stat().st_size == 2 * tokens and len(np.load(f"{prefix}.log_probs.npy")) == tokens
+        theirs = MMapIndexedDataset(str(prefix))
+        assert [theirs[i].tolist() for i in range(69)] == [ids.tolist() for ids, _ in candidates]
+        of = {}
+        for sentence, (ids, log_probs) in zip(sentences, candidates, strict=True):
+            assert of.setdefault(sentence, (ids.tolist(), log_probs.tolist())) == (ids.tolist(), log_probs.tolist())
+            assert len(ids) == len(log_probs) == len(sentence)
+        assert np.array_equal(np.concatenate(list(candidates.log_probs())), np.concatenate([p for _, p in candidates]))
 
 
 def test_blocks_are_sorted_apart(data, monkeypatch):

@@ -25,7 +25,7 @@ def test_shown_sentences(bert_plm, bert_data, tmp_path, capsys):
         assert re.sub(r"\s", "", sentence).lower() in compact
         original = data.sentences("train", f"input{side}")[0]
         ids, log_probs = open_candidates(bert_data, "train", "fr", f"input{side}")[0]
-        everything = np.concatenate([open_candidates(bert_data, "train", "fr", s).log_probs for s in ("input0", "input1")])
+        everything = np.concatenate([p for s in ("input0", "input1") for _, p in open_candidates(bert_data, "train", "fr", s)])
         finite = np.sort(everything[np.isfinite(everything)])[::-1]
         least = finite[round(0.6 * len(finite)) - 1]
         variant = torch.where(log_probs >= float(least), ids, original)

@@ -203,7 +203,7 @@ def random_candidates(data):
             chosen = (rng.random(len(tokens)) < 0.6) & (tokens > 4)
             ids = np.where(chosen, rng.permutation(tokens), tokens)
             log_probs = np.where(chosen, -2.0, -np.inf).astype(np.float32)
-            write_candidates(target / side / "train", len(ids), [(stored.sizes, ids, log_probs)], tokens.dtype.type)
+            write_candidates(target / side / "train", np.arange(len(stored)), len(ids), [(stored.sizes, ids, log_probs)], tokens.dtype.type)
         write_manifest(target, {"sentences_sha256": {f"{s}/train": directory.meta["subsets"]["train"]["sha256"][s] for s in INPUTS}})
 
 
