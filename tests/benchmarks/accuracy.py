@@ -1,7 +1,8 @@
 """The accuracy that vanilla fine-tuning reaches here and with transformers' Trainer: same PLM, pairs, steps and schedule, over seeds.
 
 Both train the whole model in bf16 autocast on batches of pairs of similar length, that of the last step is scored. What must be
-alike is the distribution over seeds: initial classifiers, batches and dropout are drawn differently.
+alike is the distribution over seeds: initial classifiers, batches and dropout are drawn differently. On little data it is wide:
+settle the number of seeds (``--rounds``) beforehand, and take further ones (``--first-seed``) for a second test.
 """
 
 import json
@@ -12,6 +13,7 @@ from pathlib import Path
 import harness
 
 from preprocess.readers import TextFile, every_example
+from salt_fairseq.significance import welch
 
 BATCH = 32
 
@@ -81,6 +83,7 @@ def main():
     parser.add_argument("--updates", type=int, default=378)
     parser.add_argument("--warmup", type=int, default=23)
     parser.add_argument("--lr", type=float, default=5e-5)
+    parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--only", nargs="+", choices=CHILDREN, default=list(CHILDREN))
     args = parser.parse_args()
@@ -95,17 +98,19 @@ def main():
         if not made.exists():
             harness.command("python", f"preprocess/{script}.py", *words)
     found = {name: [] for name in args.only}
-    for seed in range(1, args.rounds + 1):
+    for seed in range(args.first_seed, args.first_seed + args.rounds):
         for name in args.only:
             run = harness.measured([sys.executable, __file__, *sys.argv[1:], "--child", name, seed])
-            found[name].append({"seconds": run["seconds"], "accuracy": run["accuracy"],
+            found[name].append({"seed": seed, "seconds": run["seconds"], "accuracy": run["accuracy"],
                                 "average": statistics.mean(run["accuracy"].values())})
             print(f"seed {seed}, {name}: {found[name][-1]['average']:.2f} in {run['seconds']:.0f} s", file=sys.stderr, flush=True)
             harness.write(args, "accuracy", {"runs": found})
-    for name, runs in found.items():
-        averages = [run["average"] for run in runs]
-        spread = statistics.stdev(averages) if len(averages) > 1 else float("nan")
-        print(f"{name}: {statistics.mean(averages):.1f} ± {spread:.1f} ({', '.join(f'{a:.1f}' for a in averages)})")
+    averages = {name: [run["average"] for run in runs] for name, runs in found.items()}
+    for name, of in averages.items():
+        spread = statistics.stdev(of) if len(of) > 1 else float("nan")
+        print(f"{name}: {statistics.mean(of):.1f} ± {spread:.1f} ({', '.join(f'{a:.1f}' for a in of)})")
+    if len(averages) == 2:
+        print(f"Welch's p: {welch(*averages.values()):.2f}")
 
 
 if __name__ == "__main__":
