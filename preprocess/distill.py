@@ -37,7 +37,8 @@ from salt_fairseq.resumable import Resumable, resuming
 from salt_fairseq.tokenizer import Tokenizer
 
 SUBSET = "train"  # the only one that is augmented
-CPU_TOKENS, GPU_TOKENS = 2048, 32768
+CPU_TOKENS, GPU_TOKENS = 512, 32768
+TRIMMED = 4  # batches on a CPU, after which freed memory is given back: blocks of ever other sizes lie scattered in it
 CHUNK = 1 << 20  # tokens of the results that are moved at once
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -89,9 +90,11 @@ def search_all(search, sentences, positions, max_tokens, resumable, rank, world_
 
     with progress:
         waiting = None  # the batch before: a GPU works on the next one while its results are fetched
-        for number in left[rank::world_size]:
+        for count, number in enumerate(left[rank::world_size]):
             inputs, masks, places = sentences.read(batches[number], longest, lambda ids: candidate_positions(
                 search.plm.tokenizer, ids, positions))
+            if search.device.type == "cpu" and count % TRIMMED == 0:
+                return_freed_memory()
             found = search(inputs, masks)
             if waiting:
                 finish(*waiting)
