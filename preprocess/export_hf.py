@@ -56,16 +56,17 @@ def export_classifier(path, out, plm_dir=None, data=None, results=None):
     published = load_published(directory, its_own)
     if its_own.sha256["model.pt"] != description.sha256["model.pt"]:  # the same vocabulary, perhaps another model
         published = {"ids": published["ids"]}
-    weights = hf_model.tensors(checkpoint.model.state_dict(), description, published, is_classifier=True)
+    is_mean = checkpoint.model.pooling == "mean"
+    weights = hf_model.tensors(checkpoint.model.state_dict(), description, published, is_classifier=True, is_mean=is_mean)
     cfg = checkpoint.cfg.model
     dropout = {"hidden": cfg.dropout, "attention": cfg.attention_dropout, "classifier": cfg.classifier_dropout}
-    config = hf_model.config(description, published, weights, labels, dropout)
+    config = hf_model.config(description, published, weights, labels, dropout, is_mean)
     tokenizer = hf_tokenizer.files(directory, description, hf_model.published_ids(description, published),
                                    checkpoint.cfg.task.max_length, is_classifier=True)
     provenance = {
         "checkpoint_sha256": checkpoint.sha256, "updates": checkpoint.updates, "seed": checkpoint.cfg.common.seed,
         "task": {**OmegaConf.to_container(checkpoint.cfg.task), "data": Path(checkpoint.cfg.task.data).name},
-        "model": {**OmegaConf.to_container(cfg), "plm": description.name},
+        "model": {**OmegaConf.to_container(cfg), "plm": description.name, "pooling": checkpoint.model.pooling},
     }
     del provenance["model"]["plm_description"]
     card = model_card.of_classifier(checkpoint, labels, sentences, accuracies)

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+from preprocess.sentence_transformers import MODULES, POOLING
 from preprocess.weight_files import NAMES, reason
 from salt_fairseq.errors import InputError
 
 DESCRIPTIONS = ["config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "sentencepiece.bpe.model",
-                "sentencepiece.model"]
+                "sentencepiece.model", MODULES, f"*/{POOLING}"]
 
 
 def download(name):

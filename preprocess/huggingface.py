@@ -4,6 +4,7 @@ import json
 
 import torch
 
+from preprocess.sentence_transformers import read_pooling
 from preprocess.source import Source, Tensors, untrained_head
 from preprocess.vocabulary import kind_of, read_tokenizer
 from preprocess.weight_files import read_tensors
@@ -152,4 +153,4 @@ def read(directory):
     )
     left = {name: tensor.float() for name, tensor in tensors.left.items() if tensor.is_floating_point()}
     return Source(state, architecture, tokenizer, family, "pretrained" if pretrained else "untrained", tensors.dtype,
-                  rows, left)
+                  read_pooling(directory), rows, left)

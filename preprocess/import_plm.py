@@ -94,6 +94,7 @@ def import_plm(source, plm_dir, trim_to=()):
             architecture=architecture,
             sha256={name: sha256(directory / name) for name in FILES},
             family=found.family,
+            pooling=found.pooling,
             lm_head=found.lm_head,
             weights_dtype=found.weights_dtype,
             tokenizer_options={name: normalizer[name] for name in WORDPIECE_OPTIONS if name in normalizer},

@@ -39,7 +39,8 @@ def of_classifier(checkpoint, labels, sentences, results=None):
         *_usage("text-classification", f"model({example}, truncation=True)"),
         "## Training",
         "",
-        *_table(("", ""), _training(cfg, description, name, augment, checkpoint.updates)),
+        *_table(("", ""), _training(cfg, description, name, augment, checkpoint.updates,
+                                        checkpoint.model.pooling)),
         "",
         "Trained with salt_fairseq. SALT: Fei Wang, Kuan-Hao Huang, Kai-Wei Chang, Muhao Chen. *Self-Augmentation Improves "
         "Zero-Shot Cross-Lingual Transfer.* 2023.",
@@ -70,9 +71,11 @@ def of_plm(description):
     ])
 
 
-def _training(cfg, description, data, augment, updates):
+def _training(cfg, description, data, augment, updates, pooling):
     """``(what, how)`` of the training; only what had an effect."""
     yield "base model", f"`{_origin(description)}`"
+    if pooling == "mean":
+        yield "classified", "the mean of all tokens, which the last layer makes (its weights were not trained)"
     yield "data", data
     if augment:
         yield "languages of augmentation", ", ".join(augment)

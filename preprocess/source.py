@@ -17,6 +17,7 @@ class Source:
     family: str  # as in plm.json
     lm_head: str = "pretrained"  # as in plm.json
     weights_dtype: str = "float32"  # as in plm.json
+    pooling: str = "first"  # as in plm.json
     # What the PLM has no use for, kept so that an export gives the published weights back:
     rows: dict = field(default_factory=dict)  # left-out rows of a tensor of ``state``, by its name
     tensors: dict = field(default_factory=dict)  # left-out tensors, by their published names

@@ -11,6 +11,7 @@ from salt_fairseq.errors import InputError
 from salt_fairseq.files import sha256
 from salt_fairseq.manifest import fits, read_sealed, write_sealed
 from salt_fairseq.modules.encoder import BOS, EOS, PAD, Architecture, Encoder, LMHead, without_weights
+from salt_fairseq.modules.pooling import POOLINGS
 from salt_fairseq.tokenizer import MARKERS, Tokenizer
 
 FILES = ("model.pt", "dict.txt", "tokenizer.json")
@@ -30,6 +31,7 @@ class Description:
     architecture: Architecture
     sha256: dict  # of each file of the directory
     family: str  # the names its weights were published under: "bert", "roberta" or "distilbert"
+    pooling: str = "first"  # what it was trained to say of a whole sentence: its first token, or the "mean" of all
     lm_head: str = "pretrained"  # "untrained": published without one; "trained": train_lm_head.py made it
     weights_dtype: str = "float32"  # as published; model.pt is always float32
     tokenizer_options: dict = field(default_factory=dict)  # WordPiece: lowercase, strip_accents, handle_chinese_chars
@@ -59,7 +61,8 @@ class Description:
     @classmethod
     def from_dict(cls, values, where):
         try:
-            if not fits(values, SHAPE) or values["tokenizer"] not in MARKERS or values["separators"] not in (1, 2):
+            if not fits(values, SHAPE) or values["tokenizer"] not in MARKERS or values["separators"] not in (1, 2) \
+                    or values.get("pooling", "first") not in POOLINGS:
                 raise TypeError("a value is missing or of another kind")
             return cls(**{**values, "architecture": Architecture(**values["architecture"])})
         except (TypeError, KeyError, ValueError) as error:

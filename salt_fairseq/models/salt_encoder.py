@@ -1,4 +1,4 @@
-"""Model ``salt_encoder``: an imported PLM with a classifier on its first token, and embedding mixup while training."""
+"""Model ``salt_encoder``: an imported PLM with a classifier on one vector, and embedding mixup while training."""
 
 from dataclasses import dataclass, field
 
@@ -11,6 +11,7 @@ from salt_fairseq.errors import InputError
 from salt_fairseq.modules.dropout import Dropout
 from salt_fairseq.modules.encoder import PAD, Encoder
 from salt_fairseq.modules.mixup import MIXINGS, coefficients, mean_embeddings, mix
+from salt_fairseq.modules.pooling import POOLINGS, normalized_mean
 from salt_fairseq.plm import Description, load_state
 
 
@@ -23,6 +24,11 @@ class SaltEncoderConfig(FairseqDataclass):
     dropout: float = field(default=0.1, metadata={"help": "dropout after embeddings, attention and feed-forward"})
     attention_dropout: float = field(default=0.1, metadata={"help": "dropout of attention weights"})
     classifier_dropout: float = field(default=0.1, metadata={"help": "dropout between pooler and classifier"})
+    pooling: ChoiceEnum(("plm", *POOLINGS)) = field(
+        default="plm",
+        metadata={"help": "what is classified: the features of the first token or the mean of all, as the PLM was trained "
+                  "(plm), or named"},
+    )
     autocast_bf16: bool = field(
         default=False,
         metadata={"help": "compute matrix products in bfloat16 and keep fp32 weights, on CPU and GPU (fairseq's own "
@@ -39,13 +45,15 @@ class SaltEncoderConfig(FairseqDataclass):
 
 @register_model("salt_encoder", dataclass=SaltEncoderConfig)
 class SaltEncoder(BaseFairseqModel):
-    """Logits over labels from the first token: BERT's pooler (pretrained where the PLM has one), dropout, classifier."""
+    """Logits over labels: the first token or the mean of all, BERT's pooler (dense, tanh; pretrained where the PLM has one
+    and the first token is read), dropout, classifier."""
 
     def __init__(self, cfg, classes):
         super().__init__()
         self.cfg = cfg
         self.description = Description.from_json(cfg.plm_description, "the checkpoint")
         arch = self.description.architecture
+        self.pooling = self.description.pooling if str(cfg.pooling) == "plm" else str(cfg.pooling)
         self.encoder = Encoder(arch, cfg.dropout, cfg.attention_dropout)
         self.pooler = nn.Linear(arch.dim, arch.dim)
         self.classifier = nn.Linear(arch.dim, classes)
@@ -69,12 +77,13 @@ class SaltEncoder(BaseFairseqModel):
     def load_plm(self, plm_dir):
         """Start from the weights of a PLM directory."""
         state = load_state(plm_dir, self.description)
-        wanted = {k: v for k, v in state.items() if not k.startswith("lm_head.")}
+        unused = ("lm_head.",) if self.pooling == "first" else ("lm_head.", "pooler.")
+        wanted = {k: v for k, v in state.items() if not k.startswith(unused)}
         own = self.state_dict()
         misfits = [name for name, tensor in wanted.items() if name not in own or own[name].shape != tensor.shape]
         missing = own.keys() - wanted.keys()
         fresh = {"classifier.weight", "classifier.bias"}
-        if not self.description.architecture.pooler:
+        if not self.description.architecture.pooler or self.pooling != "first":
             fresh |= {"pooler.weight", "pooler.bias"}
         if misfits or missing - fresh:
             raise InputError(f"{plm_dir}: model.pt does not fit plm.json: import the PLM again with import_plm.py")
@@ -115,5 +124,8 @@ class SaltEncoder(BaseFairseqModel):
     def classify(self, tokens, embeddings=None):
         """Logits (B, classes) of tokens (B, T), whose embeddings (B, T, d) may be given."""
         with torch.autocast(tokens.device.type, torch.bfloat16, enabled=self.cfg.autocast_bf16):
-            first = self.encoder(tokens, embeddings, wanted=1)[:, 0]
-            return self.classifier(self.dropout(torch.tanh(self.pooler(first))))
+            if self.pooling == "first":
+                vector = self.encoder(tokens, embeddings, wanted=1)[:, 0]
+            else:
+                vector = normalized_mean(self.encoder(tokens, embeddings), tokens)
+            return self.classifier(self.dropout(torch.tanh(self.pooler(vector))))
