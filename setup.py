@@ -12,7 +12,7 @@ setup(
     license="MIT",
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["salt_fairseq*", "preprocess*"]),
-    package_data={"salt_fairseq.quickstart": ["*.tsv", "*.safetensors"]},
+    package_data={"preprocess.importers": ["*.safetensors"]},
     install_requires=[
         "ve-fairseq==0.12.3",  # provides the module fairseq with wheels for Python 3.11 and 3.12
         "torch>=2.6",

@@ -16,17 +16,17 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from preprocess import blocks
-from preprocess.parallel import in_order, usable_cores
-from preprocess.readers import TextFile, official_files
-from preprocess.subset_writer import BadText, SubsetWriter, piece_of
-from salt_fairseq.command_line import command_parser, positive
-from salt_fairseq.data_directory import INPUTS, SUBSET
-from salt_fairseq.files import replacing
-from salt_fairseq.indexed_data import best_fitting_int_dtype
-from salt_fairseq.manifest import write_manifest
+from preprocess.text import blocks
+from preprocess.text.parallel import in_order, usable_cores
+from preprocess.text.readers import TextFile, official_files
+from preprocess.text.subset_writer import BadText, SubsetWriter, piece_of
+from salt_fairseq.cli.arguments import command_parser, positive
+from salt_fairseq.data.directory import INPUTS, SUBSET
 from salt_fairseq.plm import Description
-from salt_fairseq.resumable import Remembered, resuming
+from salt_fairseq.storage.files import replacing
+from salt_fairseq.storage.indexed_data import best_fitting_int_dtype
+from salt_fairseq.storage.manifest import write_manifest
+from salt_fairseq.storage.resumable import Remembered, resuming
 from salt_fairseq.tokenizer import Tokenizer
 
 NLI_LABELS = ["entailment", "neutral", "contradiction"]

@@ -20,20 +20,20 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from preprocess.counterparts import CPU_LOGITS, GPU_LOGITS, POSITIONS, CounterpartSearch, candidate_positions
-from preprocess.distinct_sentences import DistinctSentences
-from preprocess.word_lists import parse_word_lists, target_vocabularies
+from preprocess.distillation.counterparts import CPU_LOGITS, GPU_LOGITS, POSITIONS, CounterpartSearch, candidate_positions
+from preprocess.distillation.distinct_sentences import DistinctSentences
+from preprocess.distillation.word_lists import parse_word_lists, target_vocabularies
 from salt_fairseq.candidates import write_candidates
-from salt_fairseq.command_line import command_parser, positive
-from salt_fairseq.data_directory import INPUTS, DataDirectory
-from salt_fairseq.device import add_device, check_device
-from salt_fairseq.files import replacing
-from salt_fairseq.freed_memory import return_freed_memory
-from salt_fairseq.indexed_data import best_fitting_int_dtype, ranges
-from salt_fairseq.manifest import write_manifest
+from salt_fairseq.cli.arguments import command_parser, positive
+from salt_fairseq.cli.device import add_device, check_device
+from salt_fairseq.data.directory import INPUTS, DataDirectory
 from salt_fairseq.modules.encoder import EOS
+from salt_fairseq.modules.freed_memory import return_freed_memory
 from salt_fairseq.plm import PLM, Description
-from salt_fairseq.resumable import Resumable, resuming
+from salt_fairseq.storage.files import replacing
+from salt_fairseq.storage.indexed_data import best_fitting_int_dtype, ranges
+from salt_fairseq.storage.manifest import write_manifest
+from salt_fairseq.storage.resumable import Resumable, resuming
 from salt_fairseq.tokenizer import Tokenizer
 
 SUBSET = "train"  # the only one that is augmented

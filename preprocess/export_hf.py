@@ -13,11 +13,11 @@ from pathlib import Path
 from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
-from preprocess import hf_model, hf_tokenizer, model_card
+from preprocess.exporters import hf_model, hf_tokenizer, model_card
 from salt_fairseq.checkpoints import load_checkpoint, load_labels, plm_directory
-from salt_fairseq.command_line import command_parser
-from salt_fairseq.files import replacing
+from salt_fairseq.cli.arguments import command_parser
 from salt_fairseq.plm import Description, load_published, load_state
+from salt_fairseq.storage.files import replacing
 
 PROVENANCE = "salt_fairseq.json"  # marks a directory that may be replaced
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import torch
 
-from preprocess import embedded, fairseq_xlmr, hub, huggingface
-from preprocess.vocabulary import SPECIAL_TOKENS, WORDPIECE_OPTIONS, kind_of, used_ids, with_fairseq_ids
-from salt_fairseq.command_line import command_parser
-from salt_fairseq.files import replacing, sha256
+from preprocess.importers import embedded, fairseq_xlmr, hub, huggingface
+from preprocess.importers.vocabulary import SPECIAL_TOKENS, WORDPIECE_OPTIONS, kind_of, used_ids, with_fairseq_ids
+from salt_fairseq.cli.arguments import command_parser
 from salt_fairseq.modules.encoder import Architecture, Encoder, LMHead, without_weights
 from salt_fairseq.plm import FILES, PLM, Description
+from salt_fairseq.storage.files import replacing, sha256
 from salt_fairseq.tokenizer import Tokenizer
 
 OF_VOCABULARY = ("encoder.embed_tokens.weight", "lm_head.bias")  # tensors with a row for each piece
@@ -35,7 +35,7 @@ def arguments():
 
 
 def read(source):
-    """The :class:`~preprocess.source.Source` of a name or directory, told apart by its files."""
+    """The :class:`~preprocess.importers.source.Source` of a name or directory, told apart by its files."""
     directory = Path(source)
     if source == "embedded":
         return embedded.read()

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from preprocess.dictionaries import parse_dictionaries, read_dictionary
-from salt_fairseq.command_line import command_parser
-from salt_fairseq.data_directory import INPUTS, DataDirectory
-from salt_fairseq.files import replacing, sha256
-from salt_fairseq.indexed_data import best_fitting_int_dtype
-from salt_fairseq.lexicon import CONTINUES, write_lexicon
-from salt_fairseq.manifest import write_manifest
+from preprocess.text.dictionaries import parse_dictionaries, read_dictionary
+from salt_fairseq.cli.arguments import command_parser
+from salt_fairseq.data.directory import INPUTS, DataDirectory
+from salt_fairseq.data.lexicon import CONTINUES, write_lexicon
 from salt_fairseq.plm import Description
+from salt_fairseq.storage.files import replacing, sha256
+from salt_fairseq.storage.indexed_data import best_fitting_int_dtype
+from salt_fairseq.storage.manifest import write_manifest
 from salt_fairseq.tokenizer import Tokenizer
 
 SUBSET = "train"
@@ -58,7 +58,7 @@ class Entries:
         return self.numbers[word]
 
     def mark(self, ids):
-        """The words of one sentence, int32 (T,), as :class:`salt_fairseq.lexicon.Lexicon` stores them."""
+        """The words of one sentence, int32 (T,), as :class:`salt_fairseq.data.lexicon.Lexicon` stores them."""
         marks = np.zeros(len(ids), dtype=np.int32)
         for start, end, text in self.tokenizer.word_spans(ids):
             number = self.number(text.casefold())

@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.text import Text
 
 from salt_fairseq.candidates import languages as candidate_languages
-from salt_fairseq.code_switching import CodeSwitching, thresholds_of
-from salt_fairseq.command_line import command_parser, positive
-from salt_fairseq.data_directory import INPUTS, DataDirectory
-from salt_fairseq.files import replacing
+from salt_fairseq.cli.arguments import command_parser, positive
+from salt_fairseq.data.code_switching import CodeSwitching, thresholds_of
+from salt_fairseq.data.directory import INPUTS, DataDirectory
 from salt_fairseq.plm import Description
+from salt_fairseq.storage.files import replacing
 from salt_fairseq.tokenizer import Tokenizer
 
 STYLE = "body{font-family:sans-serif;max-width:60em;margin:2em auto}td{padding:.1em .6em;vertical-align:top}" \

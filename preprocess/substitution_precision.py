@@ -14,14 +14,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from preprocess.dictionaries import parse_dictionaries, read_dictionary
-from preprocess.word_lists import frequencies, parse_word_lists, target_vocabularies
+from preprocess.distillation.word_lists import frequencies, parse_word_lists, target_vocabularies
+from preprocess.text.dictionaries import parse_dictionaries, read_dictionary
 from salt_fairseq.candidates import open_candidates
-from salt_fairseq.code_switching import log_threshold
-from salt_fairseq.command_line import command_parser, positive
-from salt_fairseq.data_directory import INPUTS, DataDirectory
-from salt_fairseq.files import read_json
+from salt_fairseq.cli.arguments import command_parser, positive
+from salt_fairseq.data.code_switching import log_threshold
+from salt_fairseq.data.directory import INPUTS, DataDirectory
 from salt_fairseq.plm import Description, load_state
+from salt_fairseq.storage.files import read_json
 from salt_fairseq.tokenizer import Tokenizer
 
 SHARES = (1.0, 0.5, 0.25)

@@ -5,8 +5,8 @@
 
 from pathlib import Path
 
-from preprocess.word_lists import TOP, frequencies, parse_word_lists, target_vocabularies
-from salt_fairseq.command_line import command_parser
+from preprocess.distillation.word_lists import TOP, frequencies, parse_word_lists, target_vocabularies
+from salt_fairseq.cli.arguments import command_parser
 from salt_fairseq.plm import Description
 from salt_fairseq.tokenizer import Tokenizer
 

@@ -17,15 +17,15 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from preprocess.contextual_neighbours import ContextualNeighbours
-from preprocess.head_training import UNMASKED, HeadTraining, renew
-from preprocess.masking import Masking
-from preprocess.plain_text import read
-from salt_fairseq.command_line import command_parser
-from salt_fairseq.device import add_device, check_device
-from salt_fairseq.files import replacing, sha256, write_json
+from preprocess.lm_head.contextual_neighbours import ContextualNeighbours
+from preprocess.lm_head.head_training import UNMASKED, HeadTraining, renew
+from preprocess.lm_head.masking import Masking
+from preprocess.lm_head.plain_text import read
+from salt_fairseq.cli.arguments import command_parser
+from salt_fairseq.cli.device import add_device, check_device
 from salt_fairseq.plm import FILES, PLM, Description
-from salt_fairseq.resumable import resuming
+from salt_fairseq.storage.files import replacing, sha256, write_json
+from salt_fairseq.storage.resumable import resuming
 
 
 def arguments():

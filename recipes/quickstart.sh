@@ -7,7 +7,7 @@ bash recipes/setup.sh
 export PATH=$PWD/.venv/bin:$PATH
 
 out=${OUT:-results/quickstart}
-plm=$out/plm data=$out/data texts=salt_fairseq/quickstart
+plm=$out/plm data=$out/data texts=recipes/quickstart
 languages=(en ar de es fr it ru tr zh)
 epochs=5 updates=150 # 480 pairs, 16 a step
 . recipes/lock.sh "$out"

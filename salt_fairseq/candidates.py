@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from salt_fairseq.errors import InputError
-from salt_fairseq.indexed_data import load_indexed, ranges, write_flat
-from salt_fairseq.manifest import Manifest, check_made_from
+from salt_fairseq.storage.indexed_data import load_indexed, ranges, write_flat
+from salt_fairseq.storage.manifest import Manifest, check_made_from
 
 PIECE = 1 << 17  # sentences whose log-probabilities are looked at at once
 

@@ -9,13 +9,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
-from salt_fairseq.archives import check_archive
-from salt_fairseq.data_directory import DataDirectory
+from salt_fairseq.data.directory import DataDirectory
 from salt_fairseq.errors import InputError
-from salt_fairseq.files import sha256
 from salt_fairseq.models.salt_encoder import SaltEncoder, SaltEncoderConfig
 from salt_fairseq.modules.encoder import without_weights
 from salt_fairseq.plm import Description
+from salt_fairseq.storage.archives import check_archive
+from salt_fairseq.storage.files import sha256
 from salt_fairseq.tokenizer import Tokenizer
 
 

@@ -20,13 +20,13 @@ from tqdm import tqdm
 
 import salt_fairseq
 from salt_fairseq.checkpoints import load_checkpoint
-from salt_fairseq.command_line import command_parser, positive
-from salt_fairseq.data_directory import INPUTS, DataDirectory
-from salt_fairseq.device import add_device, check_device
-from salt_fairseq.distinct_pairs import Batches, DistinctPairs
+from salt_fairseq.cli.arguments import command_parser, positive
+from salt_fairseq.cli.device import add_device, check_device
+from salt_fairseq.data.directory import INPUTS, DataDirectory
+from salt_fairseq.data.distinct_pairs import Batches, DistinctPairs
 from salt_fairseq.errors import InputError
-from salt_fairseq.files import replacing
-from salt_fairseq.resumable import resuming
+from salt_fairseq.storage.files import replacing
+from salt_fairseq.storage.resumable import resuming
 
 CPU_TOKENS, GPU_TOKENS = 2048, 32768
 UNSCORED, NOT_FINITE = -1, -2

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from salt_fairseq.errors import InputError
-from salt_fairseq.files import sha256
-from salt_fairseq.manifest import fits, read_sealed, write_sealed
 from salt_fairseq.modules.encoder import BOS, EOS, PAD, Architecture, Encoder, LMHead, without_weights
 from salt_fairseq.modules.pooling import POOLINGS
+from salt_fairseq.storage.files import sha256
+from salt_fairseq.storage.manifest import fits, read_sealed, write_sealed
 from salt_fairseq.tokenizer import MARKERS, Tokenizer
 
 FILES = ("model.pt", "dict.txt", "tokenizer.json")

@@ -14,14 +14,14 @@ import torch
 from tqdm import tqdm
 
 from salt_fairseq.checkpoints import load_checkpoint, load_labels, load_tokenizer
-from salt_fairseq.command_line import command_parser, positive
-from salt_fairseq.device import add_device, check_device
+from salt_fairseq.cli.arguments import command_parser, positive
+from salt_fairseq.cli.device import add_device, check_device
+from salt_fairseq.data.sentence_pair_dataset import truncate, truncated_lengths
 from salt_fairseq.errors import InputError
-from salt_fairseq.files import replacing
 from salt_fairseq.modules.encoder import EOS
 from salt_fairseq.plm import pad
-from salt_fairseq.sentence_pair_dataset import truncate, truncated_lengths
-from salt_fairseq.text_lines import text_lines
+from salt_fairseq.storage.files import replacing
+from salt_fairseq.storage.text_lines import text_lines
 
 CHUNK = 10_000  # lines that are sorted by length together, so that a long input never sits in memory
 SIGPIPE_STATUS = 141  # exit status of Unix tools whose reader has gone

@@ -1,41 +1,11 @@
 """Small masked LMs with random weights, made with transformers, and data from the quickstart's sentences."""
 
-import csv
-import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import sentencepiece
-import torch
 import wordfreq
-
-ROOT = Path(__file__).parents[1]
-QUICKSTART = ROOT / "salt_fairseq" / "quickstart"
-LANGUAGES = ["en", "fr", "es", "de"]
-
-
-def run(*command, check=True, cwd=ROOT, **env):
-    """Run a command as a user types it, ``python`` and ``fairseq-*`` taken from this environment.
-
-    With ``check``, a failure fails the test and shows what was printed. Returns the completed process.
-    """
-    words = [str(word) for word in command]
-    scripts = Path(sys.executable).parent
-    words[0] = sys.executable if words[0] == "python" else str(scripts / words[0])
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", **env}
-    done = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600)
-    if check and done.returncode:
-        pytest.fail(f"{' '.join(words)} exited with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
-    return done
-
-
-def read_tsv(path):
-    """Rows of a quickstart TSV as dicts."""
-    with open(path, encoding="utf-8") as file:
-        return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+from support.running import LANGUAGES, QUICKSTART, randomize, read_tsv, run
 
 
 @pytest.fixture(scope="session")
@@ -43,19 +13,6 @@ def sentences():
     """About 3,000 sentences in nine languages."""
     rows = [row for path in sorted(QUICKSTART.glob("*.tsv")) for row in read_tsv(path)]
     return [row[side] for row in rows for side in ("sentence1", "sentence2")]
-
-
-def _randomize(model, seed):
-    """Weights large enough that predictions differ clearly, biases and LayerNorms that are not the identity."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            noise = torch.randn(parameter.shape, generator=generator)
-            if name.endswith("LayerNorm.weight") or name.endswith("layer_norm.weight"):
-                parameter.copy_(1 + 0.1 * noise)
-            else:
-                parameter.copy_(0.1 * noise)
-    return model.eval()
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +29,7 @@ def bert_dir(tmp_path_factory):
     tokenizer.save_pretrained(directory)
     config = BertConfig(vocab_size=len(tokenizer), hidden_size=48, num_hidden_layers=3, num_attention_heads=4,
                         intermediate_size=112, max_position_embeddings=160)
-    _randomize(BertForPreTraining(config), 1).save_pretrained(directory)
+    randomize(BertForPreTraining(config), 1).save_pretrained(directory)
     return directory
 
 
@@ -90,7 +47,7 @@ def xlmr_dir(tmp_path_factory, sentences):
     config = XLMRobertaConfig(vocab_size=processor.vocab_size() + 2, hidden_size=40, num_hidden_layers=2,
                               num_attention_heads=5, intermediate_size=96, max_position_embeddings=162,
                               type_vocab_size=1, pad_token_id=1, bos_token_id=0, eos_token_id=2, layer_norm_eps=1e-5)
-    _randomize(XLMRobertaForMaskedLM(config), 2).save_pretrained(directory)
+    randomize(XLMRobertaForMaskedLM(config), 2).save_pretrained(directory)
     return directory
 
 
@@ -133,7 +90,7 @@ def xlmr_data(xlmr_plm, tmp_path_factory):
 @pytest.fixture(scope="session")
 def checkpoints(xlmr_data, xlmr_plm, tmp_path_factory):
     """Two, as fairseq-train writes them; the PLM directory that they name is gone. Do not change them."""
-    import scored  # imports all of fairseq, which few tests need
+    from support import scored  # imports all of fairseq, which few tests need
 
     return scored.two_checkpoints(xlmr_data, xlmr_plm, tmp_path_factory.mktemp("checkpoints"))
 
@@ -141,7 +98,7 @@ def checkpoints(xlmr_data, xlmr_plm, tmp_path_factory):
 @pytest.fixture(scope="session")
 def world(tmp_path_factory):
     """The directory of small_world.py. Copy it to use it."""
-    import small_world  # imports all of fairseq and every command, which few tests need
+    from support import small_world  # imports all of fairseq and every command, which few tests need
 
     return small_world.build(tmp_path_factory.mktemp("world"))
 

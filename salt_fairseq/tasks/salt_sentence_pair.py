@@ -11,15 +11,15 @@ from fairseq.dataclass import ChoiceEnum, FairseqDataclass
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING, open_dict
 
-from salt_fairseq.code_switching import DEFAULT_THRESHOLDS, CodeSwitching, thresholds_of
-from salt_fairseq.data_directory import INPUTS, DataDirectory
+from salt_fairseq.data.code_switching import DEFAULT_THRESHOLDS, CodeSwitching, thresholds_of
+from salt_fairseq.data.directory import INPUTS, DataDirectory
+from salt_fairseq.data.lexicon import LexicalSubstitution, Lexicon
+from salt_fairseq.data.sentence_pair_dataset import SentencePairDataset
 from salt_fairseq.errors import InputError
-from salt_fairseq.fairseq_checkpoints import restored
-from salt_fairseq.freed_memory import keep_freed_memory
-from salt_fairseq.lexicon import LexicalSubstitution, Lexicon
+from salt_fairseq.fairseq_patches import restored
+from salt_fairseq.modules.freed_memory import keep_freed_memory
 from salt_fairseq.modules.perturbation import NORMS, PERTURBATIONS, ascend, random_in_ball
 from salt_fairseq.plm import Description
-from salt_fairseq.sentence_pair_dataset import SentencePairDataset
 
 logger = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import harness
 
-from preprocess.readers import TextFile, every_example
-from salt_fairseq.significance import welch
+from preprocess.text.readers import TextFile, every_example
+from salt_fairseq.report.significance import welch
 
 BATCH = 32
 

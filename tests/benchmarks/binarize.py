@@ -11,7 +11,7 @@ from pathlib import Path
 import harness
 from shapes import plm_dirs
 
-from preprocess.parallel import usable_cores
+from preprocess.text.parallel import usable_cores
 
 
 def preprocess(args):

@@ -40,7 +40,7 @@ def ours(args, work):
 
 def sentences_of(work, plm):
     """Text and piece ids (as transformers has them) of all sentences, input0 before input1, and their candidate positions."""
-    from salt_fairseq.data_directory import DataDirectory
+    from salt_fairseq.data.directory import DataDirectory
 
     lines = [line.split("\t")[:2] for line in (work / "text.tsv").read_text(encoding="utf-8").split("\n")[:-1]]
     stored = [DataDirectory(work / "data").sentences("train", side) for side in ("input0", "input1")]
@@ -52,7 +52,7 @@ def theirs(args, work):
     """A script with transformers; its candidates are saved, to be compared."""
     from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-    from preprocess.word_lists import target_vocabularies
+    from preprocess.distillation.word_lists import target_vocabularies
     from salt_fairseq.plm import PLM
 
     kind, dtype = args.child[0], DTYPES[args.child[1]]
@@ -120,8 +120,8 @@ def compared(work, reference):
 def work_of(work, shape):
     """``(tokens, candidates, FLOPs)`` that no program can avoid: the encoder on the tokens of each distinct sentence, and the
     LM head over all of V at candidate positions."""
-    from preprocess.distinct_sentences import DistinctSentences
-    from salt_fairseq.data_directory import DataDirectory
+    from preprocess.distillation.distinct_sentences import DistinctSentences
+    from salt_fairseq.data.directory import DataDirectory
     from salt_fairseq.plm import Description
     from salt_fairseq.tokenizer import Tokenizer
 

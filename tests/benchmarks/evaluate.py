@@ -20,8 +20,8 @@ LANGUAGES = "en ar bg de el es fr hi ru sw th tr ur vi zh".split()
 def loop(args):
     """The project's scoring and a bare loop over batches that are made beforehand, in turn, on the same distinct pairs."""
     from salt_fairseq.checkpoints import load_checkpoint
-    from salt_fairseq.data_directory import DataDirectory
-    from salt_fairseq.distinct_pairs import Batches, DistinctPairs
+    from salt_fairseq.data.directory import DataDirectory
+    from salt_fairseq.data.distinct_pairs import Batches, DistinctPairs
     from salt_fairseq.evaluate import CPU_TOKENS, GPU_TOKENS, score
 
     data, checkpoint = DataDirectory(args.work / "evaluate_data"), load_checkpoint(args.work / "evaluate" / "checkpoint_last.pt")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from preprocess.readers import TextFile, every_example
+from preprocess.text.readers import TextFile, every_example
 from salt_fairseq import errors
 from salt_fairseq.errors import InputError
 

@@ -53,8 +53,8 @@ def _mbert(directory):
 def _xlmr(directory):
     from transformers import XLMRobertaConfig, XLMRobertaForMaskedLM
 
-    from preprocess import embedded
-    from preprocess.vocabulary import nmt_nfkc, unigram
+    from preprocess.importers import embedded
+    from preprocess.importers.vocabulary import nmt_nfkc, unigram
 
     pieces = embedded.PackageFile(embedded.find()).pieces
     value = unigram(pieces, nmt_nfkc())

@@ -190,8 +190,8 @@ def random_candidates(data):
     import numpy as np
 
     from salt_fairseq.candidates import write_candidates
-    from salt_fairseq.data_directory import INPUTS, DataDirectory
-    from salt_fairseq.manifest import write_manifest
+    from salt_fairseq.data.directory import INPUTS, DataDirectory
+    from salt_fairseq.storage.manifest import write_manifest
 
     directory, rng = DataDirectory(data), np.random.default_rng(1)
     for language in ("en", "fr", "es", "de"):

@@ -1,0 +1,136 @@
+"""The model card (README.md) of an exported model: what it was made from, how, and how good it is."""
+
+import json
+from pathlib import Path
+from statistics import fmean
+
+from salt_fairseq.errors import InputError
+from salt_fairseq.storage.files import read_json
+
+
+def accuracies(results, digest):
+    """Subset to accuracy in percent of the checkpoint with this SHA-256, from a file of ``salt_fairseq.evaluate``."""
+    content = read_json(results, "python -m salt_fairseq.evaluate")
+    try:
+        for entry in content["checkpoints"]:
+            if entry["sha256"] == digest:
+                return {str(subset): float(accuracy) for subset, accuracy in entry["accuracy"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise InputError(f"{results} is not a file of python -m salt_fairseq.evaluate: name one with --results") from None
+    raise InputError(f"{results} has no results of this checkpoint (SHA-256 {digest[:12]}…): evaluate it first")
+
+
+def of_classifier(checkpoint, labels, sentences, results=None):
+    """Markdown for a :class:`~salt_fairseq.checkpoints.Checkpoint`; ``results`` is what :func:`accuracies` gives."""
+    cfg, description = checkpoint.cfg, checkpoint.model.description
+    source_language = checkpoint.task.get("source_language", "en")
+    by_language = _by_language(results or {}, source_language)
+    augment = [language for language in cfg.task.augment.split(",") if language]
+    kind = "sentence pairs" if sentences == 2 else "sentences"
+    example = '{"text": "A premise.", "text_pair": "A hypothesis."}' if sentences == 2 else '"A sentence."'
+    name = Path(cfg.task.data).name
+    lines = [
+        *_front_matter("text-classification", sorted({source_language, *augment, *by_language})),
+        f"# {description.name}, fine-tuned on {name}",
+        "",
+        f"Classifies {kind} as {', '.join(f'`{label}`' for label in labels)}. Fine-tuned on labels in the language "
+        f"`{source_language}` alone; it is meant for the other languages of its base model, too.",
+        "",
+        *_usage("text-classification", f"model({example}, truncation=True)"),
+        "## Training",
+        "",
+        *_table(("", ""), _training(cfg, description, name, augment, checkpoint.updates,
+                                        checkpoint.model.pooling)),
+        "",
+        "Trained with salt_fairseq. SALT: Fei Wang, Kuan-Hao Huang, Kai-Wei Chang, Muhao Chen. *Self-Augmentation Improves "
+        "Zero-Shot Cross-Lingual Transfer.* 2023.",
+        "",
+    ]
+    if by_language:
+        rows = [(language, f"{accuracy:.2f}") for language, accuracy in by_language.items()]
+        others = [accuracy for language, accuracy in by_language.items() if language != source_language]
+        if others:
+            rows.append((f"average without {source_language}", f"{fmean(others):.2f}"))
+        lines += ["## Accuracy (%)", "", *_table(("language", "accuracy"), rows), ""]
+    return "\n".join(lines)
+
+
+def of_plm(description):
+    """Markdown for an exported PLM."""
+    arch, head = description.architecture, "with its masked-LM head" if description.lm_head != "untrained" else "encoder"
+    task = "fill-mask" if description.lm_head != "untrained" else "feature-extraction"
+    trimmed = f", trimmed from {description.trimmed_from:,}" if description.trimmed_from else ""
+    return "\n".join([
+        *_front_matter(task, []),
+        f"# {description.name}",
+        "",
+        f"A multilingual language model ({head}): {arch.layers} layers, {arch.dim} dimensions, {arch.vocabulary:,} pieces"
+        f"{trimmed}. Imported from `{_origin(description)}` and exported again by salt_fairseq.",
+        "",
+        *_usage(task, f"model(\"Hello {description.special_tokens['mask']}.\")"),
+    ])
+
+
+def _training(cfg, description, data, augment, updates, pooling):
+    """``(what, how)`` of the training; only what had an effect."""
+    yield "base model", f"`{_origin(description)}`"
+    if pooling == "mean":
+        yield "classified", "the mean of all tokens, which the last layer makes (its weights were not trained)"
+    yield "data", data
+    if augment:
+        yield "languages of augmentation", ", ".join(augment)
+        yield "thresholds", f"`{cfg.task.thresholds}`"
+    lexicon = cfg.task.get("lexicon")
+    if lexicon:
+        yield "substitutes from the lexicon", lexicon
+    if augment or lexicon:
+        ratio = f" {cfg.model.mixup_ratio}" if cfg.model.mixup == "fixed" else ""
+        yield "embedding mixup", f"{cfg.model.mixup}{ratio}"
+        yield "unchanged instances", "left out" if cfg.task.no_original else "included"
+    else:
+        yield "augmentation", "none"
+    if cfg.task.get("perturbation", "none") != "none":
+        yield "perturbation of embeddings", f"{cfg.task.perturbation}, radius {cfg.task.radius} ({cfg.task.norm})"
+    if cfg.model.freeze_embeddings:
+        yield "token embeddings", "frozen"
+    yield "seed", cfg.common.seed
+    yield "updates", f"{updates:,}"
+    yield "learning rate", ", ".join(f"{rate:g}" for rate in cfg.optimization.lr)
+    size = cfg.dataset.batch_size
+    if size:
+        yield "batch size", size * cfg.optimization.update_freq[0] * cfg.distributed_training.distributed_world_size
+    yield "tokens of an example, at most", cfg.task.max_length
+
+
+def _by_language(results, source_language):
+    """Language to accuracy on the test sets, source language first; the generalized setting is not shown."""
+    found = {}
+    for subset, accuracy in results.items():
+        split, _, language = subset.partition(".")
+        if split == "test" and "-" not in language:
+            found[language or source_language] = accuracy
+    return dict(sorted(found.items(), key=lambda item: (item[0] != source_language, item[0])))
+
+
+def _front_matter(task, languages):
+    lines = ["---", "library_name: transformers", f"pipeline_tag: {task}"]
+    if languages:
+        lines += ["language:", *(f"- {json.dumps(language)}" for language in languages)]  # "no" would be a boolean
+    return [*lines, "tags:", "- salt_fairseq", "---", ""]
+
+
+def _origin(description):
+    """What the PLM was imported from, but for where that lay on somebody's disk."""
+    return description.name if Path(description.source).is_absolute() else description.source
+
+
+def _usage(task, call):
+    return ["```python", "from transformers import pipeline", "", f'model = pipeline("{task}", "PATH OF THIS DIRECTORY")',
+            f"print({call})", "```", ""]
+
+
+def _table(header, rows):
+    yield f"| {header[0]} | {header[1]} |"
+    yield "|---|---|"
+    for name, value in rows:
+        yield f"| {name} | {value} |"

@@ -1,0 +1,30 @@
+"""Models of the Hugging Face hub: from its cache, else downloaded. Only files that an import reads are fetched."""
+
+from pathlib import Path
+
+from preprocess.importers.sentence_transformers import MODULES, POOLING
+from preprocess.importers.weight_files import NAMES, reason
+from salt_fairseq.errors import InputError
+
+DESCRIPTIONS = ["config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "sentencepiece.bpe.model",
+                "sentencepiece.model", MODULES, f"*/{POOLING}"]
+
+
+def download(name):
+    """The local directory of hub name ``name``. ``HF_HUB_OFFLINE`` and ``HF_HOME`` mean what they mean to the library."""
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise InputError(f"{name} is not a directory, and models of the Hugging Face hub need the package huggingface_hub: "
+                         "pip install huggingface_hub, or download the model and give its directory") from None
+    try:
+        for weights in NAMES:
+            stem, suffix = weights.rsplit(".", 1)
+            patterns = [*DESCRIPTIONS, weights, f"{weights}.index.json", f"{stem}-*.{suffix}"]
+            found = Path(snapshot_download(name, allow_patterns=patterns))
+            if (found / weights).is_file() or (found / f"{weights}.index.json").is_file():
+                break
+        return found
+    except Exception as error:  # the library raises HTTP, cache, offline and naming errors of many kinds
+        raise InputError(f"{name} is neither a directory nor a model that the Hugging Face hub gave ({reason(error)}): "
+                         "download the model and give its directory") from None

@@ -1,0 +1,99 @@
+"""The distinct examples among those of many subsets, and batches of them that are made where the model computes.
+
+Evaluation sets repeat themselves: the diagonal of the generalized setting is the plain setting, and short sentences are
+equal in several languages. Nothing here is stored per example but a few integers: 15 x 15 languages have 1.1 million.
+"""
+
+import numpy as np
+import torch
+
+from salt_fairseq.data.sentence_pair_dataset import truncated_lengths
+from salt_fairseq.modules.encoder import EOS, PAD
+
+
+class DistinctPairs:
+    """``subsets``: name to what :meth:`DataDirectory.load` returns.
+
+    ``number[name]`` int64 (N,): which distinct pair each example of a subset is; ``len()`` of them. ``sentences`` int64
+    (sides, len): which distinct sentence stands on each side of each pair. ``tokens`` int32: the distinct sentences one
+    after another, ``lengths[i]`` tokens from ``starts[i]`` on.
+    """
+
+    def __init__(self, subsets):
+        found, numbers = {}, {}  # sentence to its number; indexed input to the numbers of its sentences
+        for inputs, _, _ in subsets.values():
+            for stored in inputs:
+                if stored not in numbers:
+                    numbers[stored] = np.array([found.setdefault(stored[i].numpy().tobytes(), len(found))
+                                                for i in range(len(stored))], dtype=np.int64)
+        keys = []
+        for inputs, rows, _ in subsets.values():
+            keys.append(np.zeros(len(rows[0]), dtype=np.int64))
+            for stored, places in zip(inputs, rows):
+                keys[-1] = keys[-1] * len(found) + numbers[stored][places]
+        distinct, inverse = np.unique(np.concatenate(keys), return_inverse=True)
+        self.number = dict(zip(subsets, np.split(inverse, np.cumsum([len(k) for k in keys])[:-1])))
+        sides = len(next(iter(subsets.values()))[0])
+        self.sentences = np.stack([distinct] if sides == 1 else np.divmod(distinct, len(found)))
+        self.lengths = np.array([len(sentence) // 8 for sentence in found], dtype=np.int64)
+        self.starts = np.cumsum(self.lengths) - self.lengths
+        self.tokens = np.frombuffer(b"".join(found), dtype=np.int64).astype(np.int32)
+
+    def __len__(self):
+        return self.sentences.shape[1]
+
+
+class Batches:
+    """All distinct pairs, longest first: ``(start, stop, LongTensor (stop - start, T) on device)`` for those numbered
+    ``order[start:stop]``, of at most ``max_tokens`` with padding.
+
+    Sentences are joined by ``join`` and truncated to ``max_length`` as :class:`SentencePairDataset` does it, but all of
+    a batch at once and from tokens that lie on the device, so that a loop over batches never waits for the host.
+    """
+
+    def __init__(self, pairs, join, max_length, max_tokens, device):
+        marks = range(-1, -1 - len(pairs.sentences), -1)
+        self._template = join(*[torch.tensor([mark]) for mark in marks]).tolist()
+        specials = len(self._template) - len(marks)
+        kept = pairs.lengths[pairs.sentences]
+        too_long = np.flatnonzero(kept.sum(0) > max_length - specials)
+        for i in too_long:
+            kept[:, i] = truncated_lengths(kept[:, i].tolist(), max_length - specials)
+        sizes = kept.sum(0) + specials
+        self.order = np.argsort(-sizes, kind="stable")
+        self._bounds = self._split(sizes[self.order], max_tokens)
+        self.padded_tokens = sum((stop - start) * longest for start, stop, longest in self._bounds)
+        self._tokens = torch.from_numpy(pairs.tokens).to(device)
+        self._kept = torch.from_numpy(kept[:, self.order]).to(device)
+        self._starts = torch.from_numpy(pairs.starts[pairs.sentences[:, self.order]]).to(device)
+
+    @staticmethod
+    def _split(sizes, max_tokens):
+        """``[(start, stop, longest)]`` over descending sizes."""
+        bounds, start = [], 0
+        while start < len(sizes):
+            stop = min(len(sizes), start + max(1, max_tokens // int(sizes[start])))
+            bounds.append((start, stop, int(sizes[start])))
+            start = stop
+        return bounds
+
+    def __iter__(self):
+        for start, stop, longest in self._bounds:
+            yield start, stop, self._joined(slice(start, stop), longest)
+
+    def _joined(self, pairs, longest):
+        column = torch.arange(longest, device=self._tokens.device)[None]
+        joined = torch.full((pairs.stop - pairs.start, longest), PAD, device=column.device)
+        place = torch.zeros(len(joined), 1, dtype=torch.int64, device=column.device)  # where the next part begins
+        for item in self._template:
+            if item >= 0:
+                joined.scatter_(1, place, item)
+                place = place + 1
+            else:
+                start, length = self._starts[-1 - item, pairs, None], self._kept[-1 - item, pairs, None]
+                inside = (column >= place) & (column < place + length)
+                source = (start + column - place).clamp_(0, len(self._tokens) - 1)
+                joined = torch.where(inside, self._tokens[source].long(), joined)
+                place = place + length
+                joined.scatter_(1, place - 1, EOS)  # a truncated sentence still ends with eos
+        return joined

@@ -1,0 +1,108 @@
+"""Substitutes of words from dictionaries or synonym lists, drawn when the data is used (RS-DA, CoSDA-ML, SCOPA)."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from salt_fairseq.errors import InputError
+from salt_fairseq.modules.encoder import PAD
+from salt_fairseq.storage.indexed_data import load_indexed, write_indexed
+from salt_fairseq.storage.manifest import Manifest, check_made_from
+
+MADE_BY = "preprocess/look_up.py"
+CONTINUES = -1  # in the stored words: this token belongs to the word before
+
+
+class Lexicon:
+    """``DATA/lexicons/NAME``: the words of one subset that some dictionary lists, and their substitutes.
+
+    ``words`` of a side are int sequences as long as its sentences: k + 1 where entry k's word begins, ``CONTINUES`` on its
+    further tokens, else 0. ``substitutes`` holds the ids of all substitutes; those of entry k in language number l
+    are ``ends[c - 1]`` to ``ends[c]`` with c = k * languages + l.
+    """
+
+    def __init__(self, data, name, subset, sides):
+        directory = Path(data) / "lexicons" / name
+        if not directory.is_dir():
+            known = sorted(p.name for p in directory.parent.iterdir()) if directory.parent.is_dir() else []
+            raise InputError(f"{data} has no lexicon {name!r} (it has: {', '.join(known) or 'none'}): run {MADE_BY}")
+        manifest = Manifest(directory, MADE_BY, {"sentences_sha256": {str: str}, "languages": [str]})
+        self.languages = manifest.values["languages"]
+        for side in sides:
+            check_made_from(manifest, data, subset, side)
+        self._words = [load_indexed(manifest, f"{side}/{subset}") for side in sides]
+        self._substitutes = load_indexed(manifest, "substitutes")
+        counts = load_indexed(manifest, "counts")
+        self._ends = np.cumsum(counts[0].numpy())
+
+    def listed(self, side, i):
+        """The listed words of sentence ``i``, in order: ``(entry, start, end)``."""
+        words = self._words[side][i].numpy()
+        starts = np.flatnonzero(words > 0)
+        inside = np.append(words == CONTINUES, False)
+        return [(int(words[s]) - 1, int(s), int(s + 1 + np.argmin(inside[s + 1 :]))) for s in starts]
+
+    def choices(self, entry, language):
+        """Numbers of an entry's substitutes in a language, for :meth:`substitute`."""
+        cell = entry * len(self.languages) + language
+        return range(self._ends[cell - 1] if cell else 0, self._ends[cell])
+
+    def substitute(self, number):
+        """Token ids LongTensor (n,) of one substitute; none: the word itself."""
+        return self._substitutes[number].long()
+
+
+def write_lexicon(directory, sides, words, substitutes, counts, dtype):
+    """Write what :class:`Lexicon` reads; ``words`` maps a side to its sequences, ``sides`` names their files."""
+    for side, name in sides.items():
+        (directory / side).mkdir(parents=True)
+        write_indexed(directory / side / name, words[side], np.int32)
+    write_indexed(directory / "substitutes", substitutes, dtype)
+    write_indexed(directory / "counts", [counts], np.int32)
+
+
+class LexicalSubstitution:
+    """One stream of sentences in which words are substituted at random (CoSDA-ML, Qin et al., 2020).
+
+    A sentence is chosen with probability ``sentence_ratio``, each of its words with ``word_ratio``; of a chosen word, a
+    language uniformly over *all* languages (a word that this language lacks stays), and one of its substitutes there uniformly.
+    Draws follow from (seed, variant, side, sentence) and, with ``redraw``, the epoch.
+    """
+
+    def __init__(self, lexicon, variant, seed, sentence_ratio=1.0, word_ratio=1.0, redraw=False):
+        self.lexicon, self.variant, self.seed = lexicon, variant, seed
+        self.sentence_ratio, self.word_ratio, self.redraw = sentence_ratio, word_ratio, redraw
+        self.epoch = 0
+
+    def _drawn(self, side, i):
+        """``[(start, end, ids)]`` of the substituted words."""
+        rng = np.random.default_rng([self.seed, self.variant, side, i, self.epoch if self.redraw else 0])
+        if rng.random() >= self.sentence_ratio:
+            return []
+        drawn = []
+        for entry, start, end in self.lexicon.listed(side, i):
+            chosen, language, which = rng.random(3)
+            choices = self.lexicon.choices(entry, int(language * len(self.lexicon.languages)))
+            if chosen < self.word_ratio and len(choices):
+                ids = self.lexicon.substitute(choices[int(which * len(choices))])
+                drawn += [(start, end, ids)] if len(ids) else []
+        return drawn
+
+    def text(self, side, i, tokens):
+        """Sentence ``i`` of input number ``side``, LongTensor (T,), with its substitutes in place, LongTensor (T',)."""
+        parts, at = [], 0
+        for start, end, ids in self._drawn(side, i):
+            parts += [tokens[at:start], ids]
+            at = end
+        return torch.cat([*parts, tokens[at:]])
+
+    def aligned(self, side, i, tokens):
+        """LongTensor (T, M): at each token of a substituted word all ids of its substitute, padded; else the token."""
+        drawn = self._drawn(side, i)
+        width = max([len(ids) for _, _, ids in drawn], default=1)
+        aligned = torch.full((len(tokens), width), PAD)
+        aligned[:, 0] = tokens
+        for start, end, ids in drawn:
+            aligned[start:end, : len(ids)] = ids
+        return aligned

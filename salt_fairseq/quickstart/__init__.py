@@ -1,1 +1,0 @@
-"""Data of the quickstart, and the LM head of its PLM."""

@@ -1,0 +1,145 @@
+"""Tables, significance tests and figures from what ``python -m salt_fairseq.evaluate`` wrote for systems and their seeds.
+
+    python -m salt_fairseq.report vanilla=vanilla.json SALT=salt.1.json,salt.2.json --out results
+"""
+
+import os
+import re
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+
+from salt_fairseq.cli.arguments import command_parser
+from salt_fairseq.errors import InputError
+from salt_fairseq.report import figures, tables
+from salt_fairseq.report import rows as plain_rows
+from salt_fairseq.report.results import read_results
+from salt_fairseq.report.significance import compare
+from salt_fairseq.storage.files import locked, replacing
+
+
+def parse_systems(pairs):
+    """``NAME=FILE,FILE`` options to a dict of system name to paths."""
+    systems = {}
+    for pair in pairs:
+        name, equals, paths = pair.partition("=")
+        if not name or not equals or not all(paths.split(",")):
+            raise InputError(f"{pair!r}: NAME=FILE[,FILE...] is needed")
+        if name in systems:
+            raise InputError(f"{name} is given twice: list all its files in one, {name}=FILE,FILE")
+        systems[name] = paths.split(",")
+    for name in systems:
+        alike = next(other for other in systems if file_name(other) == file_name(name))
+        if alike != name:
+            raise InputError(f"figures of {alike} and {name} would both be called {file_name(name)}: rename one of them")
+    return systems
+
+
+@contextmanager
+def staged(directory):
+    """Yield a hidden directory in ``directory``; its files replace those in ``directory`` when the block ends well, so that
+    there are never files of two reports."""
+    temporary = directory / ".report.tmp"
+    with locked(directory / "report"):
+        try:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir()
+            yield temporary
+            for path in sorted(temporary.iterdir()):
+                os.replace(path, directory / path.name)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+class Writer:
+    """Writes files into a directory and remembers their names."""
+
+    def __init__(self, directory):
+        self.directory, self.written = directory, []
+
+    @contextmanager
+    def file(self, name):
+        with replacing(self.directory / name) as temporary:
+            yield temporary
+        self.written.append(name)
+
+    def tables(self, name, parts):
+        """``parts`` one below the other, as Markdown and as LaTeX."""
+        for ending, text in (("md", [part.markdown() for part in parts]), ("tex", [part.latex() for part in parts])):
+            with self.file(f"{name}.{ending}") as temporary:
+                temporary.write_text("\n".join(text), encoding="utf-8")
+
+    def csv(self, name, rows):
+        with self.file(f"{name}.csv") as temporary:
+            plain_rows.write_csv(rows, temporary)
+
+    def figure(self, name, figure):
+        with self.file(f"{name}.png") as temporary:
+            figures.save(figure, temporary)
+
+
+def write_report(results, baseline, directory):
+    """Write everything that ``results`` allow into ``directory``; returns the table for the terminal and the file names."""
+    writer, comparisons = Writer(directory), compare(results, baseline)
+    summary = tables.by_language(results, baseline).markdown(title=False)
+    with writer.file("table.md") as temporary:
+        temporary.write_text(summary, encoding="utf-8")
+    writer.figure("figure", figures.accuracies(results))
+    writer.tables("languages", [tables.languages(results, baseline, comparisons)])
+    writer.csv("languages", plain_rows.languages(results, comparisons))
+    writer.tables("averages", [tables.averages(results, baseline, comparisons)])
+    writer.csv("averages", plain_rows.averages(results, comparisons))
+    writer.csv("seeds", plain_rows.seeds(results))
+    if comparisons:
+        writer.tables("significance", [tables.significance(results, baseline, comparisons)])
+        writer.csv("significance", plain_rows.significance(baseline, comparisons))
+        writer.figure("gains", figures.gains(results, baseline, comparisons))
+    if results.generalized_languages:
+        _write_generalized(writer, results, baseline)
+    return summary, writer.written
+
+
+def _write_generalized(writer, results, baseline):
+    names = [name for name, runs in results.systems.items() if any(a != b for a, b in runs[0].accuracy)]
+    writer.tables("generalized", [tables.generalized(results, name) for name in names])
+    writer.csv("generalized", plain_rows.generalized(results, names))
+    scale = figures.accuracy_scale(results, names)
+    for name in names:
+        writer.figure(f"generalized.{file_name(name)}", figures.heatmap(results, name, scale))
+    others = [name for name in names if name != baseline]
+    if baseline in names and others:
+        limit = figures.difference_limit(results, others, baseline)
+        for name in others:
+            writer.figure(f"generalized.{file_name(name)}-{file_name(baseline)}",
+                          figures.heatmap_difference(results, name, baseline, limit))
+
+
+def file_name(system):
+    return re.sub(r"[^\w.+-]+", "_", system)
+
+
+def main():
+    parser = command_parser(__doc__)
+    parser.add_argument("systems", metavar="NAME=FILE,...", nargs="+", help="a system and the files that python -m "
+                        "salt_fairseq.evaluate wrote for it; each checkpoint in them is one seed")
+    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="tables (.md, .tex, .csv) and figures (.png) "
+                        "go here")
+    parser.add_argument("--baseline", metavar="NAME", help="what the others are compared with (default: the first system)")
+    parser.add_argument("--source-language", metavar="LANG", default="en", help="the language left out of avg.")
+    parser.add_argument("--languages", metavar="LANG,...", help="these languages, in this order (default: all, the source "
+                        "language first, the others in alphabetical order)")
+    parser.add_argument("--split", default="test", help="which subsets: test.en, test.fr, ...")
+    args = parser.parse_args()
+    systems = parse_systems(args.systems)
+    baseline = args.baseline or next(iter(systems))
+    if baseline not in systems:
+        raise InputError(f"--baseline {baseline} is none of the systems ({', '.join(systems)})")
+    languages = args.languages and list(dict.fromkeys(args.languages.split(",")))
+    results = read_results(systems, args.source_language, languages or None, args.split)
+    with staged(args.out) as directory:
+        summary, written = write_report(results, baseline, directory)
+    print(f"{summary}\nwrote to {args.out}: {', '.join(written)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""The tables of the report, in the layouts of the paper's tables."""
+
+import math
+from statistics import fmean, stdev
+
+from salt_fairseq.report.markup import Cell, Table
+from salt_fairseq.report.results import AVERAGE, GENERALIZED
+from salt_fairseq.report.significance import LEVEL, RESAMPLES, example_groups, has_predictions
+
+
+def number(value):
+    return "–" if math.isnan(value) else f"{value:.1f}"
+
+
+def signed(value):
+    return "–" if math.isnan(value) else f"{round(value, 1) + 0.0:+.1f}"  # + 0.0: no minus before zero
+
+
+def p_value(p):
+    return "n/a" if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _welch(comparison):
+    if min(comparison.seeds) < 2:
+        return "n/a (1 seed)"
+    return "n/a (no variance)" if math.isnan(comparison.welch) else p_value(comparison.welch)
+
+
+def _accuracy(values, **style):
+    """Mean over seeds with the standard deviation; a dash where there is no accuracy."""
+    if not values:
+        return Cell("–")
+    return Cell(number(fmean(values)), f"{stdev(values):.1f}" if len(values) > 1 else "", **style)
+
+
+def _shown_mean(results, name, measure):
+    return float(f"{results.mean(name, measure):.1f}")  # what looks equal is equally best, as in the paper
+
+
+def best(results, measure):
+    """Names of the systems with the highest accuracy as printed; none if there is only one system."""
+    means = {name: _shown_mean(results, name, measure) for name in results.systems}
+    known = [mean for mean in means.values() if not math.isnan(mean)]
+    return {name for name, mean in means.items() if len(known) > 1 and mean == max(known)}
+
+
+def _seeds(results):
+    return "Seeds: " + ", ".join(f"{name} {len(runs)}" for name, runs in results.systems.items()) + "."
+
+
+def _averages_note(results):
+    others = len(results.languages) - 1
+    return f"{AVERAGE}: mean of the {others} languages without {results.source}; {results.with_source}: with it."
+
+
+def _styled(results, comparisons, name, measure):
+    improved = any(c.improves for c in comparisons if (c.system, c.measure) == (name, measure))
+    return _accuracy(results.per_seed(name, measure), bold=name in best(results, measure), underlined=improved)
+
+
+def _style_note(results, baseline, comparisons, measures):
+    if len(results.systems) == 1:
+        return []
+    tests = sum(not math.isnan(c.welch) and c.measure in measures for c in comparisons)
+    made = f"{tests} tests, not corrected for their number" if tests else "no test was possible: it takes two seeds each"
+    return [f"Bold: best. Underlined: better than {baseline} with p ≤ {LEVEL} in Welch's t-test over seeds ({made})."]
+
+
+def languages(results, baseline, comparisons):
+    """Tables 1 and 2 of the paper: systems x languages."""
+    measures = [*results.languages, AVERAGE, results.with_source]
+    rows = [[name, str(len(runs)), *(_styled(results, comparisons, name, measure) for measure in measures)]
+            for name, runs in results.systems.items()]
+    notes = ["Accuracy in percent, mean ± standard deviation over seeds.", _averages_note(results),
+             *_style_note(results, baseline, comparisons, measures)]
+    return Table("Accuracy by language", ["Model", "seeds", *measures], rows, notes, label="languages")
+
+
+def by_language(results, baseline):
+    """Languages x systems, and the difference of each system to the baseline."""
+    names, source = list(results.systems), results.source
+    others = [name for name in names if name != baseline]
+    header = ["language", *names, *(["difference"] if len(names) == 2 else [f"{name} − {baseline}" for name in others])]
+    titles = {AVERAGE: f"avg. without {source}", results.with_source: f"avg. with {source}", GENERALIZED: "avg. of all pairs"}
+    rows = []
+    for measure in results.measures:
+        differences = [results.mean(name, measure) - results.mean(baseline, measure) for name in others]
+        rows.append([titles.get(measure, measure), *(_accuracy(results.per_seed(name, measure)) for name in names),
+                     *(signed(difference) for difference in differences)])
+    return Table("Accuracy by language", header, rows, [f"Accuracy in percent. {_seeds(results)}"])
+
+
+def averages(results, baseline, comparisons):
+    """Table 3 of the paper: systems x averages, and how sure their differences to the baseline are."""
+    columns = {AVERAGE: AVERAGE, results.with_source: f"avg. (incl. {results.source})"}
+    if GENERALIZED in results.measures:
+        columns[GENERALIZED] = "avg. of all pairs"
+    found = {(c.system, c.measure): c for c in comparisons}
+    rows = []
+    for name, runs in results.systems.items():
+        row = [name, str(len(runs)), *(_styled(results, comparisons, name, measure) for measure in columns)]
+        for measure in columns if len(results.systems) > 1 else ():
+            c = found.get((name, measure))
+            row += [signed(c.difference), _welch(c), p_value(c.bootstrap)] if c else ["–"] * 3
+        rows.append(row)
+    tests = [[f"Δ {title}", "Welch p", "bootstrap p"] for title in columns.values() if len(results.systems) > 1]
+    notes = [f"Accuracy in percent, mean ± standard deviation over seeds. {_averages_note(results)}",
+             *([f"Δ: difference to {baseline}. Welch p: over seeds. bootstrap p: over examples, the trained models fixed."]
+               if tests else []), *_style_note(results, baseline, comparisons, columns)]
+    return Table("Averages", ["Model", "seeds", *columns.values(), *sum(tests, [])], rows, notes, label="averages")
+
+
+def generalized(results, name):
+    """Tables 4 to 6 of the paper: premise languages x hypothesis languages; averages include the diagonal."""
+    matrix, names = results.matrix(name), results.generalized_languages
+    rows = [[language, *map(number, line), number(line.mean())] for language, line in zip(names, matrix)]
+    rows.append(["avg.", *map(number, matrix.mean(axis=0)), number(matrix.mean())])
+    seeds = len(results.systems[name])
+    notes = [f"Rows: language of the premise; columns: of the hypothesis. Accuracy in percent, mean of {seeds} "
+             f"seed{'s' * (seeds > 1)}; averages include pairs of one language."]
+    title = f"Results for {name} in the generalized setting"
+    return Table(title, ["", *names, "avg."], rows, notes, label=f"generalized:{name}")
+
+
+def significance(results, baseline, comparisons):
+    """Every test of every system, language and average."""
+    header = ["system", "measure", "seeds", f"− {baseline}", "s.e.", "Welch p", "Holm", "bootstrap 95 %", "p", "Holm",
+              "McNemar p"]
+    rows = [[c.system, c.measure, f"{c.seeds[0]} / {c.seeds[1]}", signed(c.difference),
+             "–" if math.isnan(c.standard_error) else f"{c.standard_error:.2f}", _welch(c), p_value(c.welch_holm),
+             "n/a" if math.isnan(c.low) else f"[{signed(c.low)}, {signed(c.high)}]", p_value(c.bootstrap),
+             p_value(c.bootstrap_holm), p_value(c.mcnemar)] for c in comparisons]
+    return Table(f"Significance of differences to {baseline}", header, rows, significance_notes(results, comparisons),
+                 names=2, label="significance")
+
+
+def significance_notes(results, comparisons):
+    welch, bootstrap, mcnemar = (sum(not math.isnan(getattr(c, test)) for c in comparisons)
+                                 for test in ("welch", "bootstrap", "mcnemar"))
+    groups = len(set(example_groups(results).values()))
+    untested = [name for name in results.systems if not has_predictions(results, name, results.with_source)]
+    together = "each subset by itself"
+    if groups == 1:
+        together = "the same examples in all languages"
+    elif groups < len(results.targets):
+        together = "the same examples in all subsets with equal targets"
+    notes = [
+        "Differences in percentage points; s.e.: their standard error over seeds; seeds: of the system / of the baseline.",
+        "Welch p: two-sided t-test for unequal variances over seeds; it takes two seeds of both, and with few it is weak.",
+        f"bootstrap: paired, {RESAMPLES:,} resamples of the examples, {together}; accuracies are averaged over seeds first. "
+        "It treats the trained models as fixed: it says whether these models would differ on other examples, not whether "
+        "another training would.",
+        "McNemar p: exact test over examples, where both have one seed.",
+        f"Tests made: {welch} Welch, {bootstrap} bootstrap, {mcnemar} McNemar. Were there no differences at all, one test in "
+        f"20 would still have p ≤ {LEVEL}; the Holm columns are corrected for all tests of that kind in this table.",
+    ]
+    if untested:
+        notes.append(f"No test over examples is possible for results without predictions: {', '.join(untested)}.")
+    return notes
+

@@ -1,0 +1,108 @@
+"""Work that a killed process leaves behind for the same command to go on with."""
+
+import contextlib
+import shutil
+import time
+
+import torch
+
+from salt_fairseq.errors import InputError, failed_write
+from salt_fairseq.storage.archives import check_archive
+from salt_fairseq.storage.files import locked, read_json, replacing, write_json
+
+CHECKPOINT_SECONDS = 45  # a batch or step that takes 15 more still leaves at most a minute's work to be lost
+MOST_UNSAVED = 250  # pieces that are held in memory
+
+
+class Resumable:
+    """The state of unfinished work on ``out``, in a hidden directory beside it that is there only while it is unfinished.
+
+    ``work`` (*training*) names it. ``settings``, a JSON object, is all that the results depend on: state that was saved
+    with others is refused, and not mixed with this run's.
+    """
+
+    def __init__(self, out, settings, work):
+        out = out.resolve()
+        self.path, self.saved = out.with_name(f".{out.name}.{work}"), time.monotonic()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot write {out}: {failed_write(error)}") from None
+        if (self.path / "settings.json").is_file():
+            begun = read_json(self.path / "settings.json", f"the same command after deleting {self.path}")
+            if not isinstance(begun, dict):
+                raise InputError(f"{self.path / 'settings.json'} is not as it was saved: delete {self.path} to begin anew")
+            if changed := [name for name in settings if begun.get(name) != settings[name]]:
+                raise InputError(f"{self.path} holds a {work} that was begun with another {', '.join(changed)}: finish it "
+                                 "with its own options, or delete it")
+        else:
+            write_json(self.path / "settings.json", settings)
+
+    def names(self, pattern):
+        """Of what was saved, in alphabetical order."""
+        return sorted(path.name for path in self.path.glob(pattern))
+
+    def load(self, name, device="cpu"):
+        """What was saved under a name, or None."""
+        path = self.path / name
+        if not path.is_file():
+            return None
+        try:
+            check_archive(path)
+            return torch.load(path, map_location=device, weights_only=True)
+        except Exception as error:  # damaged files raise many kinds
+            raise InputError(f"{path} is not as it was saved ({type(error).__name__}): delete {self.path} to begin "
+                             "anew") from None
+
+    def save(self, name, value):
+        with replacing(self.path / name) as temporary:
+            torch.save(value, temporary)
+        self.saved = time.monotonic()
+
+    def due(self):
+        return time.monotonic() - self.saved >= CHECKPOINT_SECONDS
+
+    def remove(self):
+        shutil.rmtree(self.path)
+
+
+@contextlib.contextmanager
+def resuming(out, settings, work):
+    """Lock ``out`` and yield its :class:`Resumable`, which stays if the block fails with anything saved."""
+    with locked(out):
+        resumable = Resumable(out, settings, work)
+        try:
+            yield resumable
+        except BaseException:
+            if resumable.names("*") == ["settings.json"]:
+                resumable.remove()
+            raise
+        resumable.remove()
+
+
+class Remembered:
+    """A sequence of pieces of work, always made in the same order: a killed run's first ones are not made again."""
+
+    def __init__(self, resumable):
+        self._resumable, self._saved = resumable, resumable.names("pieces.*")
+
+    def pieces(self, make):
+        """All pieces: those that were made before, then those of ``make(their number)``, an iterable. A piece is tensors,
+        and lists, tuples or dictionaries of tensors and plain values."""
+        number, unsaved = 0, []
+        for name in list(self._saved):
+            for piece in self._resumable.load(name):
+                number += 1
+                yield piece
+        for piece in make(number):
+            unsaved.append(piece)
+            if self._resumable.due() or len(unsaved) == MOST_UNSAVED:
+                self._saved.append(f"pieces.{len(self._saved):06}")
+                self._resumable.save(self._saved[-1], unsaved)
+                unsaved = []
+            yield piece
+
+    def forget(self):
+        """Of pieces that no run can complete."""
+        for name in self._saved:
+            (self._resumable.path / name).unlink()

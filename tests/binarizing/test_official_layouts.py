@@ -1,0 +1,141 @@
+"""The layouts in which XNLI, PAWS-X and XTREME are published, in miniature, written here as their files look."""
+
+import json
+
+import pytest
+from support.in_process import call
+
+from preprocess import binarize
+from preprocess.text.readers import official_files
+from salt_fairseq.data.directory import DataDirectory
+from salt_fairseq.plm import PLM
+
+XNLI_COLUMNS = ("language gold_label sentence1_binary_parse sentence2_binary_parse sentence1_parse sentence2_parse sentence1 "
+                "sentence2 promptID pairID genre label1 label2 label3 label4 label5 sentence1_tokenized "
+                "sentence2_tokenized match").split()
+PREMISES = {"en": ['And he said, "Mama, I\'m home.', "The \"house\" is green", 'Quote " alone'],
+            "de": ['und er sagte , Mama , ich bin " da .', "Das Haus ist grün", "Zitat"],
+            "ar": ["وقال ، ماما", "المنزل أخضر", "اقتباس"]}
+COUNT = ["one", "two", "three"]
+LANGUAGES_OF_XNLI = "ar bg de el en es fr hi ru sw th tr ur vi zh".split()
+
+
+def write(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def texts(plm, data, side, subset):
+    """The sentences of a subset, decoded."""
+    sequences = data.sentences(subset, side)
+    return [plm.decode(sequences[i]) for i in range(len(sequences))]
+
+
+@pytest.fixture(scope="module")
+def plm(xlmr_plm):
+    return PLM.load(xlmr_plm)
+
+
+def decoded(plm, sentences):
+    """What decoding makes of these sentences: characters that the tiny vocabulary lacks are lost."""
+    return [plm.decode(plm.encode(sentence)) for sentence in sentences]
+
+
+def xnli_rows(split):
+    """Languages one after another; pair ids are equal across them, in an order of their own in German."""
+    for language in LANGUAGES_OF_XNLI:
+        premises = PREMISES.get(language, PREMISES["en"])
+        for i in (2, 0, 1) if language == "de" else (0, 1, 2):
+            label = ["entailment", "contradiction", "neutral"][i]
+            row = dict.fromkeys(XNLI_COLUMNS, "x") | {
+                "language": language, "gold_label": label, "sentence1_binary_parse": "", "sentence1": premises[i],
+                "sentence2": f"{split} {COUNT[i]}", "pairID": str(100 + i), "promptID": "1"}
+            yield [row[name] for name in XNLI_COLUMNS]
+
+
+def test_xnli(plm, xlmr_plm, tmp_path, capsys):
+    source = tmp_path / "downloads"
+    write(source / "XNLI-1.0" / "xnli.dev.tsv", [XNLI_COLUMNS, *xnli_rows("dev")])
+    write(source / "XNLI-1.0" / "xnli.test.tsv", [XNLI_COLUMNS, *xnli_rows("test")])
+    train = [("He said \"so .", "No", "contradictory"), ("Good", "Great", "entailment"), ("A", "B", "neutral")] * 2
+    write(source / "XNLI-MT-1.0" / "multinli" / "multinli.train.en.tsv", [("premise", "hypo", "label"), *train])
+    write(source / "XNLI-MT-1.0" / "multinli" / "multinli.train.fr.tsv", [("premise", "hypo", "label"), *train])
+    call(binarize, xlmr_plm, tmp_path / "data", "--xnli", source)
+    data = DataDirectory(tmp_path / "data")
+    assert set(data.meta["subsets"]) == {"train", "valid", *(f"{s}.{c}" for s in ("valid", "test") for c in LANGUAGES_OF_XNLI)}
+    assert data.labels == ["entailment", "neutral", "contradiction"]
+    assert data.targets("train").tolist() == [2, 0, 1, 2, 0, 1]
+    assert data.targets("valid").tolist() == data.targets("test.ar").tolist() == [0, 2, 1]
+    assert data.ids("test.de") == ["102", "100", "101"] and data.targets("test.de").tolist() == [1, 0, 2]
+    for language, premises in PREMISES.items():
+        order = [int(i) - 100 for i in data.ids(f"test.{language}")]
+        assert texts(plm, data, "input0", f"test.{language}") == decoded(plm, [premises[i] for i in order])
+        assert texts(plm, data, "input1", f"test.{language}") == [f"test {COUNT[i]}" for i in order]
+    assert texts(plm, data, "input0", "valid") == texts(plm, data, "input0", "valid.en")
+    (premises, hypotheses), (first, second), targets = data.load("test.de-ar")
+    assert [plm.decode(hypotheses[i]) for i in second] == ["test three", "test one", "test two"] and targets.tolist() == [1, 0, 2]
+    assert f"{len(train) + 31 * 3} examples" in capsys.readouterr().out
+
+
+HEADER = ("id", "sentence1", "sentence2", "label")
+NS = ("NS", "NS", "0")
+
+
+def paws(language, untranslated=()):
+    """Four examples, some of them never translated."""
+    rows = [(f"{language} one", f"{language} eins", "1"), (f"{language} two", f"{language} zwei", "0"),
+            (f"{language} three", f"{language} drei", "1"), (f"{language} four", f"{language} vier", "0")]
+    return [NS if i in untranslated else row for i, row in enumerate(rows)]
+
+
+def test_pawsx(plm, xlmr_plm, tmp_path, capsys):
+    def numbered(rows):
+        return [HEADER, *((str(i), *row) for i, row in enumerate(rows, 1))]
+
+    for language, untranslated in (("en", ()), ("de", [1]), ("fr", [0, 3])):
+        for split in ("dev_2k", "test_2k"):
+            write(tmp_path / "x-final" / language / f"{split}.tsv", numbered(paws(language, untranslated)))
+    write(tmp_path / "x-final" / "en" / "train.tsv", numbered(paws("train")))
+    write(tmp_path / "x-final" / "de" / "translated_train.tsv", numbered(paws("translated")))
+    call(binarize, xlmr_plm, tmp_path / "data", "--pawsx", tmp_path / "x-final")
+    assert "skipped 6 rows without translation (NS) and 0 without label" in capsys.readouterr().out
+    data = DataDirectory(tmp_path / "data")
+    expected = {"train", "valid", *(f"{s}.{c}" for s in ("valid", "test") for c in ("en", "de", "fr"))}
+    assert set(data.meta["subsets"]) == expected and data.labels == ["0", "1"]
+    assert texts(plm, data, "input0", "train")[0] == "train one"
+    assert data.ids("test.de") == ["1", "3", "4"] and data.targets("test.de").tolist() == [1, 1, 0]
+    assert data.meta["subsets"]["test.fr"]["skipped"] == {"NS": 2, "-": 0}
+    (premises, hypotheses), (first, second), targets = data.load("test.de-fr")
+    assert [plm.decode(premises[i]) for i in first] == ["de three"]
+    assert [plm.decode(hypotheses[i]) for i in second] == ["fr drei"] and targets.tolist() == [1]
+
+
+def test_xtreme(plm, xlmr_plm, tmp_path):
+    """No header and no ids: the line is the example's id, also where lines before it are skipped."""
+    source = tmp_path / "pawsx"
+    write(source / "train-en.tsv", paws("train"))
+    for language, untranslated in (("en", ()), ("de", [0, 1]), ("fr", [0])):
+        write(source / f"dev-{language}.tsv", paws(language, untranslated))
+        write(source / f"test-{language}.tsv", paws(language, untranslated))
+    call(binarize, xlmr_plm, tmp_path / "data", "--xtreme", source)
+    data = DataDirectory(tmp_path / "data")
+    expected = {"train", "valid", *(f"{s}.{c}" for s in ("valid", "test") for c in ("en", "de", "fr"))}
+    assert set(data.meta["subsets"]) == expected
+    assert data.ids("test.de") == ["3", "4"] and data.ids("test.fr") == ["2", "3", "4"]
+    (premises, hypotheses), (first, second), targets = data.load("test.fr-de")
+    assert [plm.decode(premises[i]) for i in first] == ["fr three", "fr four"]
+    assert [plm.decode(hypotheses[i]) for i in second] == ["de drei", "de vier"] and targets.tolist() == [1, 0]
+
+
+def test_a_subset_of_ones_own_wins(plm, xlmr_plm, tmp_path):
+    write(tmp_path / "x" / "train-en.tsv", paws("theirs"))
+    write(tmp_path / "mine.tsv", paws("mine"))
+    call(binarize, xlmr_plm, tmp_path / "data", "--xtreme", tmp_path / "x", "--subset", f"train={tmp_path / 'mine.tsv'}")
+    data = DataDirectory(tmp_path / "data")
+    assert texts(plm, data, "input0", "train")[0] == "mine one"
+    assert json.loads((tmp_path / "data" / "meta.json").read_text())["subsets"]["train"]["file"].endswith("mine.tsv")
+
+
+def test_part_of_a_layout(tmp_path):
+    write(tmp_path / "XNLI-1.0" / "xnli.test.tsv", [XNLI_COLUMNS])
+    assert set(official_files("xnli", tmp_path)) == {f"test.{language}" for language in LANGUAGES_OF_XNLI}

@@ -1,0 +1,292 @@
+"""Training of the LM head: what changes and what does not, what is drawn, what it learns, and that it can be killed.
+
+References: shares of masking over many draws; the similarity worked out token by token in float64; bytes of an
+uninterrupted run.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from support.in_process import call, error_of
+from support.running import ROOT, run
+from transformers import AutoModelForMaskedLM
+
+from preprocess import export_hf, train_lm_head
+from preprocess.lm_head import head_training, masking, plain_text
+from preprocess.lm_head.contextual_neighbours import LEAST, ContextualNeighbours
+from preprocess.lm_head.masking import Masking
+from salt_fairseq.modules.encoder import BOS, EOS, PAD
+from salt_fairseq.plm import PLM, pad
+
+FILES = ["model.pt", "dict.txt", "tokenizer.json", "plm.json", "training.json"]
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory, sentences):
+    """Two files of 60 lines, the second one compressed."""
+    import lzma
+
+    directory = tmp_path_factory.mktemp("text")
+    english, other = sentences[:60], sentences[-60:]
+    (directory / "a.txt").write_text("\n\n".join(english) + "\n", encoding="utf-8")
+    with lzma.open(directory / "b.txt.xz", "wt", encoding="utf-8") as file:
+        file.write("\n".join(other))
+    return [directory / "a.txt", directory / "b.txt.xz"]
+
+
+def options(texts, *more, steps=6):
+    return ["--text", *texts, "--steps", steps, "--max-tokens", 256, "--device", "cpu", "--seed", 7, *more]
+
+
+def tensors(plm_dir):
+    return torch.load(plm_dir / "model.pt", weights_only=True)["model"]
+
+
+def files(plm_dir):
+    return {name: (plm_dir / name).read_bytes() for name in FILES}
+
+
+@pytest.mark.parametrize(("layers", "more"), [
+    (0, []), (1, ["--autocast-bf16"]), (2, ["--fresh-head", "--unmasked", "itself"]), (0, ["--selected", 0]),
+    (0, ["--unmasked", "nothing"]),
+])
+def test_only_what_should_be_trained_changes(layers, more, xlmr_plm, texts, tmp_path, capsys):
+    call(train_lm_head, xlmr_plm, tmp_path / "out", *options(texts, "--layers", layers, *more, steps=2))
+    before, after = tensors(xlmr_plm), tensors(tmp_path / "out")
+    assert {name for name in before if not torch.equal(before[name], after[name])} == {n for n in before if n.startswith("lm_head.")}
+    own = {name: after[name] for name in after.keys() - before.keys()}  # began as copies of the encoder's top layers
+    starts = {name: before[name.replace(f"lm_head.layers.{i}.", f"encoder.layers.{2 - layers + i}.")]
+              for i in range(layers) for name in own if name.startswith(f"lm_head.layers.{i}.")}
+    assert len(own) == 12 * layers and starts.keys() == own.keys()
+    assert all(own[name].shape == starts[name].shape and not torch.equal(own[name], starts[name]) for name in own)
+    plm, (*_, last) = PLM.load(tmp_path / "out"), capsys.readouterr().out.splitlines()
+    assert plm.description.lm_head == "trained" and plm.description.name == "out"
+    assert last.startswith(f"wrote {tmp_path / 'out'}: LM head{f' with {layers} layers' * bool(layers)} for")
+    record = json.loads((tmp_path / "out" / "training.json").read_text())
+    assert list(record["text"]) == ["a.txt", "b.txt.xz"] and record["layers"] == layers
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_layers_of_the_heads_own(xlmr_plm, texts, tmp_path):
+    """Trained twice, for one layer, then two: the logits are those of a model of transformers with these layers on top."""
+    for source, out, layers in ((xlmr_plm, "one", 1), (tmp_path / "one", "two", 2), (tmp_path / "two", "same", 0)):
+        call(train_lm_head, source, tmp_path / out, *options(texts, "--layers", layers, steps=2))
+    before, two, same = (tensors(directory) for directory in (tmp_path / "one", tmp_path / "two", tmp_path / "same"))
+    assert not torch.equal(before["lm_head.layers.0.fc1.weight"], two["lm_head.layers.1.fc1.weight"])
+    assert all(torch.equal(two[name], same[name]) for name in two if name.startswith("lm_head.layers."))
+    plm = PLM.load(tmp_path / "two")
+    tokens = plm.encode("The house by the sea.", "Das Haus")[None]
+    assert torch.equal(plm.features(tokens), PLM.load(xlmr_plm).features(tokens))
+    call(export_hf, tmp_path / "two", tmp_path / "hf")
+    ids = torch.load(tmp_path / "two" / "model.pt", weights_only=True)["published"]["ids"]
+    with torch.inference_mode():
+        theirs = AutoModelForMaskedLM.from_pretrained(tmp_path / "hf")(ids[tokens]).logits[:, :, ids]
+    torch.testing.assert_close(plm.logits(tokens), theirs, atol=1e-4, rtol=0)
+
+
+def test_wordpiece_with_a_pooler(bert_plm, texts, tmp_path):
+    call(train_lm_head, bert_plm, tmp_path / "out", *options(texts, steps=1))
+    before, after = tensors(bert_plm), tensors(tmp_path / "out")
+    assert {name for name in before if not torch.equal(before[name], after[name])} == {
+        "lm_head.dense.weight", "lm_head.dense.bias", "lm_head.layer_norm.weight", "lm_head.layer_norm.bias", "lm_head.bias"}
+    assert any(name.startswith("pooler.") for name in after)
+
+
+def test_learns(xlmr_plm, texts, tmp_path, monkeypatch, capsys):
+    """Held-out accuracies rise from those of random weights, and both losses fall."""
+    losses = []
+    step = head_training.HeadTraining.step
+    monkeypatch.setattr(head_training.HeadTraining, "step", lambda self, *a: losses.append(step(self, *a)) or losses[-1])
+    call(train_lm_head, xlmr_plm, tmp_path / "out", *options(texts, "--lr", 3e-2, "--temperature", 0.05, steps=150))
+    before, after = (json.loads((tmp_path / "out" / "training.json").read_text())["held_out_accuracy"][w] for w in ("before", "after"))
+    assert before.keys() == after.keys() == {"masked", "unmasked", "neighbours"}
+    assert after["unmasked"] > before["unmasked"] + 0.3 and after["neighbours"] > before["neighbours"] + 0.05
+    (masked, unmasked), (masked_then, unmasked_then) = np.mean(losses[:10], 0), np.mean(losses[-10:], 0)
+    assert masked_then < masked - 0.5 and unmasked_then < 0.7 * unmasked
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[1] == "held-out accuracy after: " + ", ".join(f"{k} {100 * v:.1f}%" for k, v in after.items())
+
+
+def test_killed_and_repeated(xlmr_plm, texts, tmp_path):
+    """SIGKILL, then the same command: byte for byte the files of a run that nothing stopped."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    slow = ("import sys, time; from preprocess import train_lm_head as t, head_training as h; from salt_fairseq import resumable as r; r.CHECKPOINT_SECONDS = 0\n"
+            "step = h.HeadTraining.step; h.HeadTraining.step = lambda s, *a: time.sleep(0.2) or step(s, *a)\nt.main()")
+    words = [str(w) for w in options(texts, "--layers", 1, steps=20)]
+    torch.manual_seed(5)
+    process = subprocess.Popen([sys.executable, "-c", slow, str(xlmr_plm), str(tmp_path / "killed"), *words], cwd=ROOT,
+                               env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    checkpoint = tmp_path / ".killed.training" / "checkpoint.pt"
+    while not checkpoint.exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = torch.load(checkpoint, weights_only=True)["steps"]
+    assert 0 < done < 20 and not (tmp_path / "killed").exists()
+    resumed = run("python", "preprocess/train_lm_head.py", xlmr_plm, tmp_path / "killed", *words, OMP_NUM_THREADS="1")
+    assert f"| {done}/20" in resumed.stderr and not checkpoint.parent.exists()
+    (tmp_path / "whole").mkdir()
+    run("python", "preprocess/train_lm_head.py", xlmr_plm, tmp_path / "whole" / "killed", *words, OMP_NUM_THREADS="1")
+    assert files(tmp_path / "killed") == files(tmp_path / "whole" / "killed")
+
+
+def test_other_options_do_not_resume(xlmr_plm, texts, tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(head_training.HeadTraining, "step", stop)
+    with pytest.raises(KeyboardInterrupt):
+        call(train_lm_head, xlmr_plm, tmp_path / "out", *options(texts))
+    message = error_of(train_lm_head, xlmr_plm, tmp_path / "out", *options(texts, "--lr", 1e-3))
+    assert str(tmp_path / ".out.training") in message and "begun with another lr:" in message
+    shutil.rmtree(tmp_path / ".out.training")
+
+
+def test_seed_determines_the_result(xlmr_plm, texts, tmp_path):
+    for name, more in (("a", []), ("b", []), ("c", ["--seed", 8])):
+        (tmp_path / name).mkdir()
+        call(train_lm_head, xlmr_plm, tmp_path / name / "plm", *options(texts, "--fresh-head", *more, steps=3))
+    assert files(tmp_path / "a" / "plm") == files(tmp_path / "b" / "plm")
+    assert (tmp_path / "a" / "plm" / "model.pt").read_bytes() != (tmp_path / "c" / "plm" / "model.pt").read_bytes()
+
+
+def test_masking_shares():
+    """200 draws over 25 x 40 tokens: shares within five standard deviations, specials never, every piece possible."""
+    vocabulary, generator = 50, torch.Generator().manual_seed(1)
+    tokens = torch.randint(4, vocabulary - 1, (25, 40), generator=generator)
+    tokens[:, 0], tokens[:, 30], tokens[:5, 31:], tokens[7, 9], tokens[8, 9] = BOS, EOS, PAD, 3, vocabulary - 1
+    special = (tokens < 4) | (tokens == vocabulary - 1)
+    counts, drawn = dict.fromkeys(("selected", "masked", "changed"), 0), set()
+    mask = Masking(0.3, 0.5, 0.2)
+    for _ in range(200):
+        read, selected = mask(tokens, vocabulary, generator)
+        assert not (selected & special).any() and torch.equal(read[~selected], tokens[~selected])
+        masked = read == vocabulary - 1
+        changed = (read != tokens) & ~masked
+        counts["selected"] += int(selected.sum())
+        counts["masked"] += int((masked & ~special).sum())
+        counts["changed"] += int(changed.sum())
+        drawn |= set(read[changed].tolist())
+    n = 200 * int((~special).sum())
+    for share, of, found in ((0.3, n, counts["selected"]), (0.5, counts["selected"], counts["masked"]),
+                             (0.2 * 44 / 45, counts["selected"], counts["changed"])):  # one in 45 draws the token itself
+        assert abs(found / of - share) < 5 * np.sqrt(share * (1 - share) / of)
+    assert drawn == set(range(4, vocabulary - 1))
+
+
+def test_masking_depends_on_the_generator_alone():
+    tokens = torch.randint(4, 49, (8, 16), generator=torch.Generator().manual_seed(0))
+    first, again, other = (Masking(0.5, 0.8, 0.1)(tokens, 50, torch.Generator().manual_seed(s)) for s in (3, 3, 4))
+    assert all(torch.equal(a, b) for a, b in zip(first, again)) and not torch.equal(first[1], other[1])
+    read, selected = Masking(1.0, 0.0, 0.0)(tokens, 50, torch.Generator())
+    assert selected.all() and torch.equal(read, tokens)
+
+
+def test_similarities_token_by_token(xlmr_plm, texts):
+    """The formula in float64, one sentence at a time, with the encoder's own layers."""
+    plm = PLM.load(xlmr_plm)
+    text, _ = plain_text.read(texts, plm.tokenizer, 40, 1, 32, torch.Generator().manual_seed(0))
+    neighbours = ContextualNeighbours(plm.encoder, 1).fit(text, 300, torch.no_grad)
+    features = {}
+    plm.encoder.layers[0].register_forward_hook(lambda module, inputs, output: features.update(now=output[0].double()))
+    rows = []  # (piece, file, feature)
+    for sentence, file in zip(text.sentences, text.files):
+        plm.features(torch.from_numpy(sentence).long()[None])
+        rows += [(i, file, features["now"][k].numpy()) for k, i in enumerate(sentence.tolist()) if i > 3]
+    means = [np.mean([h for _, f, h in rows if f == file], 0) for file in (0, 1)]
+    by_piece = {}
+    for piece, file, feature in rows:
+        by_piece.setdefault(piece, []).append(feature - means[file])
+    assert neighbours.pieces.tolist() == sorted(p for p, found in by_piece.items() if len(found) >= LEAST)
+    weight = plm.encoder.embed_tokens.weight.detach().double().numpy()
+    static = weight - weight[4:-1].mean(0)
+
+    def cosine(a, b):
+        return a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+
+    sentence = torch.from_numpy(text.sentences[-1]).long()[None]
+    assert text.files[-1] == 1
+    plm.features(sentence)
+    wanted = torch.zeros_like(sentence, dtype=torch.bool)
+    wanted[0, 1:4] = True
+    found = neighbours(sentence, torch.tensor([1]), wanted, torch.no_grad)
+    assert found.shape == (3, len(neighbours.pieces))
+    for row, k in zip(found, (1, 2, 3)):
+        query, own = features["now"][k].numpy() - means[1], static[sentence[0, k]]
+        expected = [(cosine(query, np.mean(by_piece[p], 0)) + cosine(own, static[p])) / 2 for p in neighbours.pieces.tolist()]
+        np.testing.assert_allclose(row, expected, atol=2e-5)
+
+
+def test_losses_by_hand(xlmr_plm, texts):
+    """One step's losses from PLM.logits, at the tokens that Masking draws."""
+    plm = PLM.load(xlmr_plm)
+    text, _ = plain_text.read(texts, plm.tokenizer, 40, 1, 32, torch.Generator().manual_seed(0))
+    neighbours = ContextualNeighbours(plm.encoder, 1).fit(text, 300, torch.no_grad)
+    mask, (tokens, of) = Masking(0.3, 0.8, 0.1), next(text.batches(300))
+    vocabulary = plm.description.architecture.vocabulary
+    read, selected = mask(tokens, vocabulary, torch.Generator().manual_seed(2))
+    log_probs = plm.logits(read).double()
+    itself = -log_probs.log_softmax(-1).gather(2, tokens[..., None])[..., 0]
+    seen = masking.is_text(tokens, vocabulary) & ~selected
+    target = (neighbours(tokens, of, seen, torch.no_grad).double() / 0.2).softmax(1)
+    divergence = (target * (target.log() - log_probs[seen][:, neighbours.pieces].log_softmax(1))).sum(1).mean()
+    for unmasked, expected in (("neighbours", divergence), ("itself", itself[seen].mean()), ("nothing", np.nan)):
+        fresh = PLM.load(xlmr_plm)
+        training = head_training.HeadTraining(fresh, 1, mask, unmasked, 0.5, 0.2, neighbours, (1e-3, 1e-3), 10, torch.enable_grad)
+        losses = training.step(tokens, of, torch.Generator().manual_seed(2))
+        np.testing.assert_allclose(losses, [itself[selected].mean(), expected], rtol=1e-4)
+
+
+def test_text(xlmr_plm, texts, sentences):
+    """Files line by line, blank lines left out; held-out lines are in no training text; batches hold each line once."""
+    plm = PLM.load(xlmr_plm)
+    assert list(plain_text.lines(texts[0])) == sentences[:60] and list(plain_text.lines(texts[1])) == sentences[-60:]
+    text, held_out = plain_text.read(texts, plm.tokenizer, 50, 4, 20, torch.Generator().manual_seed(0))
+    expected = [plm.encode(s).tolist() for s in sentences[:50] + sentences[-60:-10]]
+    expected = sorted(ids if len(ids) <= 20 else [*ids[:19], EOS] for ids in expected)
+    assert sorted(s.tolist() for s in text.sentences + held_out.sentences) == expected
+    assert np.bincount(text.files).tolist() == [46, 46] and np.bincount(held_out.files).tolist() == [4, 4]
+    for generator in (None, torch.Generator().manual_seed(1)):
+        batches = list(text.batches(64, generator))
+        assert all(ids.numel() <= 64 or len(ids) == 1 for ids, _ in batches) and all(len(ids) == len(of) for ids, of in batches)
+        read = sorted((ids[ids != PAD].tolist(), f) for batch, of in batches for ids, f in zip(batch, of.tolist()))
+        assert read == sorted(zip((s.tolist() for s in text.sentences), text.files.tolist()))
+    assert pad([torch.tensor([0, 2])]).tolist() == [[0, 2]]
+
+
+@pytest.mark.parametrize(("more", "message"), [
+    (["--layers", 3], "has 2 layers"), (["--neighbour-layer", 3], "--neighbour-layer 3: "),
+    (["--steps", 0], "--steps 0: more than 0"),
+    (["--max-length", 161], "3 to 160 is possible"), (["--temperature", 0], "--temperature 0.0: more than 0"),
+    (["--selected", 1.5], "between 0 and 1"), (["--masked", 0.8, "--random", 0.3], "between 0 and 1"),
+    (["--unmasked", "nothing", "--selected", 0], "trains nothing"),
+    (["--text", "absent.txt"], "absent.txt does not exist"), (["--text", "EMPTY"], "holds no text"),
+    (["--text", "ONE"], "holds one line"), (["--text", "LATIN1"], "LATIN1, line 1: not UTF-8"),
+    (["--text", "BAD.xz"], "cannot be read as UTF-8 text"),
+])
+def test_errors(more, message, xlmr_plm, texts, tmp_path):
+    for name, content in (("EMPTY", b"\n \n"), ("ONE", b"one\n\n"), ("LATIN1", b"\xe9t\xe9\n" * 9), ("BAD.xz", b"no archive\n")):
+        (tmp_path / name).write_bytes(content)
+    more = [tmp_path / word if (tmp_path / str(word)).is_file() else word for word in more]
+    assert message in error_of(train_lm_head, xlmr_plm, tmp_path / "out", *options(texts, *more))
+    assert not (tmp_path / "out").exists() and not (tmp_path / ".out.training").exists()
+
+
+def test_existing_output_and_missing_plm(xlmr_plm, texts, tmp_path):
+    (tmp_path / "out").mkdir()
+    assert "out exists" in error_of(train_lm_head, xlmr_plm, tmp_path / "out", *options(texts))
+    assert "import_plm.py" in error_of(train_lm_head, tmp_path / "none", tmp_path / "new", *options(texts))
+
+
+def test_on_the_command_line(xlmr_plm, texts, tmp_path):
+    done = run("python", "preprocess/train_lm_head.py", xlmr_plm, tmp_path / "out", "--text", texts[0], "--layers", 9, check=False)
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 1 and done.stdout == "" and line.startswith("error: --layers 9:")

@@ -1,0 +1,200 @@
+"""Models that lack something, have other shapes or hold NaN, and what pickles would run: refused with one sentence.
+
+Damaged sources of a PLM: test_import_errors.py and test_fairseq_import.py.
+"""
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from support.small_world import COMMANDS, assert_refused, changed, ended
+
+from salt_fairseq.plm import Description
+from salt_fairseq.storage.files import sha256
+
+NAN = float("nan")
+
+
+def edit_checkpoint(change, path="checkpoint.pt"):
+    """Change what a checkpoint holds; ``change`` gets its content and may return another one."""
+
+    def damage():
+        saved = torch.load(path, weights_only=True)
+        saved = change(saved) or saved
+        torch.save(saved, path)
+
+    return damage
+
+
+def edit_plm(change):
+    """Change the tensors of a PLM directory, whose description is then made to fit."""
+
+    def damage():
+        edit_checkpoint(lambda saved: change(saved["model"]), "plm/model.pt")()
+        description = Description.load("plm")
+        description.sha256["model.pt"] = sha256("plm/model.pt")
+        description.save("plm")
+
+    return damage
+
+
+def without(name):
+    def edit(state):
+        del state[name]
+
+    return edit
+
+
+def replaced(name, change):
+    def edit(state):
+        state[name] = change(state[name])
+
+    return edit
+
+
+def model(edit):
+    return edit_checkpoint(lambda saved: edit(saved["model"]))
+
+
+def architecture(**sizes):
+    """Change sizes in the description of a checkpoint's PLM."""
+
+    def edit(saved):
+        description = json.loads(saved["cfg"]["model"]["plm_description"])
+        description["architecture"].update(sizes)
+        saved["cfg"]["model"]["plm_description"] = json.dumps(description)
+
+    return edit_checkpoint(edit)
+
+
+def described(text):
+    def edit(saved):
+        saved["cfg"]["model"]["plm_description"] = text
+
+    return edit_checkpoint(edit)
+
+
+FC1, HEAD, TOKENS = "encoder.layers.0.fc1.weight", "lm_head.dense.weight", "encoder.embed_tokens.weight"
+MISFIT = "plm/model.pt does not fit plm.json"
+CASES = {
+    "PLM lacks a tensor": ("distill", edit_plm(without(FC1)), MISFIT),
+    "PLM lacks its head": ("distill", edit_plm(without(HEAD)), MISFIT),
+    "PLM of other shapes": ("distill", edit_plm(replaced(FC1, lambda t: t[:3])), MISFIT),
+    "PLM with text for a tensor": ("distill", edit_plm(replaced(FC1, lambda t: "weights")), MISFIT),
+    "PLM with NaN": ("distill", edit_plm(replaced(FC1, lambda t: t * NAN)), "not finite"),
+    "PLM with more": ("train_lm_head", edit_plm(lambda state: state.update(more=torch.ones(2))), MISFIT),
+    "PLM to train lacks a tensor": ("fairseq-train", edit_plm(without(FC1)), "model.pt does not fit plm.json: import"),
+    "PLM to train of other shapes": ("fairseq-train", edit_plm(replaced(FC1, lambda t: t[:3])), "model.pt does not fit plm.json: import"),
+    "PLM to train with NaN": ("fairseq-train", edit_plm(replaced(FC1, lambda t: t * NAN)), "not finite"),
+    "checkpoint lacks a tensor": ("evaluate", model(without(FC1)), f"the weights do not fit the model that its configuration describes (Missing key(s) in state_dict: \"{FC1}\""),
+    "checkpoint of other shapes": ("predict", model(replaced(FC1, lambda t: t[:, :3])), f"size mismatch for {FC1}"),
+    "checkpoint with NaN": ("export_hf", model(replaced(FC1, lambda t: t * NAN)), f"the weights {FC1} are not finite: training diverged, use another"),
+    "checkpoint without classifier": ("predict", model(without("classifier.weight")), "checkpoint.pt lacks classifier.weight"),
+    "checkpoint with a number for a tensor": ("evaluate", model(replaced(FC1, lambda t: 3)), "its weights are no tensors: train again"),
+    "checkpoint without configuration": ("evaluate", edit_checkpoint(without("cfg")), "is not a fine-tuned checkpoint: name a file that"),
+    "checkpoint of nothing": ("export_hf", edit_checkpoint(lambda s: [1, 2]), "is not a fine-tuned checkpoint"),
+    "checkpoint described by a list": ("predict", described("[]"), "does not describe a PLM"),
+    "checkpoint described by no JSON": ("predict", described("{"), "does not describe a PLM"),
+    "checkpoint with a gigantic description": ("predict", architecture(ffn_dim=1 << 50), "the weights do not fit"),
+    "checkpoint with an impossible description": ("predict", architecture(heads=0), "does not describe a PLM"),
+    "checkpoint with text for a size": ("predict", architecture(layers="two"), "does not describe a PLM"),
+    "checkpoint for fairseq lacks a tensor": ("fairseq-validate", model(without(FC1)), "checkpoint.pt cannot be read as a checkpoint"),
+    "checkpoint for fairseq of other shapes": ("fairseq-validate", model(replaced(FC1, lambda t: t[:3])), f"size mismatch for {FC1}"),
+    "checkpoint for fairseq without model": ("fairseq-validate", edit_checkpoint(without("model")), "checkpoint.pt cannot be read as a checkpoint"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_model(case, here):
+    command, damage, said = CASES[case]
+    damage()
+    assert_refused(command, changed(command), said)
+
+
+class Payload:
+    """Pickled code: whoever unpickles it makes a file."""
+
+    def __reduce__(self):
+        return Path.touch, (Path("ran"),)
+
+
+# command, changes of its words, the file with the payload
+OPENED = {
+    "Hugging Face weights": ("import_plm", [], "hf/pytorch_model.bin"),
+    "fairseq release": ("import_plm", ["hf -> xlmr"], "xlmr/model.pt"),
+    "PLM to distill": ("distill", [], "plm/model.pt"),
+    "PLM to train a head": ("train_lm_head", [], "plm/model.pt"),
+    "PLM to measure": ("substitution_precision", ["--neighbours"], "plm/model.pt"),
+    "PLM to export": ("export_hf", ["checkpoint.pt -> plm"], "plm/model.pt"),
+    "PLM to fine-tune": ("fairseq-train", [], "plm/model.pt"),
+    "checkpoint to evaluate": ("evaluate", [], "checkpoint.pt"),
+    "checkpoint to predict": ("predict", [], "checkpoint.pt"),
+    "checkpoint to export": ("export_hf", [], "checkpoint.pt"),
+    "checkpoint to validate": ("fairseq-validate", [], "checkpoint.pt"),
+    "checkpoint to restore": ("fairseq-train", ["--restore-file checkpoint.pt"], "checkpoint.pt"),
+    "checkpoint to continue": ("fairseq-train", ["--save-dir new -> --save-dir old"], "old/checkpoint_last.pt"),
+    "checkpoint to fine-tune": ("fairseq-train", ["--finetune-from-model checkpoint.pt"], "checkpoint.pt"),
+    "candidates": ("show_candidates", [], "data/candidates/fr/input0/train.log_probs.npy"),
+    "unfinished training": ("train_lm_head", [], ".new.training/checkpoint.pt"),
+}
+
+
+def prepare(path):
+    """What stands around the file with the payload in a real case."""
+    if path.startswith("hf"):
+        Path("hf").mkdir()
+        Path("hf/config.json").write_text(json.dumps({"model_type": "bert", "hidden_size": 8, "num_hidden_layers": 1,
+                                                      "num_attention_heads": 2, "intermediate_size": 12}))
+    for name in ("dict.txt", "sentencepiece.bpe.model") if path.startswith("xlmr") else ():
+        Path("xlmr").mkdir(exist_ok=True)
+        Path("xlmr", name).write_bytes(b"")
+    if path.startswith(".new"):  # as after a kill
+        from preprocess import train_lm_head
+
+        def killed(training, text, args, resumable, device):
+            resumable.save("checkpoint.pt", {"steps": 1, **training.state()})
+            raise RuntimeError
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(train_lm_head, "train", killed)
+            ended("train_lm_head", changed("train_lm_head"))
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+
+
+@pytest.mark.parametrize("container", ["zip", "of old versions"])
+@pytest.mark.parametrize("case", OPENED)
+def test_payload_does_not_run(case, container, here):
+    command, changes, path = OPENED[case]
+    prepare(path)
+    # All else that the file should hold, too, where it is there.
+    content = torch.load(path, weights_only=True) if path.endswith(".pt") and Path(path).is_file() else {}
+    torch.save({**content, "payload": Payload()}, path, _use_new_zipfile_serialization=container == "zip")
+    if path.startswith("plm/"):  # whoever gives the file away gives a description that fits
+        description = Description.load("plm")
+        description.sha256["model.pt"] = sha256(path)
+        description.save("plm")
+    assert_refused(command, changed(command, *changes), path.split("/")[-1])
+    assert not Path("ran").exists()
+    torch.load(path, weights_only=False)  # the payload is a real one
+    assert Path("ran").exists()
+
+
+def test_every_command_that_opens_a_model_is_tested():
+    no_model = {"binarize", "target_vocabulary", "look_up", "report"}
+    assert {command for command, _, _ in OPENED.values()} == set(COMMANDS) - no_model
+
+
+def test_fairseqs_default_is_the_safe_one(here):
+    """fairseq's own calls of torch.load say nothing; since torch 2.6 that means tensors and plain values alone."""
+    from fairseq.checkpoint_utils import load_checkpoint_to_cpu
+
+    original = load_checkpoint_to_cpu.__wrapped__  # without this project's check
+    torch.save({"cfg": None, "args": None, "model": {}, "payload": Payload()}, "bad.pt")
+    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+        original("bad.pt")
+    assert not Path("ran").exists()
+    shutil.copy("checkpoint.pt", "good.pt")
+    assert original("good.pt")["cfg"]["model"]["_name"] == "salt_encoder"

@@ -1,0 +1,108 @@
+"""The experiment recipes as typed, on a few sentences with a PLM that has random weights."""
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+import torch
+from support.running import QUICKSTART, ROOT
+from support.training import assert_equal_parameters
+
+from salt_fairseq.storage.files import sha256
+
+needs_environment = pytest.mark.skipif(
+    not (ROOT / ".venv" / "bin" / "fairseq-hydra-train").exists(), reason="recipes run in .venv, which recipes/setup.sh makes"
+)
+
+
+def recipe(name, *words):
+    return subprocess.run(["bash", f"recipes/{name}.sh", *map(str, words)], cwd=ROOT, capture_output=True, text=True, timeout=600)
+
+
+@needs_environment
+def test_finished_runs_are_kept_and_a_failed_one_does_not_stop_the_others(xlmr_plm, tmp_path):
+    """Two seeds of RS-RP, vanilla and SALT; RS-DA fails without its lexicon; the ablation then trains what is new only."""
+    (tmp_path / "neighbours.json").write_text(json.dumps({"house": ["home"]}))
+    out, texts = tmp_path / "out", {name: QUICKSTART / f"{name}.tsv" for name in ("train.en", "valid.en", "test.en", "test.fr")}
+    common = ["pawsx", "--subset", f"train={texts['train.en']}", f"valid={texts['valid.en']}", f"test.en={texts['test.en']}",
+              f"test.fr={texts['test.fr']}", "--plm", xlmr_plm, "--augment", "en,fr", "--seeds", "1", "--updates", "3", "--out", out, "--device", "cpu"]
+    tiny = ["--", "common.cpu=true", "dataset.batch_size=8"]
+    done = recipe("experiment", *common, "--systems", "vanilla RS-DA SALT", *tiny)
+    assert done.returncode == 1 and done.stderr.strip().endswith("error: failed: RS-DA, seed 1"), done.stderr[-2000:]
+    assert "has no lexicon 'synonyms'" in done.stderr
+    first = {system: (out / f"{system}.1.json").read_bytes() for system in ("vanilla", "SALT")}
+    results = json.loads(first["SALT"])
+    assert results["checkpoints"][0]["updates"] == 3 and results["checkpoints"][0]["task"]["augment"] == "en,fr"
+    assert set(results["checkpoints"][0]["accuracy"]) == {"test.en", "test.fr"}
+    assert (out / "report" / "table.md").exists()
+    shutil.rmtree(out / "SALT.1")  # were it trained or evaluated again, that would show
+    done = recipe("generalized", *common, "--systems", "vanilla SALT-en-only", "--synonyms", tmp_path / "neighbours.json", *tiny)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert {system: (out / f"{system}.1.json").read_bytes() for system in first} == first and not (out / "SALT.1").exists()
+    assert "vanilla, seed 1: 3 updates" in done.stdout and "train_inner" not in (done.stdout + done.stderr).split("SALT-en-only")[0]
+    matrix = json.loads((out / "SALT-en-only.1.generalized.json").read_text())["checkpoints"][0]["accuracy"]
+    assert set(matrix) == {"test.en", "test.fr", "test.en-fr", "test.fr-en"}
+
+
+@needs_environment
+def test_killed_at_every_stage_and_repeated(xlmr_plm, tmp_path):
+    """The recipe and all that it started get SIGKILL while distilling, training and evaluating; the same command then ends with
+    the parameters, results and tables of a run that nothing stopped."""
+    out, subset = tmp_path / "out", [f"{name}={QUICKSTART / file}.tsv" for name, file in
+                                     (("train", "train.en"), ("valid", "valid.en"), ("test.en", "test.en"), ("test.fr", "test.fr"))]
+    words = ["bash", "recipes/experiment.sh", "pawsx", "--subset", *subset, "--plm", xlmr_plm, "--augment", "en,fr", "--seeds", "1",
+             "--systems", "SALT", "--updates", "12", "--out", out, "--device", "cpu", "--", "common.cpu=true", "dataset.batch_size=8",
+             "checkpoint.save_interval_updates=2", "dataset.validate_interval_updates=4"]
+
+    def begin():
+        with open(tmp_path / "output", "w") as output:
+            return subprocess.Popen([*map(str, words)], cwd=ROOT, stdout=output, stderr=output, start_new_session=True)
+
+    def finished(process):
+        output = tmp_path / "output"
+        assert process.wait(300) == 0, output.read_text()[-2000:]
+        report = {path.name: path.read_bytes() for path in sorted((out / "report").iterdir())}
+        results, path = (out / "SALT.1.json").read_text(), out / "SALT.1" / "checkpoint_best.pt"
+        assert sha256(path) in results  # the one difference: fairseq writes into a checkpoint how long it has trained
+        return results.replace(sha256(path), ""), report, torch.load(path, weights_only=True)["model"]
+
+    results, report, parameters = finished(begin())
+    shutil.rmtree(out)
+    for unfinished, product in (("data/.candidates.distillation", "data/candidates/fr"), ("SALT.1/checkpoint_last.pt", "SALT.1/trained"),
+                                (".SALT.1.json.evaluation", "SALT.1.json")):
+        process = begin()
+        while not (out / unfinished).exists():
+            assert process.poll() is None, (tmp_path / "output").read_text()[-2000:]
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert not (out / product).exists(), "the kill came after what it was to interrupt"
+    found = finished(begin())
+    assert found[:2] == (results, report)
+    assert_equal_parameters(found[2], parameters)
+    assert "train_inner" not in (tmp_path / "output").read_text(), "what was trained before the last kill is not trained again"
+
+
+@needs_environment
+def test_second_recipe_of_one_directory_stops(tmp_path):
+    with open(tmp_path / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = recipe("xnli", "--out", tmp_path)
+    assert done.returncode == 1 and done.stderr == (f"error: {tmp_path} is being written by another recipe: wait until it has "
+                                                    "finished, or choose another output directory\n")
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("words, expected", [
+    (["--systems", "vanilla SALTY"], "error: unknown system SALTY"),
+    (["--colour", "blue"], "error: unknown option --colour"),
+])
+@needs_environment
+def test_usage_errors(words, expected):
+    done = recipe("xnli", *words)
+    assert done.returncode == 2 and expected in done.stderr

@@ -1,0 +1,184 @@
+"""The report as a command, its files, and how they write numbers and names."""
+
+import csv
+import json
+import re
+import statistics
+
+import numpy as np
+import pytest
+from support.in_process import call
+from support.result_files import evaluated, published, subset, table_cells
+from support.running import run
+
+from salt_fairseq.report import __main__ as report
+from salt_fairseq.report.markup import Cell, Table
+
+SEEDS = [{"en": 80.25, "fr": 61.5}, {"en": 82.0, "fr": 60.0}, {"en": 81.1, "fr": 64.3}]
+
+
+def read_csv(path):
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def latex_rows(path):
+    """Cells of the rows between the rules of each table."""
+    text = path.read_text(encoding="utf-8")
+    bodies = re.findall(r"\\midrule\n(.*?)\\bottomrule", text, re.DOTALL)
+    return [[re.split(r"(?<!\\) & ", line.removesuffix(r" \\")) for line in body.splitlines()] for body in bodies]
+
+
+def test_published_numbers_as_typed(tmp_path):
+    """Seeds in several files, and a baseline with one: the terminal shows table.md, and no test is claimed."""
+    files = [published(tmp_path / f"a{i}.json", {f"test.{k}": v for k, v in seed.items()}) for i, seed in enumerate(SEEDS)]
+    base = published(tmp_path / "b.json", {"test.en": 70, "test.fr": 60.04, "valid.fr": 1})
+    done = run("python", "-m", "salt_fairseq.report", f"vanilla={base}", f"SALT={','.join(map(str, files))}",
+               "--out", tmp_path / "out")
+    table = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
+    assert done.stdout.startswith(table) and done.stderr == ""
+    french = [s["fr"] for s in SEEDS]
+    assert table_cells(table, "fr") == ["60.0", f"{statistics.mean(french):.1f} ± {statistics.stdev(french):.1f}",
+                                        f"{statistics.mean(french) - 60.04:+.1f}"]
+    both = [(s["en"] + s["fr"]) / 2 for s in SEEDS]
+    assert table_cells(table, "avg. with en")[1] == f"{statistics.mean(both):.1f} ± {statistics.stdev(both):.1f}"
+    assert "Seeds: vanilla 1, SALT 3." in table
+    tests = (tmp_path / "out" / "significance.md").read_text(encoding="utf-8")
+    assert "Tests made: 0 Welch, 0 bootstrap, 0 McNemar" in tests and tests.count("n/a (1 seed)") == 4
+    assert all(row["welch_p"] == row["bootstrap_p"] == "" for row in read_csv(tmp_path / "out" / "significance.csv"))
+    for name in ("figure.png", "gains.png"):
+        assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
+    failed = run("python", "-m", "salt_fairseq.report", f"a={tmp_path / 'absent.json'}", "--out", tmp_path, check=False)
+    assert failed.returncode == 1 and failed.stderr.startswith("error: ") and failed.stderr.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def generalized(tmp_path_factory):
+    """A report on two evaluated systems, two seeds each, in all pairs of three languages; and the accuracies."""
+    directory = tmp_path_factory.mktemp("generalized")
+    generator = np.random.default_rng(0)
+    labels = generator.integers(2, size=60).tolist()
+    targets = {subset(a, b): labels for a in ("en", "de", "fr") for b in ("en", "de", "fr")}
+
+    def seeds(right):
+        return [{name: [label if generator.random() < right else 1 - label for label in labels] for name in targets}
+                for _ in range(2)]
+    names = {"RS_RP & co. 100%": seeds(0.9), "vanilla": seeds(0.6)}
+    files = {name: evaluated(directory / f"{i}.json", targets, *each) for i, (name, each) in enumerate(names.items())}
+    call(report, *(f"{name}={path}" for name, path in files.items()), "--out", directory / "out", "--baseline", "vanilla",
+         "--languages", "fr,en,de")
+    accuracies = {name: [{key: 100 * np.mean(np.equal(value, labels)) for key, value in seed.items()} for seed in each]
+                  for name, each in names.items()}
+    return directory / "out", accuracies
+
+
+def test_files_of_a_full_report(generalized):
+    directory, _ = generalized
+    tables = [f"{name}.{ending}" for name in ("languages", "averages", "significance", "generalized")
+              for ending in ("md", "tex", "csv")]
+    figures = ["figure.png", "gains.png", "generalized.vanilla.png", "generalized.RS_RP_co._100_.png",
+               "generalized.RS_RP_co._100_-vanilla.png"]
+    assert sorted(path.name for path in directory.iterdir()) == sorted([*tables, *figures, "table.md", "seeds.csv"])
+
+
+def test_markdown(generalized):
+    directory, accuracies = generalized
+    text = (directory / "languages.md").read_text(encoding="utf-8")
+    assert re.search(r"\| Model +\| seeds \| +fr \| +en \| +de \| +avg. \| +w/en \|", text)  # the order of --languages
+    assert "avg.: mean of the 2 languages without en; w/en: with it." in text and "(5 tests, not corrected" in text
+    values = [statistics.fmean([seed["test.fr"], seed["test.de"]]) for seed in accuracies["RS_RP & co. 100%"]]
+    shown = f"**{statistics.mean(values):.1f}**"
+    assert table_cells(text, "RS_RP & co. 100%")[4] in (f"{shown} ± {statistics.stdev(values):.1f}",
+                                                       f"<u>{shown}</u> ± {statistics.stdev(values):.1f}")
+    english = [statistics.mean(seed["test.en"] for seed in accuracies[name]) for name in ("RS_RP & co. 100%", "vanilla")]
+    by_language = (directory / "table.md").read_text(encoding="utf-8")
+    assert table_cells(by_language, "en")[2] == f"{english[0] - english[1]:+.1f}"  # to --baseline, which is not the first
+    averages = (directory / "averages.md").read_text(encoding="utf-8")
+    pairs = [statistics.fmean(seed.values()) for seed in accuracies["vanilla"]]
+    assert table_cells(averages, "vanilla")[3] == f"{statistics.mean(pairs):.1f} ± {statistics.stdev(pairs):.1f}"
+    tests = (directory / "significance.md").read_text(encoding="utf-8")
+    assert "the same examples in all languages" in tests and "treats the trained models as fixed" in tests
+    assert "Tests made: 6 Welch, 6 bootstrap, 0 McNemar" in tests
+    matrices = (directory / "generalized.md").read_text(encoding="utf-8")
+    assert matrices.count("## Results for ") == 2 and "mean of 2 seeds" in matrices
+    cell = statistics.mean(seed["test.fr-de"] for seed in accuracies["RS_RP & co. 100%"])
+    assert table_cells(matrices, "fr")[2] == f"{cell:.1f}"
+
+
+def test_latex(generalized):
+    directory, _ = generalized
+    for name, columns in (("languages", 7), ("averages", 14), ("significance", 11), ("generalized", 5)):
+        text = (directory / f"{name}.tex").read_text(encoding="utf-8")
+        assert all(len(row) == columns for table in latex_rows(directory / f"{name}.tex") for row in table)
+        for environment in ("table*", "adjustbox", "tabular"):
+            assert text.count(rf"\begin{{{environment}}}") == text.count(rf"\end{{{environment}}}") > 0
+        assert text.replace(r"\{", "").replace(r"\}", "").count("{") == text.replace(r"\{", "").replace(r"\}", "").count("}")
+        special = [c for line in text.splitlines() if not line.startswith((r"% ", r"\label")) for c in re.findall(r"(?<!\\)[_%#]", line)]
+        assert not special and all(ord(c) < 128 for c in text)
+    assert latex_rows(directory / "languages.tex")[0][0][0] == r"RS\_RP \& co. 100\%"
+    assert r"\label{tab:generalized:RS-RP-co-100-}" in (directory / "generalized.tex").read_text(encoding="utf-8")
+
+
+def test_csv(generalized):
+    directory, accuracies = generalized
+    rows = {(row["system"], row["measure"]): row for row in read_csv(directory / "languages.csv")}
+    assert len(rows) == 2 * 6
+    for name, seeds in accuracies.items():
+        french = [seed["test.fr"] for seed in seeds]
+        assert float(rows[name, "fr"]["accuracy"]) == pytest.approx(statistics.mean(french), rel=1e-5)
+        assert float(rows[name, "fr"]["standard_deviation"]) == pytest.approx(statistics.stdev(french), rel=1e-5)
+        assert rows[name, "fr"]["seeds"] == "2" and rows[name, "fr"]["best"] == "*" * (name != "vanilla")
+    seeds = read_csv(directory / "seeds.csv")
+    assert [(row["system"], row["seed"]) for row in seeds] == [(name, str(i)) for name in accuracies for i in range(2)]
+    assert float(seeds[1]["avg."]) == pytest.approx(
+        statistics.mean(accuracies["RS_RP & co. 100%"][1][name] for name in ("test.de", "test.fr")), rel=1e-5)
+    cells = {(row["system"], row["premise"], row["hypothesis"]): row for row in read_csv(directory / "generalized.csv")}
+    assert len(cells) == 18 and float(cells["vanilla", "fr", "de"]["accuracy"]) == pytest.approx(
+        statistics.mean(seed["test.fr-de"] for seed in accuracies["vanilla"]), rel=1e-5)
+    tests = {row["measure"]: row for row in read_csv(directory / "significance.csv")}
+    averages = {row["system"]: row for row in read_csv(directory / "averages.csv")}
+    assert tests["avg."]["bootstrap_p"] == averages["RS_RP & co. 100%"]["avg_bootstrap_p"] and averages["vanilla"]["avg_welch_p"] == ""
+    assert float(tests["generalized"]["difference"]) == pytest.approx(
+        float(averages["RS_RP & co. 100%"]["avg_generalized"]) - float(averages["vanilla"]["avg_generalized"]), abs=1e-3)
+
+
+def test_some_pairs_of_some_systems(tmp_path):
+    """What was not evaluated is a dash, never an average of what was."""
+    vanilla = published(tmp_path / "v.json", {"test.en": 80, "test.de": 60, "test.fr": 62})
+    salt = published(tmp_path / "s.json", {"test.en": 81, "test.de": 63, "test.fr": 64, "test.en-de": 50, "test.en-fr": 52})
+    call(report, f"vanilla={vanilla}", f"SALT={salt}", "--out", tmp_path / "out")
+    matrix = (tmp_path / "out" / "generalized.md").read_text(encoding="utf-8")
+    assert table_cells(matrix, "en") == ["81.0", "50.0", "52.0", "61.0"] and table_cells(matrix, "de") == ["–", "63.0", "–", "–"]
+    assert table_cells(matrix, "avg.") == ["–", "–", "–", "–"] and "vanilla" not in matrix
+    averages = (tmp_path / "out" / "averages.md").read_text(encoding="utf-8")
+    assert table_cells(averages, "SALT")[3] == "–" and table_cells(averages, "SALT")[-3:] == ["–"] * 3
+    assert not list((tmp_path / "out").glob("*SALT-vanilla*")) and (tmp_path / "out" / "generalized.SALT.png").exists()
+
+
+def test_one_system_alone(tmp_path):
+    """No baseline to compare with: no tests, no gains, nothing is best."""
+    file = published(tmp_path / "s.json", {"test.en": 81, "test.de": 63}, {"test.en": 80, "test.de": 64})
+    call(report, f"SALT={file}", "--out", tmp_path / "out")
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert "languages.md" in names and not {"significance.md", "gains.png"} & names
+    text = (tmp_path / "out" / "languages.md").read_text(encoding="utf-8")
+    assert table_cells(text, "SALT") == ["2", "80.5 ± 0.7", "63.5 ± 0.7", "63.5 ± 0.7", "72.0 ± 0.0"] and "Bold" not in text
+
+
+def test_source_language_and_split(tmp_path):
+    """The subset ``valid`` is in the source language of the data."""
+    file = tmp_path / "s.json"
+    checkpoint = {"accuracy": {"valid": 70.0, "valid.en": 60.0, "test.en": 1.0}}
+    file.write_text(json.dumps({"data": {"source_language": "de"}, "checkpoints": [checkpoint]}), encoding="utf-8")
+    call(report, f"SALT={file}", "--split", "valid", "--source-language", "de", "--out", tmp_path / "out")
+    text = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
+    assert [line.split("|")[1].strip() for line in text.splitlines()[2:6]] == ["de", "en", "avg. without de", "avg. with de"]
+    assert table_cells(text, "avg. without de") == ["60.0"]
+
+
+def test_escapes():
+    table = Table("A_B", ["|", "x"], [["a|b_c&50%#{}~^\\<", Cell("-1.5", "0.2", True, True)]], ["p ≤ 0.05 – Δ"])
+    assert table.latex().count(r"a\textbar{}b\_c\&50\%\#\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}$<$") == 1
+    assert r"\underline{\textbf{$-1.5$}}{\scriptsize\,$\pm$\,0.2}" in table.latex()
+    assert r"\caption{A\_B. p $\leq$ 0.05 -- $\Delta$}" in table.latex()
+    assert r"| a\|b_c&50%#{}~^\< | <u>**-1.5**</u> ± 0.2 |" in table.markdown()

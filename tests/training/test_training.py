@@ -1,0 +1,182 @@
+"""fairseq-train and fairseq-validate as typed, against transformers and against a second run."""
+
+import json
+import shutil
+import socket
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+from support.in_process import call
+from support.running import QUICKSTART, read_tsv, run
+from support.training import assert_equal_parameters, checkpoint, composed, training, typed, validate, watched_rank
+from transformers import BertConfig, BertModel, BertTokenizerFast, XLMRobertaConfig, XLMRobertaModel
+
+from preprocess import binarize, distill
+from salt_fairseq.data.directory import DataDirectory
+from salt_fairseq.models.salt_encoder import SaltEncoderConfig
+from salt_fairseq.plm import PLM
+from salt_fairseq.tasks.salt_sentence_pair import SaltSentencePairConfig, SaltSentencePairTask
+
+AUGMENT = ["--augment", "en,fr,es,de"]
+SUBSETS = ["test.en", "test.fr", "test.en-de"]
+
+
+def as_transformers(saved):
+    """Hugging Face's model with the tensors of a checkpoint, whose ids are the fairseq ids."""
+    state, arch = dict(saved["model"]), json.loads(saved["cfg"]["model"]["plm_description"])["architecture"]
+    bert = arch["segments"] == 2
+    names = {"embed_tokens": "embeddings.word_embeddings", "embed_positions": "embeddings.position_embeddings",
+             "embed_segments": "embeddings.token_type_embeddings", "layernorm_embedding": "embeddings.LayerNorm",
+             "out_proj": "attention.output.dense", "self_attn_layer_norm": "attention.output.LayerNorm",
+             "fc1": "intermediate.dense", "fc2": "output.dense", "final_layer_norm": "output.LayerNorm"}
+    theirs = {"pooler.dense.weight": state["pooler.weight"], "pooler.dense.bias": state["pooler.bias"]}
+    for name, tensor in state.items():
+        *layer, module, kind = name.removeprefix("encoder.").split(".")
+        prefix = "".join(f"{part}." for part in layer).replace("layers.", "encoder.layer.")
+        if module == "qkv":
+            for part, third in zip(("query", "key", "value"), tensor.chunk(3)):
+                theirs[f"{prefix}attention.self.{part}.{kind}"] = third
+        elif module in names:
+            theirs[f"{prefix}{names[module]}.{kind}"] = tensor
+    offset = 0 if bert else 2  # XLM-R's positions begin after the padding id
+    positions = theirs["embeddings.position_embeddings.weight"]
+    theirs["embeddings.position_embeddings.weight"] = torch.cat([torch.zeros(offset, arch["dim"]), positions])
+    config = (BertConfig if bert else XLMRobertaConfig)(
+        vocab_size=arch["vocabulary"], hidden_size=arch["dim"], num_hidden_layers=arch["layers"],
+        num_attention_heads=arch["heads"], intermediate_size=arch["ffn_dim"], pad_token_id=1,
+        max_position_embeddings=arch["positions"] + offset, type_vocab_size=arch["segments"],
+        layer_norm_eps=arch["layer_norm_eps"],
+    )
+    model = (BertModel if bert else XLMRobertaModel)(config)
+    model.load_state_dict(theirs)
+    return model.eval()
+
+
+@torch.inference_mode()
+def pooled(model, plm, first, second):
+    """Hugging Face's pooled output, one pair of sentences at a time."""
+    found = []
+    for a, b in zip(first, second):
+        ids = plm.encode(a["sentence1"], b["sentence2"])
+        segments = torch.zeros_like(ids)
+        if model.config.type_vocab_size == 2:
+            segments[ids.tolist().index(2) + 1 :] = 1
+        found.append(model(ids[None], token_type_ids=segments[None]).pooler_output[0])
+    return torch.stack(found)
+
+
+@pytest.mark.parametrize("name", ["bert", "xlmr"])
+def test_train_and_validate(name, request, tmp_path):
+    """All examples are scored, and as transformers scores them; the PLM directory is gone by then."""
+    data, plm = request.getfixturevalue(f"{name}_data"), request.getfixturevalue(f"{name}_plm")
+    copy = shutil.copytree(plm, tmp_path / "plm")
+    done = run("fairseq-train", *training(data, copy, tmp_path / "ckpt", *AUGMENT))
+    assert "train: 480 instances, 2,400 in all streams of an epoch" in done.stdout + done.stderr
+    copy.rename(tmp_path / "elsewhere")
+    saved = checkpoint(tmp_path / "ckpt")
+    model, encoder = as_transformers(saved), PLM.load(plm)
+    rows = {lang: read_tsv(QUICKSTART / f"test.{lang}.tsv") for lang in ("en", "fr", "de")}
+    pairs = {"test.en": ("en", "en"), "test.fr": ("fr", "fr"), "test.en-de": ("en", "de")}
+    features = {subset: pooled(model, encoder, rows[a], rows[b]) for subset, (a, b) in pairs.items()}
+    # Eight updates teach the classifier nothing: a sharper one, whose predictions differ between the examples.
+    centre, spread = features["test.en"].mean(0), features["test.en"].std(0)
+    weight = torch.randn(2, len(centre), generator=torch.Generator().manual_seed(3)) / spread
+    saved["model"] |= {"classifier.weight": weight, "classifier.bias": -weight @ centre}
+    torch.save(saved, tmp_path / "sharp.pt")
+    found = validate(data, tmp_path / "sharp.pt", SUBSETS, "--batch-size", 7)
+    for subset, (language, _) in pairs.items():
+        logits = (features[subset] - centre) @ weight.T
+        labels = torch.tensor([int(row["label"]) for row in rows[language]])
+        correct = int((logits.argmax(1) == labels).sum())
+        loss = torch.nn.functional.cross_entropy(logits, labels).item() / np.log(2)
+        assert 0 < (logits.argmax(1) == 1).sum() < 120
+        assert found[subset]["examples"] == 120
+        assert found[subset]["accuracy"] == round(100 * correct / 120, 2)
+        assert found[subset]["loss"] == pytest.approx(loss, abs=2e-3)
+    assert len({numbers["loss"] for numbers in found.values()}) == 3
+    if name == "xlmr":
+        assert validate(data, tmp_path / "sharp.pt", SUBSETS, "--max-tokens", 300, "--cpu") == {
+            subset: {**numbers, "wps": 0, "wpb": pytest.approx(numbers["wpb"]), "bsz": pytest.approx(numbers["bsz"])}
+            for subset, numbers in found.items()}
+
+
+def test_fresh_model_starts_from_the_pretrained_pooler(bert_dir, bert_plm, bert_data):
+    """Logits before the first update, against Hugging Face's own checkpoint, tokenizer and pooler."""
+    task = SaltSentencePairTask(SaltSentencePairConfig(data=str(bert_data), seed=1))
+    net = task.build_model(OmegaConf.structured(SaltEncoderConfig(_name="salt_encoder", plm=str(bert_plm)))).eval()
+    dataset = task.load_dataset("test.fr")
+    theirs, tokenizer = BertModel.from_pretrained(bert_dir).eval(), BertTokenizerFast.from_pretrained(bert_dir)
+    rows = read_tsv(QUICKSTART / "test.fr.tsv")
+    with torch.inference_mode():
+        logits, _ = net(**dataset.collater([dataset[i] for i in range(120)])["net_input"])
+        for i in range(0, 120, 10):
+            words = tokenizer(rows[i]["sentence1"], rows[i]["sentence2"], return_tensors="pt")
+            expected = net.classifier(theirs(**words).pooler_output)[0]
+            torch.testing.assert_close(logits[i], expected, atol=1e-5, rtol=1e-4)
+
+
+def test_recipe_config_trains_what_the_command_line_trains(bert_data, bert_plm, tmp_path):
+    """fairseq-hydra-train and fairseq-train with equal options, and fairseq-train once more: equal bit for bit."""
+    overrides = [f"task.data={bert_data}", f"model.plm={bert_plm}", "optimization.max_update=5", "common.seed=100003"]
+    directories = {name: f"checkpoint.save_dir={tmp_path / name}" for name in ("hydra", "typed", "again")}
+    run("fairseq-hydra-train", "--config-dir", "recipes/config", "--config-name", "xnli", *overrides,
+        directories["hydra"], "hydra/job_logging=stdout")
+    for name in ("typed", "again"):
+        run("fairseq-train", *typed(composed("xnli", *overrides, f"+{directories[name]}")))
+    by_hydra, once, again = (checkpoint(tmp_path / name) for name in directories)
+    assert_equal_parameters(by_hydra["model"], once["model"])
+    assert_equal_parameters(once["model"], again["model"])
+    assert by_hydra["cfg"]["task"] == once["cfg"]["task"] and once["optimizer_history"][-1]["num_updates"] == 5
+    changed = [name for name in once["model"] if name.startswith("encoder.") and "bias" not in name]
+    start = torch.load(bert_plm / "model.pt", weights_only=True)["model"]
+    assert [name for name in changed if torch.equal(start[name], once["model"][name])] == []
+
+
+@pytest.mark.parametrize("name, instances, epochs, interval", [("xnli", 392_702, 1, 1000), ("pawsx", 49_401, 3, 500)])
+def test_recipe_configs_hold_the_papers_numbers(name, instances, epochs, interval):
+    """Section 3.1 and appendix A of the paper."""
+    config = composed(name, "task.data=x", "model.plm=x")
+    assert config["optimizer"] == {"_name": "adam", "adam_betas": "(0.9,0.999)", "adam_eps": 1e-8, "weight_decay": 0}
+    updates = epochs * -(-instances * 5 // 32)
+    assert config["lr_scheduler"] == {"_name": "polynomial_decay", "total_num_update": updates, "warmup_updates": 0}
+    optimization = {"lr": [2e-5], "clip_norm": 1.0, "max_epoch": epochs, "max_update": updates}
+    assert config["optimization"] == optimization and config["dataset"]["batch_size"] == 32
+    assert config["checkpoint"]["save_interval_updates"] == config["dataset"]["validate_interval_updates"] == interval
+    assert config["checkpoint"]["best_checkpoint_metric"] == "accuracy"
+    assert config["task"]["augment"] == "en,fr,es,de" and config["task"]["thresholds"] == "en=1e-3,1e-7"
+
+
+def test_two_processes(bert_data, bert_plm, tmp_path):
+    """Equal parameters in both, other examples and other mixup draws in each; the saved model is theirs."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = training(bert_data, bert_plm, tmp_path / "ckpt", *AUGMENT, "--disable-validation", updates=4)
+    torch.multiprocessing.spawn(watched_rank, (words, port, tmp_path), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert_equal_parameters(first["state"], second["state"])
+    assert_equal_parameters(first["state"], checkpoint(tmp_path / "ckpt")["model"])
+    start = torch.load(bert_plm / "model.pt", weights_only=True)["model"]
+    assert not torch.equal(first["state"]["pooler.weight"], start["pooler.weight"])
+    draws = torch.cat([first["draws"], second["draws"]])
+    assert draws.shape == (8, 4) and len(draws.unique()) == 32
+    assert len(set(first["ids"] + second["ids"])) == len(first["ids"] + second["ids"]) == 8 * 32
+
+
+def test_single_sentences(xlmr_plm, tmp_path):
+    """Data without ``input1``: binarized, distilled, trained on, validated."""
+    for split, name in (("train", "train.en"), ("valid", "valid.en"), ("test.fr", "test.fr")):
+        rows = read_tsv(QUICKSTART / f"{name}.tsv")
+        lines = ["sentence1\tlabel", *(f"{row['sentence1']}\t{row['label']}" for row in rows)]
+        (tmp_path / f"{split}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    data = tmp_path / "data"
+    call(binarize, xlmr_plm, data, "--subset", *(f"{s}={tmp_path / s}.tsv" for s in ("train", "valid", "test.fr")))
+    call(distill, xlmr_plm, data, "--languages", "en,fr")
+    assert not (data / "input1").exists() and not (data / "candidates" / "fr" / "input1").exists()
+    assert not DataDirectory(data).is_pairs
+    done = run("fairseq-train", *training(data, xlmr_plm, tmp_path / "ckpt", "--augment", "en,fr", "--one-stream"))
+    assert "train: 480 instances, 480 in all streams of an epoch" in done.stdout + done.stderr
+    found = validate(data, tmp_path / "ckpt" / "checkpoint_best.pt", ["test.fr"], "--batch-size", 32)
+    assert found["test.fr"]["examples"] == 120

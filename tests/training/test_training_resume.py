@@ -1,0 +1,114 @@
+"""A training that was killed in the middle of an epoch ends with the parameters of one that was not, bit for bit."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from support.edited import edited
+from support.in_process import call
+from support.running import ROOT
+from support.training import assert_equal_parameters, checkpoint, trained, training, watched_rank
+
+from preprocess import look_up
+from salt_fairseq.errors import InputError
+
+SAVED, UPDATES = 20, 25  # 480 pairs, 32 a step: update 20 is the fifth of the second epoch
+OFTEN = ["--disable-validation", "--save-interval-updates", SAVED, "--max-epoch", 2]
+SYSTEMS = {
+    "mixup": ["--augment", "en,fr,es,de"],
+    "mixup-token": ["--augment", "en,fr", "--mixup", "token"],
+    "mixup-scalar": ["--augment", "en,fr", "--mixup", "scalar", "--update-freq", 2, "--batch-size", 16],
+    "without-mixup": ["--augment", "fr,de", "--mixup", "none"],
+    "random": ["--perturbation", "random"],
+    "fused-adam": ["--augment", "en,fr", "--optimizer", "fused_adam"],
+    "adversarial": ["--perturbation", "adversarial", "--ascent-steps", 2],
+    "redrawn-words": ["--lexicon", "muse", "--variants", 2, "--redraw", "--mixup", "none", "--no-original"],
+    "fixed": ["--lexicon", "muse", "--mixup", "fixed"],
+}
+
+
+@pytest.fixture(scope="module")
+def data(bert_data, bert_plm, tmp_path_factory):
+    """The quickstart's data with candidates, and a lexicon of a few words."""
+    directory = shutil.copytree(bert_data, tmp_path_factory.mktemp("resumed") / "data")
+    (directory.parent / "fr.txt").write_text("the le\nis est\na un\na une\nin dans\nof de\n")
+    call(look_up, bert_plm, directory, "--name", "muse", "--dictionary", f"fr={directory.parent / 'fr.txt'}")
+    return directory
+
+
+def assert_equal_states(a, b):
+    """Parameters, Adam's moments, and where in the data they are."""
+    assert_equal_parameters(a["model"], b["model"])
+    assert a["extra_state"]["train_iterator"] == b["extra_state"]["train_iterator"]
+    for i, moments in a["last_optimizer_state"]["state"].items():
+        assert all(torch.equal(moments[name], b["last_optimizer_state"]["state"][i][name]) for name in ("exp_avg", "exp_avg_sq"))
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_continued(data, bert_plm, tmp_path, system):
+    """From the checkpoint in the middle of the second epoch, as checkpoint_last.pt is found after a kill."""
+    words = [*OFTEN, "--one-stream", *SYSTEMS[system]]
+    trained(training(data, bert_plm, tmp_path / "whole", *words, updates=UPDATES))
+    whole = checkpoint(tmp_path / "whole")
+    assert whole["optimizer_history"][-1]["num_updates"] == UPDATES
+    (tmp_path / "killed").mkdir()
+    middle = shutil.copy(tmp_path / "whole" / f"checkpoint_2_{SAVED}.pt", tmp_path / "killed" / "checkpoint_last.pt")
+    with pytest.raises(AssertionError):
+        assert_equal_parameters(torch.load(middle, weights_only=True)["model"], whole["model"])
+    trained(training(data, bert_plm, tmp_path / "killed", *words, updates=UPDATES))
+    assert_equal_states(checkpoint(tmp_path / "killed"), whole)
+
+
+def test_killed(data, bert_plm, tmp_path):
+    """SIGKILL as soon as there is a checkpoint, and the same command again."""
+    words = [*SYSTEMS["mixup"], "--disable-validation", "--save-interval-updates", 2]
+    trained(training(data, bert_plm, tmp_path / "whole", *words, updates=60))
+    command = [Path(sys.executable).parent / "fairseq-train", *training(data, bert_plm, tmp_path / "killed", *words, updates=60)]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    for _ in range(2):
+        before = len(list((tmp_path / "killed").glob("*.pt")))
+        process = subprocess.Popen([*map(str, command)], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL, start_new_session=True)
+        while len(list((tmp_path / "killed").glob("*.pt"))) < before + 3:
+            assert process.poll() is None
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    done = int(max((tmp_path / "killed").glob("checkpoint_1_*.pt"), key=lambda p: int(p.stem.split("_")[-1])).stem.split("_")[-1])
+    assert 4 <= done < 60
+    subprocess.run([*map(str, command)], cwd=ROOT, env=environment, check=True, capture_output=True)
+    assert_equal_states(checkpoint(tmp_path / "killed"), checkpoint(tmp_path / "whole"))
+
+
+def test_two_processes_continued(data, bert_plm, tmp_path):
+    def run(save_dir):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        words = training(data, bert_plm, save_dir, *SYSTEMS["mixup"], "--one-stream", "--disable-validation",
+                         "--save-interval-updates", 3, updates=4)
+        torch.multiprocessing.spawn(watched_rank, (words, port, tmp_path), nprocs=2)
+
+    run(tmp_path / "whole")
+    (tmp_path / "killed").mkdir()
+    shutil.copy(tmp_path / "whole" / "checkpoint_1_3.pt", tmp_path / "killed" / "checkpoint_last.pt")
+    run(tmp_path / "killed")
+    assert_equal_states(checkpoint(tmp_path / "killed"), checkpoint(tmp_path / "whole"))
+
+
+def test_labels_of_another_order(data, bert_plm, tmp_path):
+    """Going on with data whose labels are numbered otherwise would train the wrong way round."""
+    trained(training(data, bert_plm, tmp_path / "ckpt", "--disable-validation", updates=1))
+    other = shutil.copytree(data, tmp_path / "other")
+    with edited(other / "meta.json") as meta:
+        meta["labels"] = meta["labels"][::-1]
+    with pytest.raises(InputError) as error:
+        trained(training(other, bert_plm, tmp_path / "ckpt", "--disable-validation", updates=2))
+    assert str(error.value) == f"the checkpoint tells 0, 1 apart, but {other} has 1, 0: go on with the data that it was trained on"

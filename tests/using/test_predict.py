@@ -1,0 +1,251 @@
+"""Answers of a checkpoint, line by line: against one example at a time, and everything that can be wrong with the input."""
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
+
+import pytest
+import torch
+from support.classifiers import LABELS, binarized, fine_tuned
+from support.in_process import call, error_of
+from support.running import QUICKSTART, ROOT, read_tsv
+
+from salt_fairseq import predict
+from salt_fairseq.checkpoints import load_checkpoint, load_labels
+from salt_fairseq.errors import InputError
+from salt_fairseq.plm import PLM
+
+MAX_LENGTH = {"pairs": 54, "single": 30}  # tokens: some of the examples are longer
+
+
+@pytest.fixture(scope="module")
+def made(bert_plm, xlmr_plm, tmp_path_factory):
+    """Name to data directory, PLM directory and checkpoint: XLM-R on pairs, BERT on single sentences."""
+    made = {}
+    for name, plm, pairs in (("pairs", xlmr_plm, True), ("single", bert_plm, False)):
+        directory = tmp_path_factory.mktemp(name)
+        data = binarized(plm, directory / "data", pairs)
+        made[name] = SimpleNamespace(
+            data=data, plm=plm, path=fine_tuned(data, plm, directory / "ckpt", "--max-length", MAX_LENGTH[name])
+        )
+    return made
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return [(row["sentence1"], row["sentence2"]) for row in read_tsv(QUICKSTART / "test.fr.tsv")[:25]]
+
+
+def cut(plm, row):
+    """``PLM.encode`` of a row, cut a token at a time: from the longest sentence, of equal ones the second."""
+    budget = MAX_LENGTH["pairs" if len(row) == 2 else "single"]
+    sentences = [plm.encode(text)[1:-1].tolist() for text in row]
+    separators = 2 if len(row) == 2 else 0
+    while sum(map(len, sentences)) > budget - 2 - separators:
+        (sentences[0] if len(row) == 1 or len(sentences[0]) > len(sentences[1]) else sentences[1]).pop()
+    return torch.tensor([0, *sentences[0], 2, *([2, *sentences[1], 2] if len(row) == 2 else [])])
+
+
+@torch.inference_mode()
+def one_by_one(made, rows):
+    """``(label, probability)`` of each row, one at a time."""
+    plm, model = PLM.load(made.plm), load_checkpoint(made.path).model
+    best = [model(cut(plm, row)[None])[0].softmax(1).max(1) for row in rows]
+    return [(LABELS[b.indices.item()], b.values.item()) for b in best]
+
+
+def assert_answers(output, expected):
+    found = [line.split("\t") for line in output.decode().splitlines()]
+    assert [label for label, _ in found] == [label for label, _ in expected]
+    for (_, probability), (_, reference) in zip(found, expected, strict=True):
+        assert len(probability) == len("0.1234") and abs(float(probability) - reference) <= 0.6e-4
+    assert {label for label, _ in found} == set(LABELS)
+
+
+def lines(rows):
+    return "".join("\t".join(row) + "\n" for row in rows).encode()
+
+
+def typed(content, *words):
+    """What the command prints for this standard input, in this process."""
+    out = io.BytesIO()
+    with mock.patch.multiple(sys, stdin=SimpleNamespace(buffer=io.BytesIO(content)), stdout=SimpleNamespace(buffer=out)):
+        call(predict, *words)
+    return out.getvalue()
+
+
+def error(content, *words):
+    with mock.patch.object(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content))):
+        return error_of(predict, *words)
+
+
+def test_command_line(made, rows, tmp_path):
+    command = [sys.executable, "-m", "salt_fairseq.predict", str(made["pairs"].path)]
+    done = subprocess.run(command, input=lines(rows), capture_output=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert_answers(done.stdout, one_by_one(made["pairs"], rows))
+
+
+@pytest.mark.parametrize("name", ["pairs", "single"])
+def test_order_in_chunks_and_batches(name, made, rows, tmp_path, capsys):
+    """25 lines in chunks of 7 and batches of a few tokens, to a file; some of them are cut."""
+    rows = rows if name == "pairs" else [row[:1] for row in rows]
+    plm = PLM.load(made[name].plm)
+    assert 0 < sum(len(plm.encode(*row)) > MAX_LENGTH[name] for row in rows) < 25
+    with mock.patch.object(predict, "CHUNK", 7), mock.patch.object(
+        sys, "stdin", SimpleNamespace(buffer=io.BytesIO(lines(rows)))
+    ):
+        call(predict, made[name].path, "--max-tokens", 60, "--out", tmp_path / "out.tsv")
+    assert capsys.readouterr().out.splitlines()[-1] == f"wrote {tmp_path / 'out.tsv'}: 25 lines"
+    assert_answers((tmp_path / "out.tsv").read_bytes(), one_by_one(made[name], rows))
+
+
+def test_answers_come_before_the_input_ends(made, rows):
+    checkpoint, out = load_checkpoint(made["pairs"].path), io.BytesIO()
+    classifier = predict.Classifier(checkpoint, PLM.load(made["pairs"].plm).tokenizer)
+
+    def watched():
+        for number, row in enumerate(rows):
+            assert out.getvalue().count(b"\n") == number // 7 * 7  # never more than a chunk is held
+            yield row
+
+    with mock.patch.object(predict, "CHUNK", 7):
+        assert predict.predict(classifier, watched(), LABELS, out) == 25
+    assert_answers(out.getvalue(), one_by_one(made["pairs"], rows))
+
+
+def test_forms_of_input(made, rows):
+    """A byte order mark, CRLF, spaces around sentences, no last line end, and no line at all."""
+    plain = typed(lines(rows[:5]), made["pairs"].path)
+    other = "\ufeff" + "\r\n".join(f" {a} \t{b}  " for a, b in rows[:5])
+    assert plain.count(b"\n") == 5 and typed(other.encode(), made["pairs"].path) == plain
+    assert typed(b"", made["pairs"].path) == b""
+
+
+@pytest.mark.parametrize("name, content, sentence", [
+    ("pairs", b"a\tb\nc\n", "standard input, line 2: 1 column, but sentence1 TAB sentence2 is needed"),
+    ("pairs", b"a\tb\tc\n", "standard input, line 1: 3 columns, but sentence1 TAB sentence2 is needed"),
+    ("single", b"a\nb\tc\n", "standard input, line 2: 2 columns, but one sentence is needed"),
+    ("pairs", b"a\tb\na\t \n", "standard input, line 2: sentence2 is empty, but sentence1 TAB sentence2 is needed"),
+    ("pairs", b"a\tb\n\na\tb\n", "standard input, line 2: the line is empty, but sentence1 TAB sentence2 is needed"),
+    ("single", b"a\n  \nb\n", "standard input, line 2: the line is empty, but one sentence is needed"),
+    ("pairs", b"a\tb\na\t\xe9t\xe9\n", "standard input, line 2: not UTF-8 (invalid continuation byte), convert the text"),
+    ("pairs", b"a\tb\n" * 9 + "a\t\u200b\n".encode(), "standard input, line 10: a sentence has no visible character"),
+])
+def test_bad_lines(name, content, sentence, made, tmp_path):
+    """Nothing is left at ``--out``; the line's number counts from the first chunk on."""
+    with mock.patch.object(predict, "CHUNK", 4):
+        assert error(content, made[name].path, "--out", tmp_path / "out.tsv") == sentence
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_reader_that_has_enough(made, rows, capfd):
+    """``| head``: the pipe is closed; no traceback, and the exit status of other tools."""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with open(write_end, "w") as pipe, pytest.raises(SystemExit) as left, mock.patch.multiple(
+        sys, stdin=SimpleNamespace(buffer=io.BytesIO(lines(rows[:1]))), stdout=pipe
+    ):
+        call(predict, made["pairs"].path)
+    assert left.value.code == 141 and "BrokenPipe" not in capfd.readouterr().err
+
+
+def test_no_such_gpu(made):
+    assert error(b"a\tb\n", made["pairs"].path, "--device", "cuda:77").startswith("--device cuda:77 cannot be used here (")
+
+
+def test_bf16(made, rows):
+    """The matrix products are in bf16 if asked for, or if the checkpoint was trained so."""
+    path, tokenizer = made["pairs"].path, PLM.load(made["pairs"].plm).tokenizer
+    plain = predict.Classifier(load_checkpoint(path), tokenizer)(rows)
+    rounded = predict.Classifier(load_checkpoint(path), tokenizer, dtype="bf16")(rows)
+    assert 1e-4 < (rounded - plain).abs().max() < 0.1
+    checkpoint = load_checkpoint(path)
+    checkpoint.model.cfg.autocast_bf16 = True  # as --autocast-bf16 leaves it
+    assert torch.equal(predict.Classifier(checkpoint, tokenizer)(rows), rounded)
+    assert torch.equal(predict.Classifier(checkpoint, tokenizer, dtype="fp32")(rows), plain)
+
+
+def altered(made, tmp_path, **values):
+    """A copy of the checkpoint with other entries."""
+    saved = torch.load(made["pairs"].path, weights_only=True)
+    torch.save({**saved, **values}, tmp_path / "altered.pt")
+    return tmp_path / "altered.pt"
+
+
+def test_labels(made, bert_plm, tmp_path):
+    """The checkpoint names them; an older one needs the data directory that it was trained on, or another that fits."""
+    ours, sentence = made["pairs"], "a\tb\n".encode()
+    assert load_labels(load_checkpoint(ours.path)) == (LABELS, 2)
+    older = altered(made, tmp_path, task_state={})
+    expected = typed(sentence, ours.path)
+    assert typed(sentence, older) == expected
+    data = shutil.move(ours.data, tmp_path / "moved")
+    assert typed(sentence, ours.path) == typed(sentence, older, "--data", data) == expected
+    assert error(sentence, older) == (f"{ours.data} is no data directory, and {older} does not name its labels: name the data "
+                                      "directory that it was trained on with --data")
+    with_three = binarized(ours.plm, tmp_path / "three", labels=["no", "yes", "perhaps"])
+    assert f"{older} tells 2 classes apart, but {with_three} has the labels no, yes, perhaps" in error(
+        sentence, older, "--data", with_three)
+    shutil.move(data, ours.data)
+
+
+def test_plm_directory(made, bert_plm, tmp_path):
+    sentence, path = b"a\tb\n", made["pairs"].path
+    assert error(sentence, path, "--plm", bert_plm) == (
+        f"{bert_plm} has the vocabulary of bert0, but {path} was trained with that of xlmr0: name its PLM directory with --plm")
+    assert error(sentence, path, "--plm", tmp_path).startswith(f"{tmp_path} is no PLM directory, and the tokenizer of {path}")
+    copy = shutil.copytree(made["pairs"].plm, tmp_path / "plm")
+    assert typed(sentence, path, "--plm", copy) == typed(sentence, path)
+    (copy / "tokenizer.json").write_text("{}")
+    assert error(sentence, path, "--plm", copy) == (f"{copy / 'tokenizer.json'} is not the file plm.json describes: import the "
+                                                    "PLM again")
+
+
+class Payload:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_checkpoints_that_are_none(made, tmp_path):
+    """One sentence each; what a pickle would run does not run."""
+    ours, bad = made["pairs"], tmp_path / "bad.pt"
+
+    def sentence(path=bad):
+        with pytest.raises(InputError) as raised:
+            load_checkpoint(path)
+        assert "\n" not in str(raised.value)
+        return str(raised.value)
+
+    assert sentence(tmp_path) == f"{tmp_path} is a directory: name a checkpoint in it, e.g. {tmp_path}/checkpoint_best.pt"
+    assert sentence() == f"{bad} does not exist: name a checkpoint that fairseq-train wrote"
+    for content in (b"", b"hello", ours.path.read_bytes()[:5000]):
+        bad.write_bytes(content)
+        assert sentence() == f"{bad} is not a checkpoint, or not a complete one (BadZipFile): copy or train it again"
+    torch.save({"cfg": Payload(tmp_path / "ran"), "model": {}}, bad)
+    assert "more than tensors and plain values" in sentence() and not (tmp_path / "ran").exists()
+    assert sentence(ours.plm / "model.pt").endswith("is not a fine-tuned checkpoint: name a file that fairseq-train wrote")
+    saved = torch.load(ours.path, weights_only=True)
+    cfg, weights = saved["cfg"], saved["model"]
+
+    def with_model(**tensors):
+        return sentence(altered(made, tmp_path, model={k: v for k, v in {**weights, **tensors}.items() if v is not None}))
+
+    other = altered(made, tmp_path, cfg={**cfg, "model": {**cfg["model"], "_name": "roberta"}})
+    assert sentence(other) == f"{other} holds the model roberta: a checkpoint trained with --arch salt_encoder is needed"
+    assert "is not a checkpoint of this project's" in sentence(altered(made, tmp_path, cfg={}))
+    assert "Key 'depth' not in" in sentence(altered(made, tmp_path, cfg={**cfg, "model": {**cfg["model"], "depth": 3}}))
+    assert "lacks classifier.weight" in with_model(**{"classifier.weight": None})
+    assert "pooler.bias" in with_model(**{"pooler.bias": None})
+    assert "size mismatch for pooler.bias" in with_model(**{"pooler.bias": torch.zeros(3)})
+    broken = weights["pooler.bias"].clone()
+    broken[0] = float("nan")
+    assert "the weights pooler.bias are not finite: training diverged" in with_model(**{"pooler.bias": broken})
