@@ -1,7 +1,7 @@
 """Binarize labelled sentences or sentence pairs into a data directory, tokenized by the PLM's own tokenizer.
 
-    python preprocess/binarize.py plm/xlmr data/xnli --xnli downloads/xnli
-    python preprocess/binarize.py plm/xlmr data/mine --subset train=train.tsv valid=dev.tsv test.fr=test-fr.tsv
+python preprocess/binarize.py plm/xlmr data/xnli --xnli downloads/xnli
+python preprocess/binarize.py plm/xlmr data/mine --subset train=train.tsv valid=dev.tsv test.fr=test-fr.tsv
 """
 
 from salt_fairseq.errors import InputError  # first: an interrupt while the rest loads ends in one line, too
@@ -36,20 +36,47 @@ def arguments():
     parser = command_parser(__doc__)
     parser.add_argument("plm_dir", metavar="PLM_DIR", type=Path)
     parser.add_argument("data", metavar="DATA", type=Path, help="data directory to write")
-    parser.add_argument("--xnli", metavar="DIR", type=Path, help="official XNLI: a folder with xnli.dev.tsv, "
-                        "xnli.test.tsv and multinli.train.en.tsv in it, however deep")
-    parser.add_argument("--pawsx", metavar="DIR", type=Path, help="official PAWS-X: x-final, with LANG/dev_2k.tsv, "
-                        "LANG/test_2k.tsv and en/train.tsv in it")
-    parser.add_argument("--xtreme", metavar="DIR", type=Path, help="XTREME's layout: train-en.tsv, dev-LANG.tsv, "
-                        "test-LANG.tsv, without header: sentence1, sentence2, label")
-    parser.add_argument("--subset", metavar="NAME=FILE", nargs="+", default=[], help="further subsets (they win over "
-                        "those of the layouts): train, valid, valid.LANG or test.LANG; TSV with a header (id, "
-                        "sentence1, sentence2, label) or without, or JSONL with these keys")
-    parser.add_argument("--labels", metavar="A,B,...", help="the labels in their order (default: the data set's own: "
-                        "entailment, neutral, contradiction; numbers ascending; else as they appear in train)")
+    parser.add_argument(
+        "--xnli",
+        metavar="DIR",
+        type=Path,
+        help="official XNLI: a folder with xnli.dev.tsv, xnli.test.tsv and multinli.train.en.tsv in it, however deep",
+    )
+    parser.add_argument(
+        "--pawsx",
+        metavar="DIR",
+        type=Path,
+        help="official PAWS-X: x-final, with LANG/dev_2k.tsv, LANG/test_2k.tsv and en/train.tsv in it",
+    )
+    parser.add_argument(
+        "--xtreme",
+        metavar="DIR",
+        type=Path,
+        help="XTREME's layout: train-en.tsv, dev-LANG.tsv, test-LANG.tsv, without header: sentence1, sentence2, label",
+    )
+    parser.add_argument(
+        "--subset",
+        metavar="NAME=FILE",
+        nargs="+",
+        default=[],
+        help="further subsets (they win over "
+        "those of the layouts): train, valid, valid.LANG or test.LANG; TSV with a header (id, "
+        "sentence1, sentence2, label) or without, or JSONL with these keys",
+    )
+    parser.add_argument(
+        "--labels",
+        metavar="A,B,...",
+        help="the labels in their order (default: the data set's own: "
+        "entailment, neutral, contradiction; numbers ascending; else as they appear in train)",
+    )
     parser.add_argument("--source-language", default="en", help="language of train and valid")
-    parser.add_argument("--workers", metavar="N", type=positive, default=usable_cores(), help="processes that read and "
-                        "tokenize; the result is the same with any number of them")
+    parser.add_argument(
+        "--workers",
+        metavar="N",
+        type=positive,
+        default=usable_cores(),
+        help="processes that read and tokenize; the result is the same with any number of them",
+    )
     args = parser.parse_args()
     if not re.fullmatch(r"\w+", args.source_language):
         raise InputError(f"--source-language {args.source_language!r}: the name of one language is needed, as in test.LANG")
@@ -103,13 +130,21 @@ def binarize(plm_dir, data, files, labels=None, source_language="en", workers=1)
     languages = {name: name.partition(".")[2] or source_language for name in files}
     tasks = [(texts[path], block, languages[name]) for name, path in files.items() for block in texts[path].blocks]
     size = sum(block.size for _, block, _ in tasks)
-    settings = {"PLM": description.sha256["tokenizer.json"], "labels": labels, "source language": source_language,
-                "files": [[name, texts[path].sha256] for name, path in files.items()], "size of blocks": blocks.BLOCK}
+    settings = {
+        "PLM": description.sha256["tokenizer.json"],
+        "labels": labels,
+        "source language": source_language,
+        "files": [[name, texts[path].sha256] for name, path in files.items()],
+        "size of blocks": blocks.BLOCK,
+    }
     dtype = best_fitting_int_dtype(description.architecture.vocabulary)
     workers = min(workers, max(1, size // blocks.BLOCK))
     # Processes begin before the lock is taken: each holds what was open then, and would keep it locked after a SIGKILL.
-    with in_order(lambda task: piece_of(*task, tokenizer), tasks, workers) as results, \
-            replacing(data, marker="meta.json") as directory, resuming(data, settings, "binarization") as resumable:
+    with (
+        in_order(lambda task: piece_of(*task, tokenizer), tasks, workers) as results,
+        replacing(data, marker="meta.json") as directory,
+        resuming(data, settings, "binarization") as resumable,
+    ):
         remembered = Remembered(resumable)
         pieces = remembered.pieces(lambda first: map(as_tensors, results(first)))
         subsets = {name: SubsetWriter(directory, name, texts[path], languages[name], dtype) for name, path in files.items()}
@@ -132,8 +167,11 @@ def binarize(plm_dir, data, files, labels=None, source_language="en", workers=1)
         meta = {
             "source_language": source_language,
             "labels": labels,
-            "plm": {"name": description.name, "special_tokens": description.special_tokens,
-                    "vocabulary_sha256": description.vocabulary_sha256},
+            "plm": {
+                "name": description.name,
+                "special_tokens": description.special_tokens,
+                "vocabulary_sha256": description.vocabulary_sha256,
+            },
             "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             "subsets": entries,
         }
@@ -163,9 +201,11 @@ def main():
     meta = binarize(args.plm_dir, args.data, subset_files(args), args.labels, args.source_language, args.workers)
     subsets = meta["subsets"].values()
     skipped = {reason: sum(s["skipped"][reason] for s in subsets) for reason in ("NS", "-")}
-    print(f"wrote {args.data}: {len(subsets)} subsets, {sum(s['examples'] for s in subsets):,} examples, "
-          f"{sum(s['tokens'] for s in subsets):,} tokens, labels {', '.join(meta['labels'])}; skipped "
-          f"{skipped['NS']:,} rows without translation (NS) and {skipped['-']:,} without label (-)")
+    print(
+        f"wrote {args.data}: {len(subsets)} subsets, {sum(s['examples'] for s in subsets):,} examples, "
+        f"{sum(s['tokens'] for s in subsets):,} tokens, labels {', '.join(meta['labels'])}; skipped "
+        f"{skipped['NS']:,} rows without translation (NS) and {skipped['-']:,} without label (-)"
+    )
 
 
 if __name__ == "__main__":

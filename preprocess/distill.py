@@ -48,18 +48,36 @@ def arguments():
     parser.add_argument("plm_dir", metavar="PLM_DIR", type=Path)
     parser.add_argument("data", metavar="DATA", type=Path, help="data directory; candidates are written into it")
     parser.add_argument("--languages", default="en,fr,es,de", help="target languages")
-    parser.add_argument("--word-list", metavar="LANG=FILE", nargs="+", default=[], help="frequency lists of your own: "
-                        "one word a line, most frequent first, or 'word count' (default: the library wordfreq)")
-    parser.add_argument("--positions", choices=POSITIONS, default="words", help="substitute every token with a letter, "
-                        "or only tokens that are whole words")
-    parser.add_argument("--keep-shared-words", action="store_true", help="keep words in a target vocabulary that are "
-                        "(nearly) as frequent in the source language, or much more frequent in another one")
+    parser.add_argument(
+        "--word-list",
+        metavar="LANG=FILE",
+        nargs="+",
+        default=[],
+        help="frequency lists of your own: "
+        "one word a line, most frequent first, or 'word count' (default: the library wordfreq)",
+    )
+    parser.add_argument(
+        "--positions",
+        choices=POSITIONS,
+        default="words",
+        help="substitute every token with a letter, or only tokens that are whole words",
+    )
+    parser.add_argument(
+        "--keep-shared-words",
+        action="store_true",
+        help="keep words in a target vocabulary that are "
+        "(nearly) as frequent in the source language, or much more frequent in another one",
+    )
     add_device(parser)
     parser.add_argument("--dtype", choices=DTYPES, default="fp32")
-    parser.add_argument("--max-tokens", type=positive, help="tokens the PLM reads at once, padding included (default: "
-                        f"{CPU_TOKENS} on a CPU, {GPU_TOKENS} on a GPU)")
-    parser.add_argument("--logits-budget", type=positive, help=f"logits held at once (default: {CPU_LOGITS} on a CPU, "
-                        f"{GPU_LOGITS} on a GPU)")
+    parser.add_argument(
+        "--max-tokens",
+        type=positive,
+        help=f"tokens the PLM reads at once, padding included (default: {CPU_TOKENS} on a CPU, {GPU_TOKENS} on a GPU)",
+    )
+    parser.add_argument(
+        "--logits-budget", type=positive, help=f"logits held at once (default: {CPU_LOGITS} on a CPU, {GPU_LOGITS} on a GPU)"
+    )
     return parser.parse_args()
 
 
@@ -76,8 +94,13 @@ def search_all(search, sentences, positions, max_tokens, resumable, rank, world_
         torch.distributed.barrier()  # all have seen the same parts
     left = [number for number in range(len(batches)) if number not in done]
     lengths, part = sentences.lengths, []
-    progress = tqdm(total=int(sum(lengths[batches[number]].sum() for number in left[rank::world_size])), unit=" tokens",
-                    desc="distilling", unit_scale=True, disable=rank > 0)
+    progress = tqdm(
+        total=int(sum(lengths[batches[number]].sum() for number in left[rank::world_size])),
+        unit=" tokens",
+        desc="distilling",
+        unit_scale=True,
+        disable=rank > 0,
+    )
 
     def finish(number, places, found):
         found = {language: (ids.to(torch.int32).cpu(), log_probs.cpu()) for language, (ids, log_probs) in found.items()}
@@ -91,8 +114,9 @@ def search_all(search, sentences, positions, max_tokens, resumable, rank, world_
     with progress:
         waiting = None  # the batch before: a GPU works on the next one while its results are fetched
         for count, number in enumerate(left[rank::world_size]):
-            inputs, masks, places = sentences.read(batches[number], longest, lambda ids: candidate_positions(
-                search.plm.tokenizer, ids, positions))
+            inputs, masks, places = sentences.read(
+                batches[number], longest, lambda ids: candidate_positions(search.plm.tokenizer, ids, positions)
+            )
             if search.device.type == "cpu" and count % TRIMMED == 0:
                 return_freed_memory()
             found = search(inputs, masks)
@@ -110,8 +134,10 @@ def search_all(search, sentences, positions, max_tokens, resumable, rank, world_
 def save(part, resumable):
     """Save results of batches under the number of the first, and empty the list."""
     numbers, places, found = zip(*part)
-    joined = {language: tuple(torch.cat(values) for values in zip(*(f[language] for f in found if f)))
-              for language in {language for f in found for language in f}}
+    joined = {
+        language: tuple(torch.cat(values) for values in zip(*(f[language] for f in found if f)))
+        for language in {language for f in found for language in f}
+    }
     value = {"batches": torch.tensor(numbers), "places": torch.cat(places), "found": joined}
     resumable.save(f"part.{numbers[0]:012}.pt", value)
     resumable.save(f"batches.{numbers[0]:012}.pt", value["batches"])  # all that going on needs to read
@@ -221,15 +247,26 @@ def main():
     tokenizer.keep_words_only()
     return_freed_memory()  # before the weights, which take its place
     plm = PLM.load(args.plm_dir, tokenizer)
-    made_with = {"plm": description.name, "vocabulary": description.architecture.vocabulary,
-                 "model_sha256": description.sha256["model.pt"], "positions": args.positions,
-                 "keep_shared_words": args.keep_shared_words, "dtype": args.dtype}
+    made_with = {
+        "plm": description.name,
+        "vocabulary": description.architecture.vocabulary,
+        "model_sha256": description.sha256["model.pt"],
+        "positions": args.positions,
+        "keep_shared_words": args.keep_shared_words,
+        "dtype": args.dtype,
+    }
     search = CounterpartSearch(plm, vocabularies, device, DTYPES[args.dtype], args.logits_budget)
     max_tokens = args.max_tokens or (CPU_TOKENS if search.device.type == "cpu" else GPU_TOKENS)
     chosen = hashlib.sha256(json.dumps([[k, v.tolist()] for k, v in vocabularies.items()]).encode()).hexdigest()
-    settings = {"data": data.meta["subsets"][SUBSET]["sha256"], **made_with, "languages": args.languages,
-                "target vocabularies": chosen, "device": search.device.type, "max_tokens": max_tokens,
-                "logits_budget": search.budget}
+    settings = {
+        "data": data.meta["subsets"][SUBSET]["sha256"],
+        **made_with,
+        "languages": args.languages,
+        "target vocabularies": chosen,
+        "device": search.device.type,
+        "max_tokens": max_tokens,
+        "logits_budget": search.budget,
+    }
     sentences = DistinctSentences([data.sentences(SUBSET, side) for side in (INPUTS if data.is_pairs else INPUTS[:1])])
     work = args.data / "candidates", settings, "distillation"
     with resuming(*work) if rank == 0 else contextlib.nullcontext() as resumable:
@@ -240,8 +277,10 @@ def main():
         if rank == 0:
             write_all(data, plm, vocabularies, sentences, resumable, made_with)
             total = sum(map(len, sentences.numbers))
-            print(f"wrote {args.data / 'candidates'}: {', '.join(languages)}, {total:,} sentences "
-                  f"({len(sentences):,} distinct, {sentences.lengths.sum():,} tokens read)")
+            print(
+                f"wrote {args.data / 'candidates'}: {', '.join(languages)}, {total:,} sentences "
+                f"({len(sentences):,} distinct, {sentences.lengths.sum():,} tokens read)"
+            )
     if world_size > 1:
         torch.distributed.destroy_process_group()
 

@@ -1,7 +1,7 @@
 """Export a fine-tuned checkpoint, or an imported PLM, to a Hugging Face directory.
 
-    python preprocess/export_hf.py checkpoints/checkpoint_best.pt my-classifier
-    python preprocess/export_hf.py plm/xlmr my-plm
+python preprocess/export_hf.py checkpoints/checkpoint_best.pt my-classifier
+python preprocess/export_hf.py plm/xlmr my-plm
 """
 
 from salt_fairseq.errors import InputError  # first: an interrupt while the rest loads ends in one line, too
@@ -24,13 +24,21 @@ PROVENANCE = "salt_fairseq.json"  # marks a directory that may be replaced
 
 def arguments():
     parser = command_parser(__doc__)
-    parser.add_argument("source", metavar="SOURCE", type=Path, help="a checkpoint that fairseq-train wrote (for "
-                        "AutoModelForSequenceClassification), or a PLM directory (for AutoModelForMaskedLM)")
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        type=Path,
+        help="a checkpoint that fairseq-train wrote (for "
+        "AutoModelForSequenceClassification), or a PLM directory (for AutoModelForMaskedLM)",
+    )
     parser.add_argument("out", metavar="OUT", type=Path, help="directory to write")
     parser.add_argument("--plm", metavar="DIR", help="PLM directory with the tokenizer (default: the checkpoint's own)")
     parser.add_argument("--data", metavar="DIR", help="data directory with the labels (default: the checkpoint's own)")
-    parser.add_argument("--results", metavar="FILE.json", help="what python -m salt_fairseq.evaluate wrote: the model card "
-                        "then says the accuracies")
+    parser.add_argument(
+        "--results",
+        metavar="FILE.json",
+        help="what python -m salt_fairseq.evaluate wrote: the model card then says the accuracies",
+    )
     return parser.parse_args()
 
 
@@ -40,8 +48,13 @@ def export_plm(plm_dir, out):
     state, published = load_state(plm_dir, description), load_published(plm_dir, description)
     weights = hf_model.tensors(state, description, published)
     config = hf_model.config(description, published, weights)
-    tokenizer = hf_tokenizer.files(plm_dir, description, hf_model.published_ids(description, published),
-                                   description.architecture.positions, is_classifier=False)
+    tokenizer = hf_tokenizer.files(
+        plm_dir,
+        description,
+        hf_model.published_ids(description, published),
+        description.architecture.positions,
+        is_classifier=False,
+    )
     _write(out, weights, config, tokenizer, model_card.of_plm(description), {"plm": description.name})
     return config
 
@@ -61,10 +74,17 @@ def export_classifier(path, out, plm_dir=None, data=None, results=None):
     cfg = checkpoint.cfg.model
     dropout = {"hidden": cfg.dropout, "attention": cfg.attention_dropout, "classifier": cfg.classifier_dropout}
     config = hf_model.config(description, published, weights, labels, dropout, is_mean)
-    tokenizer = hf_tokenizer.files(directory, description, hf_model.published_ids(description, published),
-                                   checkpoint.cfg.task.max_length, is_classifier=True)
+    tokenizer = hf_tokenizer.files(
+        directory,
+        description,
+        hf_model.published_ids(description, published),
+        checkpoint.cfg.task.max_length,
+        is_classifier=True,
+    )
     provenance = {
-        "checkpoint_sha256": checkpoint.sha256, "updates": checkpoint.updates, "seed": checkpoint.cfg.common.seed,
+        "checkpoint_sha256": checkpoint.sha256,
+        "updates": checkpoint.updates,
+        "seed": checkpoint.cfg.common.seed,
         "task": {**OmegaConf.to_container(checkpoint.cfg.task), "data": Path(checkpoint.cfg.task.data).name},
         "model": {**OmegaConf.to_container(cfg), "plm": description.name, "pooling": checkpoint.model.pooling},
     }

@@ -1,6 +1,6 @@
 """Import a multilingual masked LM into a PLM directory (model.pt, dict.txt, tokenizer.json, plm.json).
 
-    python preprocess/import_plm.py xlm-roberta-base plm/xlmr
+python preprocess/import_plm.py xlm-roberta-base plm/xlmr
 """
 
 from salt_fairseq.errors import InputError  # first: an interrupt while the rest loads ends in one line, too
@@ -26,11 +26,21 @@ OF_VOCABULARY = ("encoder.embed_tokens.weight", "lm_head.bias")  # tensors with 
 
 def arguments():
     parser = command_parser(__doc__)
-    parser.add_argument("source", metavar="SOURCE", help="Hugging Face directory or hub name (BERT, XLM-R or DistilBERT), "
-                        "directory of fairseq's xlmr.base or xlmr.large, or 'embedded': the PLM of the quickstart")
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="Hugging Face directory or hub name (BERT, XLM-R or DistilBERT), "
+        "directory of fairseq's xlmr.base or xlmr.large, or 'embedded': the PLM of the quickstart",
+    )
     parser.add_argument("plm_dir", metavar="PLM_DIR", type=Path, help="directory to write")
-    parser.add_argument("--trim-to", metavar="FILE", nargs="+", default=[], help="keep only the pieces that these "
-                        "texts and word lists use (one sentence or word a line, .xz too), and single characters")
+    parser.add_argument(
+        "--trim-to",
+        metavar="FILE",
+        nargs="+",
+        default=[],
+        help="keep only the pieces that these "
+        "texts and word lists use (one sentence or word a line, .xz too), and single characters",
+    )
     return parser.parse_args()
 
 
@@ -61,8 +71,10 @@ def import_plm(source, plm_dir, trim_to=()):
     for name in OF_VOCABULARY:
         every = torch.atleast_1d(found.state[name])
         if max(ids) >= len(every):
-            raise InputError(f"{source}: the tokenizer has id {max(ids)}, but {name} only {len(every)} rows; "
-                             "tokenizer and weights do not belong together")
+            raise InputError(
+                f"{source}: the tokenizer has id {max(ids)}, but {name} only {len(every)} rows; "
+                "tokenizer and weights do not belong together"
+            )
         found.state[name] = every[ids]
         if keep is None and len(every) > len(ids):
             without_piece = torch.ones(len(every), dtype=torch.bool).index_fill_(0, torch.tensor(ids), False)
@@ -82,8 +94,11 @@ def import_plm(source, plm_dir, trim_to=()):
             raise InputError(f"{source} describes a model that cannot be ({error}): download it again") from None
         # Specials are fairseq's own first four symbols, and <mask> is the one that its tasks append.
         (directory / "dict.txt").write_text("".join(f"{p} 1\n" for p in pieces[4:-1]), encoding="utf-8")
-        published = {"ids": torch.tensor(ids).argsort().argsort() if trim_to else torch.tensor(ids),
-                     "rows": rows, "tensors": found.tensors}
+        published = {
+            "ids": torch.tensor(ids).argsort().argsort() if trim_to else torch.tensor(ids),
+            "rows": rows,
+            "tensors": found.tensors,
+        }
         torch.save({"model": found.state, "published": published}, directory / "model.pt")
         description = Description(
             name=Path(source).name,
@@ -123,18 +138,25 @@ def report(description, plm_dir):
     size, pieces = parameters(arch), f"{arch.vocabulary:,} pieces ({description.tokenizer})"
     if description.trimmed_from:
         before = parameters(replace(arch, vocabulary=description.trimmed_from))
-        yield (f"trimmed {description.trimmed_from:,} pieces to {arch.vocabulary:,}: {before:,} parameters "
-               f"({4 * before:,} bytes) to {size:,} ({4 * size:,} bytes)")
-    yield (f"wrote {plm_dir}: {arch.layers} layers, {arch.dim} dimensions, {pieces}, {size:,} parameters, "
-           f"from {description.source}")
+        yield (
+            f"trimmed {description.trimmed_from:,} pieces to {arch.vocabulary:,}: {before:,} parameters "
+            f"({4 * before:,} bytes) to {size:,} ({4 * size:,} bytes)"
+        )
+    yield (
+        f"wrote {plm_dir}: {arch.layers} layers, {arch.dim} dimensions, {pieces}, {size:,} parameters, "
+        f"from {description.source}"
+    )
 
 
 def main():
     args = arguments()
     description = import_plm(args.source, args.plm_dir, args.trim_to)
     if description.lm_head == "untrained":
-        print(f"note: {args.source} was published without a masked-LM head: train one with preprocess/train_lm_head.py "
-              "before distilling; fine-tuning works without", file=sys.stderr)
+        print(
+            f"note: {args.source} was published without a masked-LM head: train one with preprocess/train_lm_head.py "
+            "before distilling; fine-tuning works without",
+            file=sys.stderr,
+        )
     for line in report(description, args.plm_dir):
         print(line)
 

@@ -1,7 +1,7 @@
 """Look the words of the training data up in dictionaries or synonym lists: substitutes for RS-DA, CoSDA-ML and SCOPA.
 
-    python preprocess/look_up.py plm/xlmr data/xnli --name muse --dictionary fr=en-fr.txt de=en-de.txt
-    python preprocess/look_up.py plm/xlmr data/xnli --name synonyms --dictionary en=neighbours.json --include-word
+python preprocess/look_up.py plm/xlmr data/xnli --name muse --dictionary fr=en-fr.txt de=en-de.txt
+python preprocess/look_up.py plm/xlmr data/xnli --name synonyms --dictionary en=neighbours.json --include-word
 """
 
 from salt_fairseq.errors import InputError  # first: an interrupt while the rest loads ends in one line, too
@@ -30,10 +30,18 @@ def arguments():
     parser.add_argument("plm_dir", metavar="PLM_DIR", type=Path)
     parser.add_argument("data", metavar="DATA", type=Path, help="data directory; the lexicon is written into it")
     parser.add_argument("--name", default="muse", help="name of the lexicon, for --lexicon of fairseq-train")
-    parser.add_argument("--dictionary", metavar="LANG=FILE", nargs="+", required=True, help="lines 'source target' as MUSE "
-                        "has them, or JSON: word to a list of substitutes")
-    parser.add_argument("--include-word", action="store_true", help="let the word itself be among its substitutes "
-                        "(RS-DA draws from a word and its neighbours)")
+    parser.add_argument(
+        "--dictionary",
+        metavar="LANG=FILE",
+        nargs="+",
+        required=True,
+        help="lines 'source target' as MUSE has them, or JSON: word to a list of substitutes",
+    )
+    parser.add_argument(
+        "--include-word",
+        action="store_true",
+        help="let the word itself be among its substitutes (RS-DA draws from a word and its neighbours)",
+    )
     return parser.parse_args()
 
 
@@ -91,8 +99,10 @@ def main():
         tokens += sum(len(marks) - 1 for marks in words[side])
         marked += sum(int((marks != 0).sum()) for marks in words[side])
     if not entries.counts:
-        raise InputError(f"no word of {args.data} is listed in {', '.join(map(str, files.values()))}: give dictionaries "
-                         f"whose source language is that of the data ({data.meta['source_language']})")
+        raise InputError(
+            f"no word of {args.data} is listed in {', '.join(map(str, files.values()))}: give dictionaries "
+            f"whose source language is that of the data ({data.meta['source_language']})"
+        )
     meta = {
         "languages": list(dictionaries),
         "dictionaries_sha256": {language: sha256(path) for language, path in files.items()},
@@ -106,8 +116,10 @@ def main():
         write_lexicon(directory, sides, words, entries.substitutes, entries.counts, dtype)
         write_manifest(directory, meta)
     listed = sum(number >= 0 for number in entries.numbers.values())
-    print(f"wrote {out}: {listed:,} of {len(entries.numbers):,} distinct words listed, {len(entries.substitutes):,} "
-          f"substitutes in {', '.join(dictionaries)}; {100 * marked / tokens:.1f}% of tokens belong to a listed word")
+    print(
+        f"wrote {out}: {listed:,} of {len(entries.numbers):,} distinct words listed, {len(entries.substitutes):,} "
+        f"substitutes in {', '.join(dictionaries)}; {100 * marked / tokens:.1f}% of tokens belong to a listed word"
+    )
 
 
 if __name__ == "__main__":

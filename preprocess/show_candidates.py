@@ -1,6 +1,6 @@
 """Show code-switched sentences: the original and its variants, substitutes marked, in the terminal and as HTML.
 
-    python preprocess/show_candidates.py plm/xlmr data/xnli --thresholds en=1e-3,1e-7 --html sentences.html
+python preprocess/show_candidates.py plm/xlmr data/xnli --thresholds en=1e-3,1e-7 --html sentences.html
 """
 
 from salt_fairseq.errors import InputError  # first: an interrupt while the rest loads ends in one line, too
@@ -21,8 +21,10 @@ from salt_fairseq.plm import Description
 from salt_fairseq.storage.files import replacing
 from salt_fairseq.tokenizer import Tokenizer
 
-STYLE = "body{font-family:sans-serif;max-width:60em;margin:2em auto}td{padding:.1em .6em;vertical-align:top}" \
-        "th{text-align:left;padding-top:1em}b{color:#b3261e}td:first-child{color:#666}"
+STYLE = (
+    "body{font-family:sans-serif;max-width:60em;margin:2em auto}td{padding:.1em .6em;vertical-align:top}"
+    "th{text-align:left;padding-top:1em}b{color:#b3261e}td:first-child{color:#666}"
+)
 
 
 def arguments():
@@ -31,8 +33,9 @@ def arguments():
     parser.add_argument("data", metavar="DATA", type=Path)
     parser.add_argument("--languages", help="languages to show (default: all that have candidates)")
     parser.add_argument("--thresholds", default="en=1e-3,1e-7", help="as in training: probability or share, per language")
-    parser.add_argument("--sentences", metavar="N", type=positive, default=3, help="examples to show, spread over the "
-                        "training set")
+    parser.add_argument(
+        "--sentences", metavar="N", type=positive, default=3, help="examples to show, spread over the training set"
+    )
     parser.add_argument("--html", metavar="FILE", type=Path, help="write an HTML page too")
     return parser.parse_args()
 

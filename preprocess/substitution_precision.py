@@ -32,14 +32,24 @@ def arguments():
     parser = command_parser(__doc__)
     parser.add_argument("plm_dir", metavar="PLM_DIR", type=Path)
     parser.add_argument("data", metavar="DATA", type=Path)
-    parser.add_argument("--dictionary", metavar="LANG=FILE", nargs="+", required=True, help="one 'source target' a line, "
-                        "as MUSE has them")
-    parser.add_argument("--neighbours", action="store_true", help="measure the nearest neighbours among the PLM's token "
-                        "embeddings, too, which know nothing of the sentence")
-    parser.add_argument("--function-words", metavar="N", type=positive, default=150, help="most frequent words of the source "
-                        "language, which the last column leaves out")
-    parser.add_argument("--word-list", metavar="LANG=FILE", nargs="+", default=[], help="the frequency lists given to "
-                        "distill.py")
+    parser.add_argument(
+        "--dictionary", metavar="LANG=FILE", nargs="+", required=True, help="one 'source target' a line, as MUSE has them"
+    )
+    parser.add_argument(
+        "--neighbours",
+        action="store_true",
+        help="measure the nearest neighbours among the PLM's token embeddings, too, which know nothing of the sentence",
+    )
+    parser.add_argument(
+        "--function-words",
+        metavar="N",
+        type=positive,
+        default=150,
+        help="most frequent words of the source language, which the last column leaves out",
+    )
+    parser.add_argument(
+        "--word-list", metavar="LANG=FILE", nargs="+", default=[], help="the frequency lists given to distill.py"
+    )
     return parser.parse_args()
 
 
@@ -83,8 +93,10 @@ def measure(name, scores, scale, right, listed, whole, frequent):
         of_all, n = precision(right, listed & chosen)
         of_content, m = precision(right, listed & chosen & ~frequent)
         parts = 100 * (chosen & ~whole).sum() / max(1, chosen.sum())
-        print(f"{name:15}  {100 * share:5.0f}%  {least / scale:7.2f}  {int(chosen.sum()):11,}  {parts:9.1f}%  {of_all:>9}  "
-              f"{n:14,}  {of_content:>13}  {m:16,}")
+        print(
+            f"{name:15}  {100 * share:5.0f}%  {least / scale:7.2f}  {int(chosen.sum()):11,}  {parts:9.1f}%  {of_all:>9}  "
+            f"{n:14,}  {of_content:>13}  {m:16,}"
+        )
 
 
 def main():
@@ -100,8 +112,10 @@ def main():
     frequent = np.isin(words, [tokenizer.caseless_word(word) for word in most_frequent])
     if args.neighbours:
         embeddings = load_state(args.plm_dir, description)["encoder.embed_tokens.weight"].float()
-    print(f"{'':15}  {'share':>6}  {'log10 p':>7}  {'substituted':>11}  {'word parts':>10}  {'precision':>9}  of whole words  "
-          f"content words  of content words")
+    print(
+        f"{'':15}  {'share':>6}  {'log10 p':>7}  {'substituted':>11}  {'word parts':>10}  {'precision':>9}  of whole words  "
+        f"content words  of content words"
+    )
     for language, path in dictionaries.items():
         listed = {word: {t.casefold() for t in found} for word, found in read_dictionary(path).items()}
         source, substitutes, log_probs, whole = candidate_tokens(data, language, tokenizer)
@@ -115,14 +129,19 @@ def main():
             made_with = read_json(data.path / "candidates" / language / "meta.json", "preprocess/distill.py")
             found = target_vocabularies(tokenizer, [language], word_lists, source_language, made_with["keep_shared_words"])
             if len(found[language]) != made_with["target_vocabulary"]:
-                raise InputError(f"the candidates in {language!r} were distilled with a target vocabulary of "
-                                 f"{made_with['target_vocabulary']:,} pieces, and --word-list gives {len(found[language]):,}: "
-                                 "give the lists that distill.py was given")
+                raise InputError(
+                    f"the candidates in {language!r} were distilled with a target vocabulary of "
+                    f"{made_with['target_vocabulary']:,} pieces, and --word-list gives {len(found[language]):,}: "
+                    "give the lists that distill.py was given"
+                )
             ids, cosines = nearest_neighbours(embeddings, source, found[language], tokenizer)
             measure(f"{language} neighbours", cosines, 1, is_right(ids), is_listed, whole, frequent[source])
-    print("precision: substitutes that the dictionary lists, of the substituted whole words that it has; content words: all "
-          f"but the {args.function_words} most frequent"
-          + "; neighbours: by embeddings alone, with the cosine for log10 p" * args.neighbours)
+    print(
+        "precision: substitutes that the dictionary lists, of the substituted whole words that it has; content words: all "
+        f"but the {args.function_words} most frequent"
+        + "; neighbours: by embeddings alone, with the cosine for log10 p"
+        * args.neighbours
+    )
 
 
 if __name__ == "__main__":

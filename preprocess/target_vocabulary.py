@@ -1,6 +1,6 @@
 """Print how much of each language's frequency list the PLM's vocabulary holds as single pieces, ranked (footnote 3).
 
-    python preprocess/target_vocabulary.py plm/xlmr fr es de ru tr
+python preprocess/target_vocabulary.py plm/xlmr fr es de ru tr
 """
 
 from pathlib import Path
@@ -15,8 +15,14 @@ def arguments():
     parser = command_parser(__doc__)
     parser.add_argument("plm_dir", metavar="PLM_DIR", type=Path)
     parser.add_argument("languages", metavar="LANG", nargs="+")
-    parser.add_argument("--word-list", metavar="LANG=FILE", nargs="+", default=[], help="frequency lists of your own: "
-                        "one word a line, most frequent first, or 'word count' (default: the library wordfreq)")
+    parser.add_argument(
+        "--word-list",
+        metavar="LANG=FILE",
+        nargs="+",
+        default=[],
+        help="frequency lists of your own: "
+        "one word a line, most frequent first, or 'word count' (default: the library wordfreq)",
+    )
     parser.add_argument("--source-language", default="en", help="of the data to be code-switched")
     return parser.parse_args()
 
@@ -35,8 +41,10 @@ def main():
     print(f"{'language':8}  {'overlap':>7}  {'words':>13}  {'pieces':>6}  less words of other languages")
     for overlap, language, held, listed, pieces, own in sorted(rows, reverse=True):
         print(f"{language:8}  {100 * overlap:6.1f}%  {held:6,}/{listed:6,}  {pieces:6,}  {own:6,}")
-    print(f"overlap: share of the {TOP:,} most frequent words that are one piece of {args.plm_dir}; "
-          "pieces count spellings that differ in case")
+    print(
+        f"overlap: share of the {TOP:,} most frequent words that are one piece of {args.plm_dir}; "
+        "pieces count spellings that differ in case"
+    )
 
 
 if __name__ == "__main__":

@@ -32,30 +32,55 @@ def arguments():
     parser = command_parser(__doc__)
     parser.add_argument("plm_dir", metavar="PLM_DIR", type=Path)
     parser.add_argument("out", metavar="OUT_DIR", type=Path, help="PLM directory to write")
-    parser.add_argument("--text", metavar="FILE", nargs="+", required=True, help="one sentence a line, .xz too; best a file "
-                        "for each language")
+    parser.add_argument(
+        "--text", metavar="FILE", nargs="+", required=True, help="one sentence a line, .xz too; best a file for each language"
+    )
     parser.add_argument("--sentences", metavar="N", type=int, default=20_000, help="first lines of each file to use")
     parser.add_argument("--max-length", metavar="TOKENS", type=int, default=64, help="longer lines are cut")
     parser.add_argument("--held-out", metavar="N", type=int, default=200, help="of these, lines that train nothing")
-    parser.add_argument("--layers", metavar="K", type=int, default=0, help="give the head K layers of "
-                        "its own in the place of the encoder's top K, and train them, too")
+    parser.add_argument(
+        "--layers",
+        metavar="K",
+        type=int,
+        default=0,
+        help="give the head K layers of its own in the place of the encoder's top K, and train them, too",
+    )
     parser.add_argument("--fresh-head", action="store_true", help="do not begin with the head that is there")
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--max-tokens", metavar="N", type=int, default=1024, help="tokens a step, padding included")
     parser.add_argument("--lr", type=float, default=2e-3, help="highest learning rate of the head; falls linearly to 0")
     parser.add_argument("--layers-lr", type=float, default=3e-4, help="highest learning rate of these layers")
-    parser.add_argument("--selected", metavar="SHARE", type=float, default=0.15, help="of all tokens, to be predicted as "
-                        "masked LMs do")
+    parser.add_argument(
+        "--selected", metavar="SHARE", type=float, default=0.15, help="of all tokens, to be predicted as masked LMs do"
+    )
     parser.add_argument("--masked", metavar="SHARE", type=float, default=0.8, help="of the selected, replaced by <mask>")
-    parser.add_argument("--random", metavar="SHARE", type=float, default=0.1, help="of the selected, replaced by a random "
-                        "piece; the rest is kept")
-    parser.add_argument("--masked-weight", metavar="W", type=float, default=0.1, help="weight of the selected tokens' loss "
-                        "against that of all others")
-    parser.add_argument("--unmasked", choices=UNMASKED, default="neighbours", help="what the tokens that are not selected "
-                        "learn: to name their neighbours in context, or themselves")
+    parser.add_argument(
+        "--random",
+        metavar="SHARE",
+        type=float,
+        default=0.1,
+        help="of the selected, replaced by a random piece; the rest is kept",
+    )
+    parser.add_argument(
+        "--masked-weight",
+        metavar="W",
+        type=float,
+        default=0.1,
+        help="weight of the selected tokens' loss against that of all others",
+    )
+    parser.add_argument(
+        "--unmasked",
+        choices=UNMASKED,
+        default="neighbours",
+        help="what the tokens that are not selected learn: to name their neighbours in context, or themselves",
+    )
     parser.add_argument("--temperature", type=float, default=0.1, help="of the distribution over neighbours")
-    parser.add_argument("--neighbour-layer", metavar="K", type=int, help="layer whose features say what is near (default: "
-                        "a third of the way up)")
+    parser.add_argument(
+        "--neighbour-layer",
+        metavar="K",
+        type=int,
+        help="layer whose features say what is near (default: a third of the way up)",
+    )
     parser.add_argument("--seed", type=int, default=1)
     add_device(parser)
     parser.add_argument("--autocast-bf16", action="store_true", help="matrix products in bfloat16")
@@ -69,8 +94,9 @@ def check(args, architecture):
     if args.neighbour_layer is None:
         args.neighbour_layer = round(architecture.layers / 3)
     if not 0 <= args.neighbour_layer <= architecture.layers:
-        raise InputError(f"--neighbour-layer {args.neighbour_layer}: {args.plm_dir} has {architecture.layers} layers (0: the "
-                         "embeddings)")
+        raise InputError(
+            f"--neighbour-layer {args.neighbour_layer}: {args.plm_dir} has {architecture.layers} layers (0: the embeddings)"
+        )
     if not 3 <= args.max_length <= architecture.positions:
         raise InputError(f"--max-length {args.max_length}: 3 to {architecture.positions} is possible with {args.plm_dir}")
     check_device(args.device)
@@ -133,9 +159,14 @@ def write(args, plm, record):
             contents["model"][f"lm_head.{name}"] = tensor.detach().cpu().clone()
         torch.save(contents, directory / "model.pt")
         old = plm.description
-        description = replace(old, name=args.out.name, lm_head="trained", weights_dtype="float32",
-                              architecture=replace(old.architecture, head_layers=len(plm.lm_head.layers)),
-                              sha256={name: sha256(directory / name) for name in FILES})
+        description = replace(
+            old,
+            name=args.out.name,
+            lm_head="trained",
+            weights_dtype="float32",
+            architecture=replace(old.architecture, head_layers=len(plm.lm_head.layers)),
+            sha256={name: sha256(directory / name) for name in FILES},
+        )
         description.save(directory)
         write_json(directory / "training.json", record)
         PLM.load(directory)
@@ -152,8 +183,9 @@ def main():
             raise InputError(f"{path} does not exist: give --text files, one sentence a line")
     settings = {"plm": description.sha256["model.pt"], "text": {Path(p).name: sha256(p) for p in args.text}, **options}
     plm = PLM.load(args.plm_dir)
-    text, held_out = read(args.text, plm.tokenizer, args.sentences, args.held_out, args.max_length,
-                          torch.Generator().manual_seed(args.seed))
+    text, held_out = read(
+        args.text, plm.tokenizer, args.sentences, args.held_out, args.max_length, torch.Generator().manual_seed(args.seed)
+    )
     with resuming(args.out, settings, "training") as resumable:
         torch.manual_seed(args.seed)
         if args.fresh_head:
@@ -166,8 +198,18 @@ def main():
         neighbours = None
         if args.unmasked == "neighbours":
             neighbours = fitted_neighbours(plm, text, args, autocast, resumable, args.device)
-        training = HeadTraining(plm, args.layers, masking, args.unmasked, args.masked_weight, args.temperature, neighbours,
-                                (args.lr, args.layers_lr), args.steps, autocast)
+        training = HeadTraining(
+            plm,
+            args.layers,
+            masking,
+            args.unmasked,
+            args.masked_weight,
+            args.temperature,
+            neighbours,
+            (args.lr, args.layers_lr),
+            args.steps,
+            autocast,
+        )
         accuracies = {"before": training.held_out(held_out, args.max_tokens, args.seed)}
         train(training, text, args, resumable, args.device)
         accuracies["after"] = training.held_out(held_out, args.max_tokens, args.seed)
@@ -176,8 +218,10 @@ def main():
         shares = ", ".join(f"{name} {100 * share:.1f}%" for name, share in found.items())
         print(f"held-out accuracy {when}: {shares}")
     tokens = sum(map(len, text.sentences))
-    print(f"wrote {args.out}: LM head{f' with {args.layers} layers' * (args.layers > 0)} for {description.name}, trained "
-          f"{args.steps:,} steps on {len(text):,} sentences ({tokens:,} tokens)")
+    print(
+        f"wrote {args.out}: LM head{f' with {args.layers} layers' * (args.layers > 0)} for {description.name}, trained "
+        f"{args.steps:,} steps on {len(text):,} sentences ({tokens:,} tokens)"
+    )
 
 
 if __name__ == "__main__":

@@ -49,8 +49,9 @@ def load_checkpoint(path):
         state, task = dict(saved["model"]), dict(saved.get("task_state") or {})
     except (KeyError, IndexError, TypeError, ValueError, OmegaConfBaseException) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"{path} is not a checkpoint of this project's fairseq-train ({type(error).__name__}: {reason})"
-                         ) from None
+        raise InputError(
+            f"{path} is not a checkpoint of this project's fairseq-train ({type(error).__name__}: {reason})"
+        ) from None
     if name != "salt_encoder":
         raise InputError(f"{path} holds the model {name}: a checkpoint trained with --arch salt_encoder is needed")
     return Checkpoint(Path(path), _model(model_cfg, state, path), cfg, task, updates, sha256(path))
@@ -65,8 +66,9 @@ def _read(path):
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)  # the optimizer's state is not read
     except pickle.UnpicklingError:
-        raise InputError(f"{path} holds more than tensors and plain values: it is not loaded, since that could run code "
-                         "from it") from None
+        raise InputError(
+            f"{path} holds more than tensors and plain values: it is not loaded, since that could run code from it"
+        ) from None
     except Exception as error:  # damaged files raise many kinds
         reason = f"{type(error).__name__} {error}".splitlines()[0].strip()
         raise InputError(f"{path} cannot be read ({reason}): copy or train it again") from None
@@ -99,12 +101,16 @@ def load_labels(checkpoint, data=None):
         return list(labels), 2 if checkpoint.task["pairs"] else 1
     directory = Path(data or checkpoint.cfg.task.data)
     if not (directory / "meta.json").is_file():
-        raise InputError(f"{directory} is no data directory, and {checkpoint.path} does not name its labels: name the data "
-                         "directory that it was trained on with --data")
+        raise InputError(
+            f"{directory} is no data directory, and {checkpoint.path} does not name its labels: name the data "
+            "directory that it was trained on with --data"
+        )
     found = DataDirectory(directory)
     if len(found.labels) != checkpoint.classes:
-        raise InputError(f"{checkpoint.path} tells {checkpoint.classes} classes apart, but {directory} has the labels "
-                         f"{', '.join(found.labels)}: name the data directory that it was trained on with --data")
+        raise InputError(
+            f"{checkpoint.path} tells {checkpoint.classes} classes apart, but {directory} has the labels "
+            f"{', '.join(found.labels)}: name the data directory that it was trained on with --data"
+        )
     return found.labels, 2 if found.is_pairs else 1
 
 
@@ -112,15 +118,19 @@ def plm_directory(checkpoint, plm_dir=None):
     """The PLM directory that the checkpoint was trained from, or ``plm_dir``; raises unless it has the same vocabulary."""
     directory = Path(plm_dir or checkpoint.cfg.model.plm)
     if not (directory / "plm.json").is_file():
-        raise InputError(f"{directory} is no PLM directory, and the tokenizer of {checkpoint.path} is needed: name the PLM "
-                         "directory that it was trained from with --plm")
+        raise InputError(
+            f"{directory} is no PLM directory, and the tokenizer of {checkpoint.path} is needed: name the PLM "
+            "directory that it was trained from with --plm"
+        )
     description, expected = Description.load(directory), checkpoint.model.description
     for name in ("dict.txt", "tokenizer.json"):
         if not (directory / name).is_file() or sha256(directory / name) != description.sha256[name]:
             raise InputError(f"{directory / name} is not the file plm.json describes: import the PLM again")
     if description.vocabulary_sha256 != expected.vocabulary_sha256:
-        raise InputError(f"{directory} has the vocabulary of {description.name}, but {checkpoint.path} was trained with that "
-                         f"of {expected.name}: name its PLM directory with --plm")
+        raise InputError(
+            f"{directory} has the vocabulary of {description.name}, but {checkpoint.path} was trained with that "
+            f"of {expected.name}: name its PLM directory with --plm"
+        )
     return directory
 
 

@@ -21,11 +21,22 @@ ADVICE = {
     errno.EPERM: "choose another output path, or change its permissions",
 }
 # Where fairseq reads or writes a checkpoint: its functions, and their variable that is the path.
-OF_CHECKPOINTS = {"load_checkpoint_to_cpu": "path", "torch_persistent_save": "filename", "load_checkpoint": "filename",
-                  "load_model_ensemble_and_task": "filename"}
+OF_CHECKPOINTS = {
+    "load_checkpoint_to_cpu": "path",
+    "torch_persistent_save": "filename",
+    "load_checkpoint": "filename",
+    "load_model_ensemble_and_task": "filename",
+}
 # What libraries say instead of raising an OSError when a file does not take all they write: torch, numpy, safetensors.
-UNWRITTEN = ("PytorchStreamWriter", "inline_container", "iostream error", "requested and", "No space left", "File too large",
-             "I/O error")
+UNWRITTEN = (
+    "PytorchStreamWriter",
+    "inline_container",
+    "iostream error",
+    "requested and",
+    "No space left",
+    "File too large",
+    "I/O error",
+)
 # What its code raises, itself or in the packages it calls, for options that cannot be meant.
 OF_FAIRSEQ = (AssertionError, ValueError, TypeError, AttributeError, NameError, SyntaxError, ArithmeticError, OSError)
 CALLED = ("numpy", "torch")
@@ -61,8 +72,10 @@ def sentence_of(error):
     if path and not os.path.exists(path):
         return f"{path} does not exist: name a checkpoint that fairseq-train wrote"
     if path:
-        return (f"{path} cannot be read as a checkpoint ({type(error).__name__}: {first[:200]}): it is damaged, of another "
-                "model, or holds more than tensors and plain values, which is not run; name another one")
+        return (
+            f"{path} cannot be read as a checkpoint ({type(error).__name__}: {first[:200]}): it is damaged, of another "
+            "model, or holds more than tensors and plain values, which is not run; name another one"
+        )
     if isinstance(error, OSError) and error.errno and error.filename is not None:
         return f"{error.filename}: {error.strerror}; {ADVICE.get(error.errno, 'check the path')}"
     if isinstance(error, OSError) and error.errno in ADVICE:

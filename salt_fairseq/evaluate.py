@@ -1,7 +1,7 @@
 """Evaluate fine-tuned checkpoints: accuracy and predictions on any subsets, and in the generalized setting.
 
-    python -m salt_fairseq.evaluate data/xnli --path checkpoints/checkpoint_best.pt --subsets 'test.*' --out results.json
-    python -m salt_fairseq.evaluate data/xnli --path salt.1.pt salt.2.pt --generalized test --out matrix.json
+python -m salt_fairseq.evaluate data/xnli --path checkpoints/checkpoint_best.pt --subsets 'test.*' --out results.json
+python -m salt_fairseq.evaluate data/xnli --path salt.1.pt salt.2.pt --generalized test --out matrix.json
 """
 
 import fnmatch
@@ -35,18 +35,32 @@ UNSCORED, NOT_FINITE = -1, -2
 def arguments():
     parser = command_parser(__doc__)
     parser.add_argument("data", metavar="DATA", type=Path, help="data directory")
-    parser.add_argument("--path", metavar="CKPT", nargs="+", type=Path, required=True, help="checkpoints that fairseq-train "
-                        "wrote; each is cut to its own --max-length")
-    parser.add_argument("--subsets", default="test.*", help="names and globs, separated by commas; test.en-de has the "
-                        "premises of test.en and the hypotheses of test.de")
-    parser.add_argument("--generalized", metavar="SPLIT", help="also every premise language with every hypothesis language "
-                        "of a split, e.g. test")
+    parser.add_argument(
+        "--path",
+        metavar="CKPT",
+        nargs="+",
+        type=Path,
+        required=True,
+        help="checkpoints that fairseq-train wrote; each is cut to its own --max-length",
+    )
+    parser.add_argument(
+        "--subsets",
+        default="test.*",
+        help="names and globs, separated by commas; test.en-de has the premises of test.en and the hypotheses of test.de",
+    )
+    parser.add_argument(
+        "--generalized",
+        metavar="SPLIT",
+        help="also every premise language with every hypothesis language of a split, e.g. test",
+    )
     parser.add_argument("--out", metavar="FILE.json", type=Path, required=True)
     add_device(parser)
-    parser.add_argument("--dtype", choices=["fp32", "bf16"], help="of matrix products (default: as the checkpoint was "
-                        "trained)")
-    parser.add_argument("--max-tokens", type=positive, help="tokens the model reads at once, padding included (default: "
-                        f"{CPU_TOKENS} on a CPU, {GPU_TOKENS} on a GPU)")
+    parser.add_argument("--dtype", choices=["fp32", "bf16"], help="of matrix products (default: as the checkpoint was trained)")
+    parser.add_argument(
+        "--max-tokens",
+        type=positive,
+        help=f"tokens the model reads at once, padding included (default: {CPU_TOKENS} on a CPU, {GPU_TOKENS} on a GPU)",
+    )
     args = parser.parse_args()
     check_device(args.device)
     if args.max_tokens is None:
@@ -68,8 +82,10 @@ def matrix(data, split):
     """The subsets of the generalized setting, row by row; its diagonal are the plain subsets."""
     plain = plain_subsets(data, split)
     if len(plain) < 2 or not data.is_pairs:
-        raise InputError(f"--generalized {split}: sentence pairs of this split in two languages or more are needed, but "
-                         f"{data.path} has {', '.join(data.meta['subsets'])}")
+        raise InputError(
+            f"--generalized {split}: sentence pairs of this split in two languages or more are needed, but "
+            f"{data.path} has {', '.join(data.meta['subsets'])}"
+        )
     return [plain[a] if a == b else f"{split}.{a}-{b}" for a in plain for b in plain]
 
 
@@ -92,9 +108,11 @@ def load_fitting(path, data, max_tokens):
     data.check_vocabulary(checkpoint.model.description, path)
     labels = checkpoint.task.get("labels")
     if checkpoint.classes != len(data.labels) or labels not in (None, data.labels):
-        raise InputError(f"{path} tells {', '.join(labels) if labels else f'{checkpoint.classes} labels'} apart, but "
-                         f"{data.path} has {', '.join(data.labels)}: binarize its data with the labels of the training data, "
-                         "in their order")
+        raise InputError(
+            f"{path} tells {', '.join(labels) if labels else f'{checkpoint.classes} labels'} apart, but "
+            f"{data.path} has {', '.join(data.labels)}: binarize its data with the labels of the training data, "
+            "in their order"
+        )
     if checkpoint.task.get("pairs", data.is_pairs) != data.is_pairs:
         raise InputError(f"one of {path} and {data.path} is for sentence pairs and the other for single sentences")
     if max_tokens < checkpoint.cfg.task.max_length:
@@ -141,8 +159,10 @@ def check_finite(predictions, path, data, subsets):
         bad = np.flatnonzero(found == NOT_FINITE)
         if len(bad):
             example = data.ids(data.parts(name)[0])[subsets[name][1][0][bad[0]]]
-            raise InputError(f"{path} gives logits that are not finite, first for example {example} of {name}: train again "
-                             "with a smaller learning rate, or try --dtype fp32")
+            raise InputError(
+                f"{path} gives logits that are not finite, first for example {example} of {name}: train again "
+                "with a smaller learning rate, or try --dtype fp32"
+            )
 
 
 def evaluate(checkpoint, data, subsets, pairs, args, resumable, name):
@@ -185,11 +205,17 @@ def header(data, subsets, args):
     """What the results say before they come to the checkpoints."""
     described = {}
     for name, (_, _, targets) in subsets.items():
-        hashes = {side: data.meta["subsets"][part]["sha256"][side]
-                  for side, part in zip(INPUTS if data.is_pairs else INPUTS[:1], data.parts(name))}
+        hashes = {
+            side: data.meta["subsets"][part]["sha256"][side]
+            for side, part in zip(INPUTS if data.is_pairs else INPUTS[:1], data.parts(name))
+        }
         described[name] = {"examples": len(targets), "sha256": hashes}
-    versions = {"python": platform.python_version(), "torch": torch.__version__, "fairseq": fairseq.__version__,
-                "numpy": np.__version__}
+    versions = {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "fairseq": fairseq.__version__,
+        "numpy": np.__version__,
+    }
     return {
         "salt_fairseq": salt_fairseq.__version__,
         "versions": versions,

@@ -29,8 +29,10 @@ def mend():
     @functools.wraps(restore)
     def existing(cfg, *args, **kwargs):
         if cfg.restore_file != LAST and not files.exists(cfg.restore_file):
-            raise InputError(f"--restore-file {cfg.restore_file} does not exist: name a checkpoint, with its directory, or "
-                             f"leave the option out to go on from {os.path.join(cfg.save_dir, LAST)} where there is one")
+            raise InputError(
+                f"--restore-file {cfg.restore_file} does not exist: name a checkpoint, with its directory, or "
+                f"leave the option out to go on from {os.path.join(cfg.save_dir, LAST)} where there is one"
+            )
         return restore(cfg, *args, **kwargs)
 
     @functools.wraps(load)

@@ -15,8 +15,16 @@ from salt_fairseq.storage.manifest import fits, read_sealed, write_sealed
 from salt_fairseq.tokenizer import MARKERS, Tokenizer
 
 FILES = ("model.pt", "dict.txt", "tokenizer.json")
-SHAPE = {"name": str, "source": str, "tokenizer": str, "separators": int, "architecture": dict, "sha256": {str: str},
-         "family": str, "special_tokens": dict.fromkeys(("bos", "pad", "eos", "unk", "mask"), str)}  # of what plm.json must say
+SHAPE = {
+    "name": str,
+    "source": str,
+    "tokenizer": str,
+    "separators": int,
+    "architecture": dict,
+    "sha256": {str: str},
+    "family": str,
+    "special_tokens": dict.fromkeys(("bos", "pad", "eos", "unk", "mask"), str),
+}  # of what plm.json must say
 
 
 @dataclass(frozen=True)
@@ -61,8 +69,12 @@ class Description:
     @classmethod
     def from_dict(cls, values, where):
         try:
-            if not fits(values, SHAPE) or values["tokenizer"] not in MARKERS or values["separators"] not in (1, 2) \
-                    or values.get("pooling", "first") not in POOLINGS:
+            if (
+                not fits(values, SHAPE)
+                or values["tokenizer"] not in MARKERS
+                or values["separators"] not in (1, 2)
+                or values.get("pooling", "first") not in POOLINGS
+            ):
                 raise TypeError("a value is missing or of another kind")
             return cls(**{**values, "architecture": Architecture(**values["architecture"])})
         except (TypeError, KeyError, ValueError) as error:

@@ -1,6 +1,6 @@
 """Label and probability for each line ``sentence1 TAB sentence2`` (or ``sentence``) of standard input.
 
-    python -m salt_fairseq.predict checkpoints/checkpoint_best.pt < pairs.tsv
+python -m salt_fairseq.predict checkpoints/checkpoint_best.pt < pairs.tsv
 """
 
 import contextlib
@@ -34,8 +34,7 @@ def arguments():
     parser.add_argument("--data", metavar="DIR", help="data directory with the labels (default: the checkpoint's own)")
     parser.add_argument("--out", metavar="FILE", type=Path, help="write there (default: standard output)")
     add_device(parser)
-    parser.add_argument("--dtype", choices=("fp32", "bf16"), help="of matrix products (default: as the checkpoint was "
-                        "trained)")
+    parser.add_argument("--dtype", choices=("fp32", "bf16"), help="of matrix products (default: as the checkpoint was trained)")
     parser.add_argument("--max-tokens", type=positive, default=8192, help="tokens the model reads at once, padding included")
     return parser.parse_args()
 
@@ -88,7 +87,7 @@ def read_rows(file, columns):
     for number, text in text_lines(file, "standard input"):
         row = [cell.strip() for cell in text.split("\t")]
         if len(row) != columns and text.strip():
-            raise InputError(f"standard input, line {number}: {len(row)} column{'s'[:len(row) != 1]}, but {needed}")
+            raise InputError(f"standard input, line {number}: {len(row)} column{'s'[: len(row) != 1]}, but {needed}")
         if "" in row:
             what = f"sentence{row.index('') + 1}" if len(row) > 1 else "the line"
             raise InputError(f"standard input, line {number}: {what} is empty, but {needed}")

@@ -5,6 +5,7 @@ import shutil
 import pytest
 import sentencepiece
 import wordfreq
+
 from support.running import LANGUAGES, QUICKSTART, randomize, read_tsv, run
 
 
@@ -27,8 +28,9 @@ def bert_dir(tmp_path_factory):
     (directory / "vocab.txt").write_text("\n".join(dict.fromkeys(pieces)) + "\n", encoding="utf-8")
     tokenizer = BertTokenizerFast(vocab=str(directory / "vocab.txt"), do_lower_case=True)
     tokenizer.save_pretrained(directory)
-    config = BertConfig(vocab_size=len(tokenizer), hidden_size=48, num_hidden_layers=3, num_attention_heads=4,
-                        intermediate_size=112, max_position_embeddings=160)
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=48, num_hidden_layers=3, num_attention_heads=4, intermediate_size=112, max_position_embeddings=160
+    )
     randomize(BertForPreTraining(config), 1).save_pretrained(directory)
     return directory
 
@@ -40,13 +42,28 @@ def xlmr_dir(tmp_path_factory, sentences):
 
     directory = tmp_path_factory.mktemp("xlmr")
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(sentences), model_prefix=str(directory / "sentencepiece.bpe"), vocab_size=2500,
-        normalization_rule_name="nmt_nfkc", character_coverage=0.9995, minloglevel=2, num_threads=1,
+        sentence_iterator=iter(sentences),
+        model_prefix=str(directory / "sentencepiece.bpe"),
+        vocab_size=2500,
+        normalization_rule_name="nmt_nfkc",
+        character_coverage=0.9995,
+        minloglevel=2,
+        num_threads=1,
     )
     processor = sentencepiece.SentencePieceProcessor(model_file=str(directory / "sentencepiece.bpe.model"))
-    config = XLMRobertaConfig(vocab_size=processor.vocab_size() + 2, hidden_size=40, num_hidden_layers=2,
-                              num_attention_heads=5, intermediate_size=96, max_position_embeddings=162,
-                              type_vocab_size=1, pad_token_id=1, bos_token_id=0, eos_token_id=2, layer_norm_eps=1e-5)
+    config = XLMRobertaConfig(
+        vocab_size=processor.vocab_size() + 2,
+        hidden_size=40,
+        num_hidden_layers=2,
+        num_attention_heads=5,
+        intermediate_size=96,
+        max_position_embeddings=162,
+        type_vocab_size=1,
+        pad_token_id=1,
+        bos_token_id=0,
+        eos_token_id=2,
+        layer_norm_eps=1e-5,
+    )
     randomize(XLMRobertaForMaskedLM(config), 2).save_pretrained(directory)
     return directory
 
@@ -70,8 +87,7 @@ def xlmr_plm(xlmr_dir, tmp_path_factory):
 def _binarized(plm, tmp_path_factory):
     data = tmp_path_factory.mktemp("data") / "quickstart"
     subsets = [f"{name}={QUICKSTART / name}.tsv" for name in ("test.en", "test.fr", "test.de", "test.ru")]
-    run("python", "preprocess/binarize.py", plm, data, "--subset", f"train={QUICKSTART / 'train.en.tsv'}",
-        f"valid={QUICKSTART / 'valid.en.tsv'}", *subsets)
+    run("python", "preprocess/binarize.py", plm, data, "--subset", f"train={QUICKSTART / 'train.en.tsv'}", f"valid={QUICKSTART / 'valid.en.tsv'}", *subsets)
     run("python", "preprocess/distill.py", plm, data, "--languages", ",".join(LANGUAGES))
     return data
 

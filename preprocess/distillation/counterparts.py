@@ -52,17 +52,23 @@ class CounterpartSearch:
         features = self.plm.lm_head.transform(features)
         rows = max(1, min(len(own), math.isqrt(self.budget)))
         columns = self.budget // rows
-        found = [self._sweep(features[start : start + rows], own[start : start + rows], columns)
-                 for start in range(0, len(own), rows)]
-        return {language: (torch.cat([f[language][0] for f in found]), torch.cat([f[language][1] for f in found]))
-                for language in (self.ids if found else ())}
+        found = [
+            self._sweep(features[start : start + rows], own[start : start + rows], columns)
+            for start in range(0, len(own), rows)
+        ]
+        return {
+            language: (torch.cat([f[language][0] for f in found]), torch.cat([f[language][1] for f in found]))
+            for language in (self.ids if found else ())
+        }
 
     def _sweep(self, features, own, columns):
         """One sweep over the vocabulary for features (n, d) of tokens ``own`` int64 (n,)."""
         weight, bias = self.plm.encoder.embed_tokens.weight, self.plm.lm_head.bias
         normalizer = torch.full((len(own),), -torch.inf, device=self.device)
-        best = {language: (torch.zeros(len(own), dtype=torch.int64, device=self.device), normalizer.clone())
-                for language in self.ids}
+        best = {
+            language: (torch.zeros(len(own), dtype=torch.int64, device=self.device), normalizer.clone())
+            for language in self.ids
+        }
         itself, piece = self._same_text(own)
         for start in range(0, len(weight), columns):
             stop = min(start + columns, len(weight))

@@ -23,8 +23,15 @@ class DistinctSentences:
     def __init__(self, inputs):
         self._inputs = inputs
         self._first_of = np.cumsum([0] + [len(sentences) for sentences in inputs])
-        hashes = np.fromiter((hashlib.blake2b(raw, digest_size=16).digest() for stored in inputs for raw in _all_raw(stored)),
-                             dtype="V16", count=self._first_of[-1]).view(np.uint64).reshape(-1, 2)
+        hashes = (
+            np.fromiter(
+                (hashlib.blake2b(raw, digest_size=16).digest() for stored in inputs for raw in _all_raw(stored)),
+                dtype="V16",
+                count=self._first_of[-1],
+            )
+            .view(np.uint64)
+            .reshape(-1, 2)
+        )
         order = np.lexsort((hashes[:, 1], hashes[:, 0]))  # stable: equal sentences stay in their order
         new = np.ones(len(order), dtype=bool)
         new[1:] = (hashes[order[1:]] != hashes[order[:-1]]).any(1)
@@ -63,9 +70,9 @@ class DistinctSentences:
                 start = stop
 
     def read(self, batch, longest, is_candidate):
-        """A batch as :class:`~preprocess.distillation.counterparts.CounterpartSearch` takes it: sentences that begin with bos, cut to
-        ``longest`` tokens with eos last, and masks of their candidate positions; and int64 (n,), the place of each of
-        these in a flat array of all sentences' tokens. ``is_candidate`` maps tokens (T,) to bool (T,)."""
+        """A batch as ``counterparts.CounterpartSearch`` takes it: sentences that begin with bos, cut to ``longest`` tokens with
+        eos last, and masks of their candidate positions; and int64 (n,), the place of each of these in a flat array of all
+        sentences' tokens. ``is_candidate`` maps tokens (T,) to bool (T,)."""
         ids, lengths = self.tokens(batch), self.lengths[batch]
         marked, kept = is_candidate(ids), np.minimum(lengths, longest)
         first = np.cumsum(lengths) - lengths

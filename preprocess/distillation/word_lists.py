@@ -38,8 +38,10 @@ def _wordfreq(language):
     # Asked for a language it lacks, the library answers with a similar one (English for Swahili).
     available = wordfreq.available_languages()
     if language not in available:
-        raise InputError(f"there is no word list for language {language!r} in wordfreq (it has: "
-                         f"{', '.join(sorted(available))}): give one with --word-list {language}=FILE")
+        raise InputError(
+            f"there is no word list for language {language!r} in wordfreq (it has: "
+            f"{', '.join(sorted(available))}): give one with --word-list {language}=FILE"
+        )
     # "small" holds all that is needed here and is read faster. It has shapes of numbers ("00th"), which its list leaves out.
     counts = wordfreq.get_frequency_dict(language, wordlist="small")
     words = [(word, counts[word]) for word in wordfreq.top_n_list(language, len(counts), wordlist="small")]
@@ -77,8 +79,10 @@ def parse_word_lists(pairs, languages=None):
         if not equals or not re.fullmatch(r"[\w-]+", language) or language in files:
             raise InputError(f"--word-list {pair}: LANG=FILE is needed, each language once")
         if languages is not None and language not in {*languages, *REFERENCES}:
-            raise InputError(f"--word-list {pair}: this list is not used, only those of {', '.join(languages)} and "
-                             f"of {', '.join(REFERENCES)}: check the language")
+            raise InputError(
+                f"--word-list {pair}: this list is not used, only those of {', '.join(languages)} and "
+                f"of {', '.join(REFERENCES)}: check the language"
+            )
         files[language] = path
     return files
 
@@ -120,8 +124,11 @@ def target_vocabulary(tokenizer, words, source_words=None, elsewhere=None):
     words, source_words, elsewhere = (listed and _as_read(tokenizer, listed) for listed in (words, source_words, elsewhere))
 
     def wanted(word):
-        return (word in words and (source_words is None or source_words.get(word, 0.0) <= SOURCE * words[word])
-                and (elsewhere is None or elsewhere.get(word, 0.0) <= FOREIGN * words[word]))
+        return (
+            word in words
+            and (source_words is None or source_words.get(word, 0.0) <= SOURCE * words[word])
+            and (elsewhere is None or elsewhere.get(word, 0.0) <= FOREIGN * words[word])
+        )
 
     starts = np.flatnonzero(tokenizer.starts_word)
     return np.array([i for i in starts if wanted(tokenizer.words[i].casefold())], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""A PLM or a classifier in the names and the order of Hugging Face's layouts: what ``preprocess/importers/huggingface.py`` reads."""
+"""A PLM or a classifier in the names and the order of Hugging Face's layouts, which ``importers/huggingface.py`` reads."""
 
 import torch
 
@@ -10,8 +10,10 @@ CLASSES = {"bert": "Bert", "roberta": "XLMRoberta", "distilbert": "DistilBert"}
 # A classifier of this project is a pooler (dense, tanh), dropout and a linear layer. DistilBERT's own has a ReLU instead of the
 # tanh, so its body is exported as BERT's, with one segment that adds nothing. All of these layouts read the first token; for
 # the mean of all tokens, see averaging_layer.
-CLASSIFIERS = {"bert": {"pooler": "bert.pooler.dense", "classifier": "classifier"},
-               "roberta": {"pooler": "classifier.dense", "classifier": "classifier.out_proj"}}
+CLASSIFIERS = {
+    "bert": {"pooler": "bert.pooler.dense", "classifier": "classifier"},
+    "roberta": {"pooler": "classifier.dense", "classifier": "classifier.out_proj"},
+}
 LM_DROPOUT = {"hidden": 0.1, "attention": 0.1}
 SCALE = 2.0**10
 
@@ -41,13 +43,20 @@ def averaging_layer(state, layers, eps):
     here, one, zero = f"encoder.layers.{layers}", torch.eye(dim), torch.zeros(dim)
     undone = torch.full((dim,), (1 + eps) ** 0.5)
     return {
-        **state, **{name: state[name] / SCALE for name in norm},
-        f"{here}.qkv.weight": torch.cat([torch.zeros(2 * dim, dim), SCALE * one]), f"{here}.qkv.bias": torch.zeros(3 * dim),
-        f"{here}.out_proj.weight": SCALE * one, f"{here}.out_proj.bias": zero,
-        f"{here}.self_attn_layer_norm.weight": torch.ones(dim), f"{here}.self_attn_layer_norm.bias": zero,
-        f"{here}.fc1.weight": torch.zeros(ffn_dim, dim), f"{here}.fc1.bias": torch.zeros(ffn_dim),
-        f"{here}.fc2.weight": torch.zeros(dim, ffn_dim), f"{here}.fc2.bias": zero,
-        f"{here}.final_layer_norm.weight": undone, f"{here}.final_layer_norm.bias": zero,
+        **state,
+        **{name: state[name] / SCALE for name in norm},
+        f"{here}.qkv.weight": torch.cat([torch.zeros(2 * dim, dim), SCALE * one]),
+        f"{here}.qkv.bias": torch.zeros(3 * dim),
+        f"{here}.out_proj.weight": SCALE * one,
+        f"{here}.out_proj.bias": zero,
+        f"{here}.self_attn_layer_norm.weight": torch.ones(dim),
+        f"{here}.self_attn_layer_norm.bias": zero,
+        f"{here}.fc1.weight": torch.zeros(ffn_dim, dim),
+        f"{here}.fc1.bias": torch.zeros(ffn_dim),
+        f"{here}.fc2.weight": torch.zeros(dim, ffn_dim),
+        f"{here}.fc2.bias": zero,
+        f"{here}.final_layer_norm.weight": undone,
+        f"{here}.final_layer_norm.bias": zero,
     }
 
 
@@ -98,8 +107,13 @@ def tensors(state, description, published, is_classifier=False, is_mean=False):
             names = [theirs] if isinstance(theirs, str) else theirs
             found.update({f"{name}.{part}": piece for name, piece in zip(names, tensor.chunk(len(names)))})
     if not is_classifier:  # fairseq's own names mean nothing there
-        found.update({name: tensor for name, tensor in published.get("tensors", {}).items()
-                      if not name.startswith(("encoder.", "decoder."))})
+        found.update(
+            {
+                name: tensor
+                for name, tensor in published.get("tensors", {}).items()
+                if not name.startswith(("encoder.", "decoder."))
+            }
+        )
     dtype = torch.float32 if is_classifier else getattr(torch, description.weights_dtype)
     return {name: tensor.detach().to(dtype).contiguous().clone() for name, tensor in found.items()}
 
@@ -119,14 +133,17 @@ def _in_published_order(tensor, ids, without_piece):
 
 
 def config(description, published, weights, labels=None, dropout=LM_DROPOUT, is_mean=False):
-    """The value of ``config.json`` for the tensors ``weights``; with ``labels``, that of a classifier of them, with ``is_mean`` of
-    the mean. ``dropout`` has the probabilities ``hidden``, ``attention`` and, of a classifier, ``classifier``."""
+    """The value of ``config.json`` for the tensors ``weights``; with ``labels``, that of a classifier of them, with ``is_mean``
+    of the mean. ``dropout`` has the probabilities ``hidden``, ``attention`` and, of a classifier, ``classifier``."""
     arch, family = description.architecture, family_of(description, labels is not None)
     ids, has_head = published_ids(description, published), description.lm_head != "untrained"
     task = "ForSequenceClassification" if labels is not None else "ForMaskedLM" if has_head else "Model"
     prefix = f"{family}." if labels is not None or has_head else ""
-    rows = {ours: len(weights[f"{prefix}{theirs}.weight"]) for ours, theirs in EMBEDDINGS.items()
-            if f"{prefix}{theirs}.weight" in weights}
+    rows = {
+        ours: len(weights[f"{prefix}{theirs}.weight"])
+        for ours, theirs in EMBEDDINGS.items()
+        if f"{prefix}{theirs}.weight" in weights
+    }
     value = {
         "architectures": [CLASSES[family] + task],
         "model_type": MODEL_TYPES[family],
@@ -138,18 +155,30 @@ def config(description, published, weights, labels=None, dropout=LM_DROPOUT, is_
         "torch_dtype": str(next(iter(weights.values())).dtype).removeprefix("torch."),  # newer ones read it, too
     }
     if family == "distilbert":
-        value |= {"activation": "gelu", "dropout": dropout["hidden"], "attention_dropout": dropout["attention"],
-                  "sinusoidal_pos_embds": False}
+        value |= {
+            "activation": "gelu",
+            "dropout": dropout["hidden"],
+            "attention_dropout": dropout["attention"],
+            "sinusoidal_pos_embds": False,
+        }
     else:
-        value |= {"hidden_act": "gelu", "hidden_dropout_prob": dropout["hidden"],
-                  "attention_probs_dropout_prob": dropout["attention"], "layer_norm_eps": arch.layer_norm_eps,
-                  "type_vocab_size": rows["encoder.embed_segments"], "position_embedding_type": "absolute"}
+        value |= {
+            "hidden_act": "gelu",
+            "hidden_dropout_prob": dropout["hidden"],
+            "attention_probs_dropout_prob": dropout["attention"],
+            "layer_norm_eps": arch.layer_norm_eps,
+            "type_vocab_size": rows["encoder.embed_segments"],
+            "position_embedding_type": "absolute",
+        }
     if family == "roberta":
         value |= {"bos_token_id": int(ids[BOS]), "eos_token_id": int(ids[EOS])}
     if is_mean:
         value["num_hidden_layers"] += 1  # the averaging layer
     if labels is not None:
-        value |= {"classifier_dropout": dropout["classifier"], "problem_type": "single_label_classification",
-                  "id2label": {str(i): label for i, label in enumerate(labels)},
-                  "label2id": {label: i for i, label in enumerate(labels)}}
+        value |= {
+            "classifier_dropout": dropout["classifier"],
+            "problem_type": "single_label_classification",
+            "id2label": {str(i): label for i, label in enumerate(labels)},
+            "label2id": {label: i for i, label in enumerate(labels)},
+        }
     return value

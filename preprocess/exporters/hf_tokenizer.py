@@ -30,10 +30,17 @@ def files(plm_dir, description, ids, max_length, is_classifier):
             for token in added:  # as published: "a <mask>" has no piece for the space
                 token["lstrip"] = token["content"] == special["mask"]
     segments = description.architecture.segments
-    value.update(added_tokens=sorted(added, key=lambda token: token["id"]),
-                 post_processor=_post_processor(special, number, description.separators, segments))
-    names = {"unk_token": special["unk"], "sep_token": special["eos"], "pad_token": special["pad"],
-             "cls_token": special["bos"], "mask_token": special["mask"]}
+    value.update(
+        added_tokens=sorted(added, key=lambda token: token["id"]),
+        post_processor=_post_processor(special, number, description.separators, segments),
+    )
+    names = {
+        "unk_token": special["unk"],
+        "sep_token": special["eos"],
+        "pad_token": special["pad"],
+        "cls_token": special["bos"],
+        "mask_token": special["mask"],
+    }
     if not is_wordpiece:
         names = {"bos_token": special["bos"], "eos_token": special["eos"], **names}
     config = {
@@ -71,6 +78,8 @@ def _post_processor(special, number, separators, segments):
         "type": "TemplateProcessing",
         "single": first,
         "pair": [*first, *between, sentence("B", second), token("eos", second)],
-        "special_tokens": {special[name]: {"id": special[name], "ids": [number[special[name]]], "tokens": [special[name]]}
-                           for name in ("bos", "eos")},
+        "special_tokens": {
+            special[name]: {"id": special[name], "ids": [number[special[name]]], "tokens": [special[name]]}
+            for name in ("bos", "eos")
+        },
     }

@@ -39,8 +39,7 @@ def of_classifier(checkpoint, labels, sentences, results=None):
         *_usage("text-classification", f"model({example}, truncation=True)"),
         "## Training",
         "",
-        *_table(("", ""), _training(cfg, description, name, augment, checkpoint.updates,
-                                        checkpoint.model.pooling)),
+        *_table(("", ""), _training(cfg, description, name, augment, checkpoint.updates, checkpoint.model.pooling)),
         "",
         "Trained with salt_fairseq. SALT: Fei Wang, Kuan-Hao Huang, Kai-Wei Chang, Muhao Chen. *Self-Augmentation Improves "
         "Zero-Shot Cross-Lingual Transfer.* 2023.",
@@ -60,15 +59,17 @@ def of_plm(description):
     arch, head = description.architecture, "with its masked-LM head" if description.lm_head != "untrained" else "encoder"
     task = "fill-mask" if description.lm_head != "untrained" else "feature-extraction"
     trimmed = f", trimmed from {description.trimmed_from:,}" if description.trimmed_from else ""
-    return "\n".join([
-        *_front_matter(task, []),
-        f"# {description.name}",
-        "",
-        f"A multilingual language model ({head}): {arch.layers} layers, {arch.dim} dimensions, {arch.vocabulary:,} pieces"
-        f"{trimmed}. Imported from `{_origin(description)}` and exported again by salt_fairseq.",
-        "",
-        *_usage(task, f"model(\"Hello {description.special_tokens['mask']}.\")"),
-    ])
+    return "\n".join(
+        [
+            *_front_matter(task, []),
+            f"# {description.name}",
+            "",
+            f"A multilingual language model ({head}): {arch.layers} layers, {arch.dim} dimensions, {arch.vocabulary:,} pieces"
+            f"{trimmed}. Imported from `{_origin(description)}` and exported again by salt_fairseq.",
+            "",
+            *_usage(task, f'model("Hello {description.special_tokens["mask"]}.")'),
+        ]
+    )
 
 
 def _training(cfg, description, data, augment, updates, pooling):
@@ -125,8 +126,15 @@ def _origin(description):
 
 
 def _usage(task, call):
-    return ["```python", "from transformers import pipeline", "", f'model = pipeline("{task}", "PATH OF THIS DIRECTORY")',
-            f"print({call})", "```", ""]
+    return [
+        "```python",
+        "from transformers import pipeline",
+        "",
+        f'model = pipeline("{task}", "PATH OF THIS DIRECTORY")',
+        f"print({call})",
+        "```",
+        "",
+    ]
 
 
 def _table(header, rows):

@@ -119,8 +119,14 @@ def read():
             state[f"{ours}.{part}"] = get(f"{theirs}.{part[0]}")
     state["lm_head.bias"] = get("head.bias")
     architecture = dict(
-        dim=source.dim, layers=source.layers, heads=source.heads, ffn_dim=source.ffn_dim, positions=source.positions,
-        segments=1, layer_norm_eps=float(np.float32(source.layer_norm_eps).astype(str)), pooler=False,
+        dim=source.dim,
+        layers=source.layers,
+        heads=source.heads,
+        ffn_dim=source.ffn_dim,
+        positions=source.positions,
+        segments=1,
+        layer_norm_eps=float(np.float32(source.layer_norm_eps).astype(str)),
+        pooler=False,
         head_layers=HEAD_LAYERS,
     )
     pieces = [source.pieces[i] for i in kept]

@@ -14,12 +14,22 @@ FILES = ("model.pt", "dict.txt", "sentencepiece.bpe.model")
 LAYER_NORM_EPS = 1e-5  # fairseq's, everywhere
 FIRST_POSITION = 2  # fairseq numbers positions from pad + 1
 # Of one layer, ours to theirs, but for query, key and value.
-LAYER = {"out_proj": "self_attn.out_proj", "self_attn_layer_norm": "self_attn_layer_norm", "fc1": "fc1", "fc2": "fc2",
-         "final_layer_norm": "final_layer_norm"}
+LAYER = {
+    "out_proj": "self_attn.out_proj",
+    "self_attn_layer_norm": "self_attn_layer_norm",
+    "fc1": "fc1",
+    "fc2": "fc2",
+    "final_layer_norm": "final_layer_norm",
+}
 BODY = "encoder.sentence_encoder."
 # What the arguments of a model may say, and the only value that our encoder computes.
-NEEDED = {"activation_fn": "gelu", "untie_weights_roberta": False, "no_token_positional_embeddings": False,
-          "encoder_learned_pos": True, "encoder_layers_to_keep": None}
+NEEDED = {
+    "activation_fn": "gelu",
+    "untie_weights_roberta": False,
+    "no_token_positional_embeddings": False,
+    "encoder_learned_pos": True,
+    "encoder_layers_to_keep": None,
+}
 
 
 def read(directory):
@@ -34,8 +44,11 @@ def read(directory):
         raise InputError(f"{path} is no fairseq checkpoint: it has no 'model'")
     heads = _heads(saved, path)
     # Older releases say decoder and emb_layer_norm.
-    published = {re.sub(r"^decoder\.", "encoder.", name).replace(".emb_layer_norm.", ".layernorm_embedding."): name
-                 for name, tensor in saved["model"].items() if torch.is_tensor(tensor)}
+    published = {
+        re.sub(r"^decoder\.", "encoder.", name).replace(".emb_layer_norm.", ".layernorm_embedding."): name
+        for name, tensor in saved["model"].items()
+        if torch.is_tensor(tensor)
+    }
     tensors = Tensors({name: saved["model"][old] for name, old in published.items()}, f"the weights in {path}")
     if f"{BODY}layer_norm.weight" in tensors:
         raise InputError(f"{path} normalizes before its layers instead of after them (XLM-R XL), which is not supported")
@@ -46,11 +59,26 @@ def read(directory):
     state["encoder.embed_segments.weight"] = torch.zeros(1, dim)
     if dim % heads:
         raise InputError(f"{path}: {heads} heads do not divide {dim} dimensions")
-    architecture = dict(dim=dim, layers=layers, heads=heads, ffn_dim=len(state["encoder.layers.0.fc1.bias"]),
-                        positions=len(positions) - FIRST_POSITION, segments=1, layer_norm_eps=LAYER_NORM_EPS, pooler=False)
+    architecture = dict(
+        dim=dim,
+        layers=layers,
+        heads=heads,
+        ffn_dim=len(state["encoder.layers.0.fc1.bias"]),
+        positions=len(positions) - FIRST_POSITION,
+        segments=1,
+        layer_norm_eps=LAYER_NORM_EPS,
+        pooler=False,
+    )
     left = {published[name]: tensor.float() for name, tensor in tensors.left.items() if tensor.is_floating_point()}
-    return Source(state, architecture, _tokenizer(directory, vocabulary), "roberta", weights_dtype=tensors.dtype,
-                  rows={"encoder.embed_positions.weight": positions[:FIRST_POSITION].clone()}, tensors=left)
+    return Source(
+        state,
+        architecture,
+        _tokenizer(directory, vocabulary),
+        "roberta",
+        weights_dtype=tensors.dtype,
+        rows={"encoder.embed_positions.weight": positions[:FIRST_POSITION].clone()},
+        tensors=left,
+    )
 
 
 def _heads(saved, path):
@@ -59,8 +87,10 @@ def _heads(saved, path):
     args = saved.get("args") or (cfg.get("model") if isinstance(cfg, dict) else None)
     args = vars(args) if isinstance(args, argparse.Namespace) else args
     if not isinstance(args, dict) or not isinstance(args.get("encoder_attention_heads"), int):
-        raise InputError(f"{path} does not say its number of attention heads (args.encoder_attention_heads): "
-                         "fairseq's own xlmr.* releases do")
+        raise InputError(
+            f"{path} does not say its number of attention heads (args.encoder_attention_heads): "
+            "fairseq's own xlmr.* releases do"
+        )
     for option, needed in NEEDED.items():
         if args.get(option, needed) != needed:
             raise InputError(f"{path}: {option} is {args[option]!r}, only {needed!r} is supported")
@@ -69,8 +99,11 @@ def _heads(saved, path):
 
 def _state(tensors):
     """``(state, number of layers)``; query, key and value stand fused (in the oldest checkpoints) or one by one."""
-    modules = {"encoder.layernorm_embedding": f"{BODY}layernorm_embedding",
-               "lm_head.dense": "encoder.lm_head.dense", "lm_head.layer_norm": "encoder.lm_head.layer_norm"}
+    modules = {
+        "encoder.layernorm_embedding": f"{BODY}layernorm_embedding",
+        "lm_head.dense": "encoder.lm_head.dense",
+        "lm_head.layer_norm": "encoder.lm_head.layer_norm",
+    }
     state = {f"encoder.{name}.weight": tensors.take(f"{BODY}{name}.weight") for name in ("embed_tokens", "embed_positions")}
     layers = 0
     while any(name.startswith(f"{BODY}layers.{layers}.") for name in tensors.left):
@@ -78,16 +111,20 @@ def _state(tensors):
         modules.update({ours + a: theirs + b for a, b in LAYER.items()})
         for part in ("weight", "bias"):
             fused = f"{theirs}self_attn.in_proj_{part}"
-            state[f"{ours}qkv.{part}"] = tensors.take(fused) if fused in tensors else tensors.take_qkv(
-                [f"{theirs}self_attn.{x}_proj.{part}" for x in "qkv"])
+            state[f"{ours}qkv.{part}"] = (
+                tensors.take(fused)
+                if fused in tensors
+                else tensors.take_qkv([f"{theirs}self_attn.{x}_proj.{part}" for x in "qkv"])
+            )
         layers += 1
     if not layers:
         raise InputError(f"{tensors.where} have no layers ({BODY}layers.0): fairseq's XLM-R is needed")
     for ours, theirs in modules.items():
         for part in ("weight", "bias"):
             state[f"{ours}.{part}"] = tensors.take(f"{theirs}.{part}")
-    state["lm_head.bias"] = tensors.take_head("encoder.lm_head.weight", ["encoder.lm_head.bias"],
-                                              state["encoder.embed_tokens.weight"])
+    state["lm_head.bias"] = tensors.take_head(
+        "encoder.lm_head.weight", ["encoder.lm_head.bias"], state["encoder.embed_tokens.weight"]
+    )
     return state, layers
 
 
@@ -104,11 +141,15 @@ def _tokenizer(directory, rows):
     scores, charsmap = read_sentencepiece(pieces)
     specials = SPECIAL_TOKENS["sentencepiece"]
     if len(symbols) + 1 != rows:
-        raise InputError(f"{path} has {len(symbols):,} symbols with fairseq's own four, which with <mask> is not the "
-                         f"{rows:,} rows of model.pt: they do not belong together")
+        raise InputError(
+            f"{path} has {len(symbols):,} symbols with fairseq's own four, which with <mask> is not the "
+            f"{rows:,} rows of model.pt: they do not belong together"
+        )
     different = set(symbols[4:]) ^ set(scores)
     if different or symbols[:4] != list(specials[:4]):
-        raise InputError(f"{path} and sentencepiece.bpe.model do not belong together: {len(different):,} pieces are in "
-                         f"one of them only, as {min(different, default=symbols[0])!r}")
+        raise InputError(
+            f"{path} and sentencepiece.bpe.model do not belong together: {len(different):,} pieces are in "
+            f"one of them only, as {min(different, default=symbols[0])!r}"
+        )
     vocabulary = [(s, 0.0) for s in specials[:4]] + [(s, scores[s]) for s in symbols[4:]] + [(specials[4], 0.0)]
     return complete(lambda: unigram(vocabulary, charsmap), pieces)

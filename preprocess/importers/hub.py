@@ -6,8 +6,16 @@ from preprocess.importers.sentence_transformers import MODULES, POOLING
 from preprocess.importers.weight_files import NAMES, reason
 from salt_fairseq.errors import InputError
 
-DESCRIPTIONS = ["config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "sentencepiece.bpe.model",
-                "sentencepiece.model", MODULES, f"*/{POOLING}"]
+DESCRIPTIONS = [
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+    "sentencepiece.bpe.model",
+    "sentencepiece.model",
+    MODULES,
+    f"*/{POOLING}",
+]
 
 
 def download(name):
@@ -15,8 +23,10 @@ def download(name):
     try:
         from huggingface_hub import snapshot_download
     except ImportError:
-        raise InputError(f"{name} is not a directory, and models of the Hugging Face hub need the package huggingface_hub: "
-                         "pip install huggingface_hub, or download the model and give its directory") from None
+        raise InputError(
+            f"{name} is not a directory, and models of the Hugging Face hub need the package huggingface_hub: "
+            "pip install huggingface_hub, or download the model and give its directory"
+        ) from None
     try:
         for weights in NAMES:
             stem, suffix = weights.rsplit(".", 1)
@@ -26,5 +36,7 @@ def download(name):
                 break
         return found
     except Exception as error:  # the library raises HTTP, cache, offline and naming errors of many kinds
-        raise InputError(f"{name} is neither a directory nor a model that the Hugging Face hub gave ({reason(error)}): "
-                         "download the model and give its directory") from None
+        raise InputError(
+            f"{name} is neither a directory nor a model that the Hugging Face hub gave ({reason(error)}): "
+            "download the model and give its directory"
+        ) from None

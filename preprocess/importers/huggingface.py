@@ -12,8 +12,11 @@ from salt_fairseq.errors import InputError
 
 BODIES = {"bert": "bert", "xlm-roberta": "roberta", "roberta": "roberta", "distilbert": "distilbert"}
 # Ours to theirs, per family. A model is saved with or without the prefix of its body ("bert.").
-EMBEDDINGS = {"encoder.embed_tokens": "embeddings.word_embeddings", "encoder.embed_positions": "embeddings.position_embeddings",
-              "encoder.embed_segments": "embeddings.token_type_embeddings"}
+EMBEDDINGS = {
+    "encoder.embed_tokens": "embeddings.word_embeddings",
+    "encoder.embed_positions": "embeddings.position_embeddings",
+    "encoder.embed_segments": "embeddings.token_type_embeddings",
+}
 BERT_LAYER = {
     "qkv": ("attention.self.query", "attention.self.key", "attention.self.value"),
     "out_proj": "attention.output.dense",
@@ -30,23 +33,46 @@ DISTILBERT_LAYER = {
     "fc2": "ffn.lin2",
     "final_layer_norm": "output_layer_norm",
 }
-LAYERS = {"bert": ("encoder.layer", BERT_LAYER), "roberta": ("encoder.layer", BERT_LAYER),
-          "distilbert": ("transformer.layer", DISTILBERT_LAYER)}
+LAYERS = {
+    "bert": ("encoder.layer", BERT_LAYER),
+    "roberta": ("encoder.layer", BERT_LAYER),
+    "distilbert": ("transformer.layer", DISTILBERT_LAYER),
+}
 HEADS = {
-    "bert": {"dense": "cls.predictions.transform.dense", "layer_norm": "cls.predictions.transform.LayerNorm",
-             "bias": ("cls.predictions.bias", "cls.predictions.decoder.bias"), "decoder": "cls.predictions.decoder.weight"},
-    "roberta": {"dense": "lm_head.dense", "layer_norm": "lm_head.layer_norm",
-                "bias": ("lm_head.bias", "lm_head.decoder.bias"), "decoder": "lm_head.decoder.weight"},
-    "distilbert": {"dense": "vocab_transform", "layer_norm": "vocab_layer_norm",
-                   "bias": ("vocab_projector.bias",), "decoder": "vocab_projector.weight"},
+    "bert": {
+        "dense": "cls.predictions.transform.dense",
+        "layer_norm": "cls.predictions.transform.LayerNorm",
+        "bias": ("cls.predictions.bias", "cls.predictions.decoder.bias"),
+        "decoder": "cls.predictions.decoder.weight",
+    },
+    "roberta": {
+        "dense": "lm_head.dense",
+        "layer_norm": "lm_head.layer_norm",
+        "bias": ("lm_head.bias", "lm_head.decoder.bias"),
+        "decoder": "lm_head.decoder.weight",
+    },
+    "distilbert": {
+        "dense": "vocab_transform",
+        "layer_norm": "vocab_layer_norm",
+        "bias": ("vocab_projector.bias",),
+        "decoder": "vocab_projector.weight",
+    },
 }
 # What config.json calls our sizes, and the rows of the embeddings. DistilBERT's has no entry for what the model fixes.
 SIZES = {"dim": "hidden_size", "layers": "num_hidden_layers", "heads": "num_attention_heads", "ffn_dim": "intermediate_size"}
 DISTILBERT_SIZES = {"dim": "dim", "layers": "n_layers", "heads": "n_heads", "ffn_dim": "hidden_dim"}
-ROWS = {"encoder.embed_tokens": "vocab_size", "encoder.embed_positions": "max_position_embeddings",
-        "encoder.embed_segments": "type_vocab_size"}
-SUPPORTED = {"hidden_act": "gelu", "activation": "gelu", "position_embedding_type": "absolute", "tie_word_embeddings": True,
-             "is_decoder": False}
+ROWS = {
+    "encoder.embed_tokens": "vocab_size",
+    "encoder.embed_positions": "max_position_embeddings",
+    "encoder.embed_segments": "type_vocab_size",
+}
+SUPPORTED = {
+    "hidden_act": "gelu",
+    "activation": "gelu",
+    "position_embedding_type": "absolute",
+    "tie_word_embeddings": True,
+    "is_decoder": False,
+}
 DEFAULT_EPS = 1e-12  # of transformers, where config.json names none, and of DistilBERT always
 
 
@@ -59,8 +85,10 @@ def read_config(path):
     if not isinstance(config, dict) or "model_type" not in config:
         raise InputError(f"{path} names no model_type: a Hugging Face model directory is needed")
     if config["model_type"] == "xlm-roberta-xl":
-        raise InputError(f"{path}: XLM-R XL normalizes before its layers instead of after them, which is not supported; "
-                         "the largest XLM-R that can be imported is xlm-roberta-large")
+        raise InputError(
+            f"{path}: XLM-R XL normalizes before its layers instead of after them, which is not supported; "
+            "the largest XLM-R that can be imported is xlm-roberta-large"
+        )
     if config["model_type"] not in BODIES:
         raise InputError(f"{path}: model_type {config['model_type']!r} is not supported; BERT, XLM-R and DistilBERT are")
     for option, needed in SUPPORTED.items():
@@ -87,8 +115,10 @@ def layer_names(family, prefix, layer):
     """Our module names of one layer to theirs: a name, or for ``qkv`` three."""
     path, modules = LAYERS[family]
     where = f"{prefix}{path}.{layer}."
-    return {f"encoder.layers.{layer}.{ours}": where + theirs if isinstance(theirs, str) else tuple(where + x for x in theirs)
-            for ours, theirs in modules.items()}
+    return {
+        f"encoder.layers.{layer}.{ours}": where + theirs if isinstance(theirs, str) else tuple(where + x for x in theirs)
+        for ours, theirs in modules.items()
+    }
 
 
 def _embeddings(tensors, prefix, family, config, has_segments):
@@ -100,11 +130,14 @@ def _embeddings(tensors, prefix, family, config, has_segments):
             continue
         every = tensors.take(f"{prefix}{theirs}.weight")
         if every.dim() != 2:
-            raise InputError(f"{tensors.where} have {theirs} in the shape {tuple(every.shape)}, which is no matrix: "
-                             "download them again")
+            raise InputError(
+                f"{tensors.where} have {theirs} in the shape {tuple(every.shape)}, which is no matrix: download them again"
+            )
         if len(every) != config.get(ROWS[ours], len(every)):
-            raise InputError(f"{tensors.where} have {len(every)} rows of {theirs}, where config.json's {ROWS[ours]} is "
-                             f"{config[ROWS[ours]]!r}: they do not belong together")
+            raise InputError(
+                f"{tensors.where} have {len(every)} rows of {theirs}, where config.json's {ROWS[ours]} is "
+                f"{config[ROWS[ours]]!r}: they do not belong together"
+            )
         used = torch.ones(len(every), dtype=torch.bool)
         if ours == "encoder.embed_positions" and family == "roberta":
             used[: config.get("pad_token_id", 1) + 1] = False
@@ -120,8 +153,10 @@ def read(directory):
     """The :class:`Source` in a Hugging Face directory."""
     family, sizes, config = read_config(directory / "config.json")
     # BERT's first releases name LayerNorm's parameters after TensorFlow's.
-    renamed = {name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias"): tensor
-               for name, tensor in read_tensors(directory).items()}
+    renamed = {
+        name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias"): tensor
+        for name, tensor in read_tensors(directory).items()
+    }
     tensors, tokenizer = Tensors(renamed, f"the weights in {directory}"), read_tokenizer(directory)
     prefix, head = prefix_of(renamed, family), HEADS[family]
     pretrained = any(name.startswith((head["dense"], head["layer_norm"])) or name in head["bias"] for name in renamed)
@@ -137,8 +172,11 @@ def read(directory):
         modules["pooler"] = f"{prefix}pooler.dense"
     for ours, theirs in modules.items():
         for part in ("weight", "bias"):
-            state[f"{ours}.{part}"] = (tensors.take(f"{theirs}.{part}") if isinstance(theirs, str) else
-                                       tensors.take_qkv([f"{name}.{part}" for name in theirs]))
+            state[f"{ours}.{part}"] = (
+                tensors.take(f"{theirs}.{part}")
+                if isinstance(theirs, str)
+                else tensors.take_qkv([f"{name}.{part}" for name in theirs])
+            )
     embeddings = state["encoder.embed_tokens.weight"]
     if pretrained:
         state["lm_head.bias"] = tensors.take_head(head["decoder"], head["bias"], embeddings)
@@ -148,9 +186,21 @@ def read(directory):
     if more:
         raise InputError(f"{tensors.where} hold {more[0]}, which config.json does not expect: they do not belong together")
     architecture = dict(
-        sizes, positions=len(state["encoder.embed_positions.weight"]), segments=len(state["encoder.embed_segments.weight"]),
-        layer_norm_eps=DEFAULT_EPS if family == "distilbert" else config.get("layer_norm_eps", DEFAULT_EPS), pooler=pooler,
+        sizes,
+        positions=len(state["encoder.embed_positions.weight"]),
+        segments=len(state["encoder.embed_segments.weight"]),
+        layer_norm_eps=DEFAULT_EPS if family == "distilbert" else config.get("layer_norm_eps", DEFAULT_EPS),
+        pooler=pooler,
     )
     left = {name: tensor.float() for name, tensor in tensors.left.items() if tensor.is_floating_point()}
-    return Source(state, architecture, tokenizer, family, "pretrained" if pretrained else "untrained", tensors.dtype,
-                  read_pooling(directory), rows, left)
+    return Source(
+        state,
+        architecture,
+        tokenizer,
+        family,
+        "pretrained" if pretrained else "untrained",
+        tensors.dtype,
+        read_pooling(directory),
+        rows,
+        left,
+    )

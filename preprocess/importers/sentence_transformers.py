@@ -7,9 +7,14 @@ from salt_fairseq.errors import InputError
 MODULES = "modules.json"  # the steps from text to a vector, each with its directory
 POOLING = "config.json"  # in the directory of the step Pooling
 # Keys of that file that are true where a vector holds this; newer versions have one key, "pooling_mode", with these names.
-MODES = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean", "pooling_mode_max_tokens": "max",
-         "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens", "pooling_mode_weightedmean_tokens": "weightedmean",
-         "pooling_mode_lasttoken": "lasttoken"}
+MODES = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
 POOLING_OF = {("cls",): "first", ("mean",): "mean", ("mean_sqrt_len_tokens",): "mean"}  # normalized, the last two are equal
 
 
@@ -32,9 +37,13 @@ def read_pooling(directory):
         modes = config.get("pooling_mode") or [mode for key, mode in MODES.items() if config.get(key)]
         modes = tuple(modes.split("+") if isinstance(modes, str) else modes)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} cannot be read ({type(error).__name__}): download the model again, or delete "
-                         f"{directory / MODULES} to have the first token read") from None
+        raise InputError(
+            f"{path} cannot be read ({type(error).__name__}): download the model again, or delete "
+            f"{directory / MODULES} to have the first token read"
+        ) from None
     if modes not in POOLING_OF:
-        raise InputError(f"{path}: sentences are read by {' and '.join(modes) or 'no known mode'}, where the mean or the first "
-                         f"token can be: delete {directory / MODULES} to have the first token read")
+        raise InputError(
+            f"{path}: sentences are read by {' and '.join(modes) or 'no known mode'}, where the mean or the first "
+            f"token can be: delete {directory / MODULES} to have the first token read"
+        )
     return POOLING_OF[modes]

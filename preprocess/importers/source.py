@@ -66,8 +66,10 @@ class Tensors:
         """The bias of an LM head whose ``decoder`` is, or would be, the token ``embeddings``."""
         weight = self.left.pop(decoder, None)
         if weight is not None and not torch.equal(weight.float(), embeddings):
-            raise InputError(f"{self.where} have an LM head ({decoder}) that is not tied to the token embeddings: "
-                             "only tied ones are supported")
+            raise InputError(
+                f"{self.where} have an LM head ({decoder}) that is not tied to the token embeddings: "
+                "only tied ones are supported"
+            )
         there = [name for name in biases if name in self]
         found = [self.take(name) for name in there or biases[:1]]
         if any(not torch.equal(bias, found[0]) for bias in found):

@@ -20,8 +20,11 @@ SPECIAL_TOKENS = {
     "sentencepiece": ("<s>", "<pad>", "</s>", "<unk>", "<mask>"),
 }
 # BERT's normalizer's names to those of tokenizer_config.json.
-WORDPIECE_OPTIONS = {"lowercase": "do_lower_case", "strip_accents": "strip_accents",
-                     "handle_chinese_chars": "tokenize_chinese_chars"}
+WORDPIECE_OPTIONS = {
+    "lowercase": "do_lower_case",
+    "strip_accents": "strip_accents",
+    "handle_chinese_chars": "tokenize_chinese_chars",
+}
 KINDS = {"WordPiece": "wordpiece", "Unigram": "sentencepiece"}
 
 
@@ -94,8 +97,12 @@ def _from_sentencepiece(path):
     return unigram([(s, 0.0) for s in specials[:4]] + list(pieces.items()) + [(specials[4], 0.0)], charsmap)
 
 
-READERS = {"tokenizer.json": _from_json, "vocab.txt": _from_wordpieces,
-           "sentencepiece.bpe.model": _from_sentencepiece, "sentencepiece.model": _from_sentencepiece}
+READERS = {
+    "tokenizer.json": _from_json,
+    "vocab.txt": _from_wordpieces,
+    "sentencepiece.bpe.model": _from_sentencepiece,
+    "sentencepiece.model": _from_sentencepiece,
+}
 
 
 def nmt_nfkc():
@@ -107,8 +114,7 @@ def nmt_nfkc():
         write = staticmethod(trained.append)
 
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(["a b c"]), model_writer=Writer, vocab_size=7, normalization_rule_name="nmt_nfkc",
-        minloglevel=2,
+        sentence_iterator=iter(["a b c"]), model_writer=Writer, vocab_size=7, normalization_rule_name="nmt_nfkc", minloglevel=2
     )
     model.ParseFromString(b"".join(trained))
     return model.normalizer_spec.precompiled_charsmap
@@ -124,8 +130,15 @@ def unigram(vocabulary, charsmap):
         "truncation": None,
         "padding": None,
         "added_tokens": [
-            {"id": ids[s], "content": s, "single_word": False, "lstrip": False, "rstrip": False,
-             "normalized": False, "special": True}
+            {
+                "id": ids[s],
+                "content": s,
+                "single_word": False,
+                "lstrip": False,
+                "rstrip": False,
+                "normalized": False,
+                "special": True,
+            }
             for s in specials
         ],
         "normalizer": {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(charsmap).decode()},
@@ -162,8 +175,14 @@ def with_fairseq_ids(tokenizer, keep=None):
         before = [tokenizer["pre_tokenizer"]] if tokenizer["pre_tokenizer"] else []
         tokenizer = {**tokenizer, "pre_tokenizer": {"type": "Sequence", "pretokenizers": [*before, cut]}}
     added = [{**t, "id": new[t["content"]]} for t in tokenizer["added_tokens"] if t["content"] in new]
-    renumbered = {**tokenizer, "model": model, "added_tokens": added,
-                  "post_processor": None, "truncation": None, "padding": None}
+    renumbered = {
+        **tokenizer,
+        "model": model,
+        "added_tokens": added,
+        "post_processor": None,
+        "truncation": None,
+        "padding": None,
+    }
     return renumbered, [old[p] for p in pieces]
 
 

@@ -26,8 +26,9 @@ def safe_load(path, classes=()):
     except pickle.UnpicklingError as error:
         forbidden = re.search(r"GLOBAL ([\w.]+)", str(error))
         if forbidden:
-            raise InputError(f"{path} holds {forbidden[1]}, which is no weight: it was not run, and such files are not "
-                             "read") from None
+            raise InputError(
+                f"{path} holds {forbidden[1]}, which is no weight: it was not run, and such files are not read"
+            ) from None
         raise _damaged(path, error) from None
     except Exception as error:  # a damaged file makes torch raise many kinds
         raise _damaged(path, error) from None

@@ -45,8 +45,10 @@ class HeadTraining:
         plm.lm_head.requires_grad_(True)
         plm.lm_head.layers[: len(plm.lm_head.layers) - layers].requires_grad_(False)
         self.trained = {name: p for name, p in plm.lm_head.named_parameters() if p.requires_grad}
-        groups = [{"params": [p for name, p in self.trained.items() if name.startswith("layers.") == of_layers], "lr": lr}
-                  for of_layers, lr in zip((False, True), lrs)]
+        groups = [
+            {"params": [p for name, p in self.trained.items() if name.startswith("layers.") == of_layers], "lr": lr}
+            for of_layers, lr in zip((False, True), lrs)
+        ]
         self.optimizer = torch.optim.AdamW([group for group in groups if group["params"]], betas=BETAS, weight_decay=0.0)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._share_of_lr)
 

@@ -20,8 +20,10 @@ class Masking:
     def __post_init__(self):
         shares = self.selected, self.masked, self.random, self.masked + self.random
         if not all(0 <= share <= 1 for share in shares):
-            raise InputError(f"masking shares {self.selected:g} selected, {self.masked:g} masked, {self.random:g} random: "
-                             "each, and the sum of the last two, must be between 0 and 1")
+            raise InputError(
+                f"masking shares {self.selected:g} selected, {self.masked:g} masked, {self.random:g} random: "
+                "each, and the sum of the last two, must be between 0 and 1"
+            )
 
     def __call__(self, tokens, vocabulary, generator):
         """LongTensor (B, T) of ids to ``(what the PLM reads, LongTensor (B, T); selected, BoolTensor (B, T))``.

@@ -30,8 +30,11 @@ def read_dictionary(path):
         raise
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"dictionary {path} cannot be read ({error}): give MUSE's lines 'source target', or JSON") from None
-    if not (isinstance(listed, dict) and all(isinstance(words, list) for words in listed.values())
-            and all(isinstance(word, str) for words in listed.values() for word in words)):
+    if not (
+        isinstance(listed, dict)
+        and all(isinstance(words, list) for words in listed.values())
+        and all(isinstance(word, str) for words in listed.values() for word in words)
+    ):
         raise InputError(f"dictionary {path} is not an object of words with a list of substitutes each")
     substitutes = {}
     for word, words in listed.items():

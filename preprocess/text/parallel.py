@@ -78,8 +78,10 @@ def _results(workers, count, first):
             except (EOFError, OSError):
                 workers[connection].join()
                 code = workers[connection].exitcode
-                raise InputError(f"a worker process was stopped (exit code {code}), as happens when the memory is full: start "
-                                 "the same command again, with fewer --workers") from None
+                raise InputError(
+                    f"a worker process was stopped (exit code {code}), as happens when the memory is full: start "
+                    "the same command again, with fewer --workers"
+                ) from None
         result = results.pop(number)
         if isinstance(result, Exception):
             raise result

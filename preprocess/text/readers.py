@@ -48,8 +48,7 @@ class TextFile:
 def _positions(cells):
     """Column name to position if ``cells`` are a header, else None."""
     lowered = [cell.strip().lower() for cell in cells]
-    found = {name: lowered.index(alias) for name, aliases in COLUMNS.items() for alias in aliases[::-1]
-             if alias in lowered}
+    found = {name: lowered.index(alias) for name, aliases in COLUMNS.items() for alias in aliases[::-1] if alias in lowered}
     if "language" in lowered:
         found["language"] = lowered.index("language")
     return found if {"sentence1", "label"} <= found.keys() else None
@@ -61,8 +60,10 @@ def _columns(path, block):
     cells = line.split("\t")
     width, positions = len(cells), _positions(cells)
     if positions is None and width not in (2, 3):
-        raise InputError(f"{path}, line 1: {width} columns and no header; without a header the columns are "
-                         "sentence1, sentence2, label (or sentence, label), separated by tabs")
+        raise InputError(
+            f"{path}, line 1: {width} columns and no header; without a header the columns are "
+            "sentence1, sentence2, label (or sentence, label), separated by tabs"
+        )
     found = positions or dict(zip(("sentence1", "sentence2", "label") if width == 3 else ("sentence1", "label"), range(3)))
     return width, [found.get(name) for name in NAMES], positions is not None
 
@@ -127,8 +128,9 @@ class Examples:
                 raise InputError(f"{self._path}, line {number}: the label is empty")
             for name, value in (("id", id), ("label", label)):
                 if value is not None and UNWRITABLE.search(value):
-                    raise InputError(f"{self._path}, line {number}: the {name} {value!r} holds a line break or half a "
-                                     "character: remove it")
+                    raise InputError(
+                        f"{self._path}, line {number}: the {name} {value!r} holds a line break or half a character: remove it"
+                    )
             yield Example(self.rows if id is None else id, *sentences, ALIASES.get(label, label), number)
 
 

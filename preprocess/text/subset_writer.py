@@ -139,6 +139,10 @@ class SubsetWriter:
         targets = number[np.concatenate(self._targets)]
         write_flat(self._directory / "label" / self._name, [(np.ones_like(targets), targets)], np.uint16)
         sides = INPUTS[: len(self._inputs)]
-        return {"file": str(self.file.path), "skipped": dict(self.skipped), "examples": len(targets),
-                "tokens": sum(writer.elements for writer in self._inputs),
-                "sha256": {side: sha256(self._directory / side / f"{self._name}.bin") for side in sides}}
+        return {
+            "file": str(self.file.path),
+            "skipped": dict(self.skipped),
+            "examples": len(targets),
+            "tokens": sum(writer.elements for writer in self._inputs),
+            "sha256": {side: sha256(self._directory / side / f"{self._name}.bin") for side in sides},
+        }

@@ -20,8 +20,14 @@ class _Debug(argparse.Action):
 def command_parser(documentation):
     """A parser with ``--debug``, described by the first line of a module's documentation."""
     parser = argparse.ArgumentParser(description=documentation.split("\n")[0], formatter_class=_Help, allow_abbrev=False)
-    parser.add_argument("--debug", action=_Debug, nargs=0, dest=argparse.SUPPRESS, default=argparse.SUPPRESS,
-                        help="show where in the code an error was found")
+    parser.add_argument(
+        "--debug",
+        action=_Debug,
+        nargs=0,
+        dest=argparse.SUPPRESS,
+        default=argparse.SUPPRESS,
+        help="show where in the code an error was found",
+    )
     return parser
 
 

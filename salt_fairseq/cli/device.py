@@ -14,5 +14,6 @@ def check_device(device):
     try:
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"--device {device} cannot be used here ({str(error).splitlines()[0]}): name another, e.g. cpu"
-                         ) from None
+        raise InputError(
+            f"--device {device} cannot be used here ({str(error).splitlines()[0]}): name another, e.g. cpu"
+        ) from None

@@ -24,8 +24,10 @@ def parse_thresholds(text):
         except ValueError:
             number = math.nan
         if not 0 <= number <= 1:
-            raise InputError(f"threshold {part!r}: a probability in [0, 1] or a share from 0% to 100% is needed, "
-                             "for one language (en=1e-3) or for all others (1e-7)")
+            raise InputError(
+                f"threshold {part!r}: a probability in [0, 1] or a share from 0% to 100% is needed, "
+                "for one language (en=1e-3) or for all others (1e-7)"
+            )
         if (language or None) in thresholds:
             raise InputError(f"--thresholds {text} names two values for {language or 'all others'}: leave one of them out")
         thresholds[language or None] = (kind, number)
@@ -38,8 +40,10 @@ def thresholds_of(languages, text, source_language):
     thresholds = parse_thresholds(text)
     for language in thresholds.keys() - {*languages, source_language, None}:
         if text != DEFAULT_THRESHOLDS:
-            raise InputError(f"--thresholds {text} names {language}, which is none of the languages {', '.join(languages)}: "
-                             "correct or remove it")
+            raise InputError(
+                f"--thresholds {text} names {language}, which is none of the languages {', '.join(languages)}: "
+                "correct or remove it"
+            )
     for language in languages:
         if language not in thresholds and None not in thresholds:
             raise InputError(f"--thresholds {text} says nothing of language {language}: add a value for all others")

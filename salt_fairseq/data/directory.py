@@ -102,13 +102,17 @@ class DataDirectory:
             rows = [np.array([place[id] for id in shared], dtype=np.int64) for place in places]
             different = np.flatnonzero(targets[0][rows[0]] != targets[1][rows[1]])
             if len(different):
-                raise InputError(f"{self.path}: example {shared[different[0]]} has different labels in {names[0]} "
-                                 f"and {names[1]}, so its ids do not name the same examples")
+                raise InputError(
+                    f"{self.path}: example {shared[different[0]]} has different labels in {names[0]} "
+                    f"and {names[1]}, so its ids do not name the same examples"
+                )
         return sentences, rows, targets[0][rows[0]]
 
     def check_vocabulary(self, description, where):
         """Raise unless the data was binarized with the vocabulary of ``description`` (of the PLM or checkpoint ``where``)."""
         mine = self.meta["plm"]
         if mine["vocabulary_sha256"] != description.vocabulary_sha256:
-            raise InputError(f"{self.path} was binarized with the vocabulary of {mine['name']}, but {where} has that of "
-                             f"{description.name}: binarize the data with that PLM")
+            raise InputError(
+                f"{self.path} was binarized with the vocabulary of {mine['name']}, but {where} has that of "
+                f"{description.name}: binarize the data with that PLM"
+            )

@@ -24,8 +24,9 @@ class DistinctPairs:
         for inputs, _, _ in subsets.values():
             for stored in inputs:
                 if stored not in numbers:
-                    numbers[stored] = np.array([found.setdefault(stored[i].numpy().tobytes(), len(found))
-                                                for i in range(len(stored))], dtype=np.int64)
+                    numbers[stored] = np.array(
+                        [found.setdefault(stored[i].numpy().tobytes(), len(found)) for i in range(len(stored))], dtype=np.int64
+                    )
         keys = []
         for inputs, rows, _ in subsets.values():
             keys.append(np.zeros(len(rows[0]), dtype=np.int64))

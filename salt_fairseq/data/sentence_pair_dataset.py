@@ -56,8 +56,9 @@ class SentencePairDataset(FairseqDataset):
     other batches. ``sizes``, by which batches are made, are those of the unchanged instances.
     """
 
-    def __init__(self, inputs, rows, targets, join, max_length, streams=(None,), mixed=True, one_stream=False, shuffle=False,
-                 seed=1):
+    def __init__(
+        self, inputs, rows, targets, join, max_length, streams=(None,), mixed=True, one_stream=False, shuffle=False, seed=1
+    ):
         self.inputs, self.rows, self.targets, self.join = inputs, rows, targets, join
         self.streams, self.one_stream = list(streams), one_stream
         self.mixed = mixed and any(stream is not None for stream in streams)
@@ -65,8 +66,10 @@ class SentencePairDataset(FairseqDataset):
         specials = len(join(*[torch.tensor([EOS])] * len(inputs))) - len(inputs)
         self.budget = max_length - specials
         if self.budget < 2 * len(inputs):  # a token and eos
-            raise InputError(f"--max-length {max_length} is less than the {specials + 2 * len(inputs)} tokens of the shortest "
-                             "examples: give more")
+            raise InputError(
+                f"--max-length {max_length} is less than the {specials + 2 * len(inputs)} tokens of the shortest "
+                "examples: give more"
+            )
         sentence_sizes = [np.minimum(i.sizes[r], self.budget) for i, r in zip(inputs, rows)]
         self.instance_sizes = np.minimum(sum(sentence_sizes), self.budget) + specials
         self.sizes = self.instance_sizes if one_stream else np.tile(self.instance_sizes, len(self.streams))

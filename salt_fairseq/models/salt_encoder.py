@@ -26,19 +26,25 @@ class SaltEncoderConfig(FairseqDataclass):
     classifier_dropout: float = field(default=0.1, metadata={"help": "dropout between pooler and classifier"})
     pooling: ChoiceEnum(("plm", *POOLINGS)) = field(
         default="plm",
-        metadata={"help": "what is classified: the features of the first token or the mean of all, as the PLM was trained "
-                  "(plm), or named"},
+        metadata={
+            "help": "what is classified: the features of the first token or the mean of all, as the PLM was trained "
+            "(plm), or named"
+        },
     )
     autocast_bf16: bool = field(
         default=False,
-        metadata={"help": "compute matrix products in bfloat16 and keep fp32 weights, on CPU and GPU (fairseq's own "
-                  "--bf16 does not run on a CPU)"},
+        metadata={
+            "help": "compute matrix products in bfloat16 and keep fp32 weights, on CPU and GPU (fairseq's own "
+            "--bf16 does not run on a CPU)"
+        },
     )
     freeze_embeddings: bool = field(default=False, metadata={"help": "do not train the token embeddings"})
     mixup: ChoiceEnum(MIXINGS) = field(
         default="instance",
-        metadata={"help": "how token and substitute embeddings are mixed: one random vector per instance (the paper) or "
-                  "per token, one random number per instance (scalar), a fixed ratio, or none: train on the substituted text"},
+        metadata={
+            "help": "how token and substitute embeddings are mixed: one random vector per instance (the paper) or "
+            "per token, one random number per instance (scalar), a fixed ratio, or none: train on the substituted text"
+        },
     )
     mixup_ratio: float = field(default=0.5, metadata={"help": "weight of the original with --mixup fixed"})
 

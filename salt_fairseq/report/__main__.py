@@ -1,6 +1,6 @@
 """Tables, significance tests and figures from what ``python -m salt_fairseq.evaluate`` wrote for systems and their seeds.
 
-    python -m salt_fairseq.report vanilla=vanilla.json SALT=salt.1.json,salt.2.json --out results
+python -m salt_fairseq.report vanilla=vanilla.json SALT=salt.1.json,salt.2.json --out results
 """
 
 import os
@@ -110,8 +110,10 @@ def _write_generalized(writer, results, baseline):
     if baseline in names and others:
         limit = figures.difference_limit(results, others, baseline)
         for name in others:
-            writer.figure(f"generalized.{file_name(name)}-{file_name(baseline)}",
-                          figures.heatmap_difference(results, name, baseline, limit))
+            writer.figure(
+                f"generalized.{file_name(name)}-{file_name(baseline)}",
+                figures.heatmap_difference(results, name, baseline, limit),
+            )
 
 
 def file_name(system):
@@ -120,14 +122,22 @@ def file_name(system):
 
 def main():
     parser = command_parser(__doc__)
-    parser.add_argument("systems", metavar="NAME=FILE,...", nargs="+", help="a system and the files that python -m "
-                        "salt_fairseq.evaluate wrote for it; each checkpoint in them is one seed")
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="tables (.md, .tex, .csv) and figures (.png) "
-                        "go here")
+    parser.add_argument(
+        "systems",
+        metavar="NAME=FILE,...",
+        nargs="+",
+        help="a system and the files that python -m salt_fairseq.evaluate wrote for it; each checkpoint in them is one seed",
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, required=True, help="tables (.md, .tex, .csv) and figures (.png) go here"
+    )
     parser.add_argument("--baseline", metavar="NAME", help="what the others are compared with (default: the first system)")
     parser.add_argument("--source-language", metavar="LANG", default="en", help="the language left out of avg.")
-    parser.add_argument("--languages", metavar="LANG,...", help="these languages, in this order (default: all, the source "
-                        "language first, the others in alphabetical order)")
+    parser.add_argument(
+        "--languages",
+        metavar="LANG,...",
+        help="these languages, in this order (default: all, the source language first, the others in alphabetical order)",
+    )
     parser.add_argument("--split", default="test", help="which subsets: test.en, test.fr, ...")
     args = parser.parse_args()
     systems = parse_systems(args.systems)

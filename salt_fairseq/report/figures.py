@@ -64,14 +64,22 @@ def gains(results, baseline, comparisons):
     inches = max(6, 0.55 * len(measures))
     figure, panels = _subplots(nrows=len(names), figsize=(inches, 1 + 1.9 * len(names)), sharey=True, squeeze=False)
     for name, axes in zip(names, panels[:, 0]):
-        heights, errors = (np.array([getattr(found[name, measure], what) for measure in measures])
-                           for what in ("difference", "standard_error"))
+        heights, errors = (
+            np.array([getattr(found[name, measure], what) for measure in measures]) for what in ("difference", "standard_error")
+        )
         places = np.arange(len(measures))
         _bars(axes, places, heights, errors, 0.7, _counted(results, name), list(results.systems).index(name))
         for place, height, error in zip(places, heights, np.nan_to_num(errors)):
             side, anchor = (-1, "top") if signed(height).startswith("-") else (1, "bottom")
-            axes.annotate(signed(height), (place, height + side * error), xytext=(0, 2 * side), textcoords="offset points",
-                          ha="center", va=anchor, fontsize=7)
+            axes.annotate(
+                signed(height),
+                (place, height + side * error),
+                xytext=(0, 2 * side),
+                textcoords="offset points",
+                ha="center",
+                va=anchor,
+                fontsize=7,
+            )
         _measure_axis(axes, list(measures.values()))
         axes.axhline(0, color="black", linewidth=0.8, zorder=4)
         axes.spines["bottom"].set_visible(False)
@@ -128,16 +136,25 @@ def _heatmap(results, matrix, title, colours, low, high, write):
     figure, axes = _subplots(figsize=(max(4, 0.46 * n + 2), max(3.4, 0.36 * n + 1.6)))
     edges = np.append(np.arange(n + 1), [n + 0.25, n + 1.25])  # a gap before the averages
     cells = np.insert(np.insert(with_averages, n, math.nan, axis=0), n, math.nan, axis=1)
-    mesh = axes.pcolormesh(edges, edges, np.ma.masked_invalid(cells), cmap=colours, vmin=low, vmax=high, edgecolors="white",
-                           linewidth=0.5)
+    mesh = axes.pcolormesh(
+        edges, edges, np.ma.masked_invalid(cells), cmap=colours, vmin=low, vmax=high, edgecolors="white", linewidth=0.5
+    )
     centres = (edges[:-1] + edges[1:]) / 2
     for (row, column), value in np.ndenumerate(cells):
         if not math.isnan(value):
             red, green, blue, _ = plt.get_cmap(colours)(mesh.norm(value))
             dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
             bold = "bold" if row == column == n + 1 else None
-            axes.text(centres[column], centres[row], write(value), ha="center", va="center", fontsize=7,
-                      color="white" if dark else "black", fontweight=bold)
+            axes.text(
+                centres[column],
+                centres[row],
+                write(value),
+                ha="center",
+                va="center",
+                fontsize=7,
+                color="white" if dark else "black",
+                fontweight=bold,
+            )
     ticks = [*centres[:n], centres[n + 1]]
     axes.set_xticks(ticks, [*names, "avg."])
     axes.set_yticks(ticks, [*names, "avg."])

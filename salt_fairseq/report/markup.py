@@ -3,11 +3,30 @@
 import re
 from dataclasses import dataclass, field
 
-LATEX = str.maketrans({
-    "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "<": "$<$", ">": "$>$", "|": r"\textbar{}", "±": r"$\pm$",
-    "−": "$-$", "–": "--", "Δ": r"$\Delta$", "≤": r"$\leq$", "×": r"$\times$", "…": r"\ldots{}",
-})
+LATEX = str.maketrans(
+    {
+        "&": r"\&",
+        "%": r"\%",
+        "$": r"\$",
+        "#": r"\#",
+        "_": r"\_",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "\\": r"\textbackslash{}",
+        "<": "$<$",
+        ">": "$>$",
+        "|": r"\textbar{}",
+        "±": r"$\pm$",
+        "−": "$-$",
+        "–": "--",
+        "Δ": r"$\Delta$",
+        "≤": r"$\leq$",
+        "×": r"$\times$",
+        "…": r"\ldots{}",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -51,8 +70,10 @@ class Table:
         """Columns are padded, so that the text reads well as it is."""
         lines = [[cell.markdown() for cell in row] for row in self._cells()]
         widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(self.header))]
-        lines = [[text.ljust(width) if i < self.names else text.rjust(width)
-                  for i, (text, width) in enumerate(zip(line, widths))] for line in lines]
+        lines = [
+            [text.ljust(width) if i < self.names else text.rjust(width) for i, (text, width) in enumerate(zip(line, widths))]
+            for line in lines
+        ]
         rule = ["-" * width if i < self.names else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
         text = "\n".join("| " + " | ".join(line) + " |" for line in [lines[0], rule, *lines[1:]])
         notes = ["\n".join(f"- {note}" for note in self.notes)] if len(self.notes) > 1 else self.notes
@@ -64,9 +85,25 @@ class Table:
         columns = "l" * self.names + "r" * (len(self.header) - self.names)
         caption = " ".join([f"{self.title}.", *self.notes]).translate(LATEX)
         label = re.sub(r"[^\w:]+", "-", self.label).replace("_", "-")
-        return "\n".join([
-            r"% \usepackage{booktabs,adjustbox}", r"\begin{table*}[t]", r"\centering",
-            r"\begin{adjustbox}{max width=\textwidth}", rf"\begin{{tabular}}{{{columns}}}", r"\toprule", lines[0],
-            r"\midrule", *lines[1:], r"\bottomrule", r"\end{tabular}", r"\end{adjustbox}", rf"\caption{{{caption}}}",
-            rf"\label{{tab:{label}}}", r"\end{table*}",
-        ]) + "\n"
+        return (
+            "\n".join(
+                [
+                    r"% \usepackage{booktabs,adjustbox}",
+                    r"\begin{table*}[t]",
+                    r"\centering",
+                    r"\begin{adjustbox}{max width=\textwidth}",
+                    rf"\begin{{tabular}}{{{columns}}}",
+                    r"\toprule",
+                    lines[0],
+                    r"\midrule",
+                    *lines[1:],
+                    r"\bottomrule",
+                    r"\end{tabular}",
+                    r"\end{adjustbox}",
+                    rf"\caption{{{caption}}}",
+                    rf"\label{{tab:{label}}}",
+                    r"\end{table*}",
+                ]
+            )
+            + "\n"
+        )

@@ -97,14 +97,18 @@ def read_results(systems, source, languages=None, split="test"):
         _check_languages(run, everyone, languages, source, split)
         run.accuracy = {pair: value for pair, value in run.accuracy.items() if known.issuperset(pair)}
     if len(languages) == 1:
-        raise InputError(f"no language but {source} to average over in {', '.join(run.file for run in everyone)}: evaluate "
-                         f"{split} subsets of others")
+        raise InputError(
+            f"no language but {source} to average over in {', '.join(run.file for run in everyone)}: evaluate "
+            f"{split} subsets of others"
+        )
     for name, runs in read.items():
         for run in runs[1:]:
             odd = sorted("-".join(pair) for pair in set(run.accuracy) ^ set(runs[0].accuracy))
             if odd:
-                raise InputError(f"{run.file} and {runs[0].file} are seeds of {name} but were evaluated on different "
-                                 f"subsets (only one has {odd[0]}): evaluate every seed on the same")
+                raise InputError(
+                    f"{run.file} and {runs[0].file} are seeds of {name} but were evaluated on different "
+                    f"subsets (only one has {odd[0]}): evaluate every seed on the same"
+                )
     targets = {pair: labels for pair, labels in targets.items() if known.issuperset(pair)}
     return Results(read, source, languages, targets)
 
@@ -129,8 +133,10 @@ def _read_file(path, split, targets, origin):
             _check_same(origin, path, f"targets of {subset}", own[pair].tolist())
             examples = _object(subsets, subset, path).get("examples", len(own[pair]))
             if examples != len(own[pair]):
-                raise InputError(f"{path}: {subset} has {examples} examples but {len(own[pair])} targets: "
-                                 f"make the file again with {EVALUATE}")
+                raise InputError(
+                    f"{path}: {subset} has {examples} examples but {len(own[pair])} targets: "
+                    f"make the file again with {EVALUATE}"
+                )
     targets.update(own)
     return [_checkpoint(entry, path, split, data.get("source_language"), own) for entry in checkpoints]
 
@@ -166,8 +172,9 @@ def _check_same(origin, path, what, value):
         return
     first, expected = origin.setdefault(what, (path, value))
     if value != expected:
-        raise InputError(f"{path} and {first} were evaluated on different data (the {what} differ): evaluate both on the "
-                         "same data directory")
+        raise InputError(
+            f"{path} and {first} were evaluated on different data (the {what} differ): evaluate both on the same data directory"
+        )
 
 
 def _checkpoint(entry, path, split, source, targets):
@@ -186,16 +193,21 @@ def _checkpoint(entry, path, split, source, targets):
             continue
         predicted = _labels(predictions[subset], f"{path}: the predictions of {subset}")
         if len(predicted) != len(targets[pair]):
-            raise InputError(f"{path}: {subset} has {len(targets[pair])} targets but {len(predicted)} predictions: "
-                             f"make the file again with {EVALUATE}")
+            raise InputError(
+                f"{path}: {subset} has {len(targets[pair])} targets but {len(predicted)} predictions: "
+                f"make the file again with {EVALUATE}"
+            )
         run.correct[pair] = predicted == targets[pair]
         counted = 100 * run.correct[pair].mean()
         if abs(counted - accuracy) > TOLERANCE:
-            raise InputError(f"{path}: the accuracy of {subset} is {accuracy}, but its predictions and targets give "
-                             f"{counted:.6f}: make the file again with {EVALUATE}")
+            raise InputError(
+                f"{path}: the accuracy of {subset} is {accuracy}, but its predictions and targets give "
+                f"{counted:.6f}: make the file again with {EVALUATE}"
+            )
     if not run.accuracy:
-        raise InputError(f"{path} has no accuracy of a subset {split}.LANGUAGE: evaluate such subsets, or name another "
-                         "split with --split")
+        raise InputError(
+            f"{path} has no accuracy of a subset {split}.LANGUAGE: evaluate such subsets, or name another split with --split"
+        )
     return run
 
 
@@ -205,17 +217,23 @@ def _check_distinct(name, runs):
     for run in runs:
         identity = run.sha256 or run.path
         if identity is not None and identity in seen:
-            raise InputError(f"{run.file} and {seen[identity].file} hold the same checkpoint ({run.path}): {name} would count "
-                             "it as two seeds; evaluate all its subsets in one call")
+            raise InputError(
+                f"{run.file} and {seen[identity].file} hold the same checkpoint ({run.path}): {name} would count "
+                "it as two seeds; evaluate all its subsets in one call"
+            )
         seen[identity] = run
 
 
 def _check_languages(run, everyone, languages, source, split):
     if source not in languages or (source, source) not in run.accuracy:
-        raise InputError(f"{run.file} has no accuracy of the source language ({split}.{source}): evaluate it too, or name "
-                         "another language with --source-language")
+        raise InputError(
+            f"{run.file} has no accuracy of the source language ({split}.{source}): evaluate it too, or name "
+            "another language with --source-language"
+        )
     for language in languages:
         if (language, language) not in run.accuracy:
             other = next((other.file for other in everyone if (language, language) in other.accuracy), "--languages")
-            raise InputError(f"{run.file} has no accuracy of {split}.{language}, which {other} names: evaluate it, or name "
-                             "the languages that all files have with --languages")
+            raise InputError(
+                f"{run.file} has no accuracy of {split}.{language}, which {other} names: evaluate it, or name "
+                "the languages that all files have with --languages"
+            )

@@ -83,7 +83,7 @@ def paired_bootstrap(differences, resamples=RESAMPLES, seed=SEED):
             rows = min(rows, resamples - start)
             chosen = generator.integers(n, size=(rows, n)) + n * np.arange(rows)[:, None]
             counts = np.bincount(chosen.ravel(), minlength=rows * n).reshape(rows, n)
-            drawn[start:start + rows] += counts @ group / n
+            drawn[start : start + rows] += counts @ group / n
     observed = sum(group.mean(axis=0) for group in differences)
     extreme = np.abs(drawn - observed) >= np.abs(observed) - ROUNDING  # ties are common: accuracies are counts
     low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
@@ -107,9 +107,16 @@ def compare(results: Results, baseline):
         for measure in results.measures:
             values, others = results.per_seed(name, measure), results.per_seed(baseline, measure)
             if name != baseline and values and others:
-                comparisons.append(Comparison(name, measure, (len(values), len(others)),
-                                              results.mean(name, measure) - results.mean(baseline, measure),
-                                              standard_error(values, others), welch(values, others)))
+                comparisons.append(
+                    Comparison(
+                        name,
+                        measure,
+                        (len(values), len(others)),
+                        results.mean(name, measure) - results.mean(baseline, measure),
+                        standard_error(values, others),
+                        welch(values, others),
+                    )
+                )
     _test_over_examples(results, baseline, comparisons)
     for test in ("welch", "bootstrap"):
         for comparison, p in zip(comparisons, holm([getattr(c, test) for c in comparisons])):

@@ -69,10 +69,15 @@ def _style_note(results, baseline, comparisons, measures):
 def languages(results, baseline, comparisons):
     """Tables 1 and 2 of the paper: systems x languages."""
     measures = [*results.languages, AVERAGE, results.with_source]
-    rows = [[name, str(len(runs)), *(_styled(results, comparisons, name, measure) for measure in measures)]
-            for name, runs in results.systems.items()]
-    notes = ["Accuracy in percent, mean ± standard deviation over seeds.", _averages_note(results),
-             *_style_note(results, baseline, comparisons, measures)]
+    rows = [
+        [name, str(len(runs)), *(_styled(results, comparisons, name, measure) for measure in measures)]
+        for name, runs in results.systems.items()
+    ]
+    notes = [
+        "Accuracy in percent, mean ± standard deviation over seeds.",
+        _averages_note(results),
+        *_style_note(results, baseline, comparisons, measures),
+    ]
     return Table("Accuracy by language", ["Model", "seeds", *measures], rows, notes, label="languages")
 
 
@@ -85,8 +90,13 @@ def by_language(results, baseline):
     rows = []
     for measure in results.measures:
         differences = [results.mean(name, measure) - results.mean(baseline, measure) for name in others]
-        rows.append([titles.get(measure, measure), *(_accuracy(results.per_seed(name, measure)) for name in names),
-                     *(signed(difference) for difference in differences)])
+        rows.append(
+            [
+                titles.get(measure, measure),
+                *(_accuracy(results.per_seed(name, measure)) for name in names),
+                *(signed(difference) for difference in differences),
+            ]
+        )
     return Table("Accuracy by language", header, rows, [f"Accuracy in percent. {_seeds(results)}"])
 
 
@@ -104,9 +114,15 @@ def averages(results, baseline, comparisons):
             row += [signed(c.difference), _welch(c), p_value(c.bootstrap)] if c else ["–"] * 3
         rows.append(row)
     tests = [[f"Δ {title}", "Welch p", "bootstrap p"] for title in columns.values() if len(results.systems) > 1]
-    notes = [f"Accuracy in percent, mean ± standard deviation over seeds. {_averages_note(results)}",
-             *([f"Δ: difference to {baseline}. Welch p: over seeds. bootstrap p: over examples, the trained models fixed."]
-               if tests else []), *_style_note(results, baseline, comparisons, columns)]
+    notes = [
+        f"Accuracy in percent, mean ± standard deviation over seeds. {_averages_note(results)}",
+        *(
+            [f"Δ: difference to {baseline}. Welch p: over seeds. bootstrap p: over examples, the trained models fixed."]
+            if tests
+            else []
+        ),
+        *_style_note(results, baseline, comparisons, columns),
+    ]
     return Table("Averages", ["Model", "seeds", *columns.values(), *sum(tests, [])], rows, notes, label="averages")
 
 
@@ -116,27 +132,59 @@ def generalized(results, name):
     rows = [[language, *map(number, line), number(line.mean())] for language, line in zip(names, matrix)]
     rows.append(["avg.", *map(number, matrix.mean(axis=0)), number(matrix.mean())])
     seeds = len(results.systems[name])
-    notes = [f"Rows: language of the premise; columns: of the hypothesis. Accuracy in percent, mean of {seeds} "
-             f"seed{'s' * (seeds > 1)}; averages include pairs of one language."]
+    notes = [
+        f"Rows: language of the premise; columns: of the hypothesis. Accuracy in percent, mean of {seeds} "
+        f"seed{'s' * (seeds > 1)}; averages include pairs of one language."
+    ]
     title = f"Results for {name} in the generalized setting"
     return Table(title, ["", *names, "avg."], rows, notes, label=f"generalized:{name}")
 
 
 def significance(results, baseline, comparisons):
     """Every test of every system, language and average."""
-    header = ["system", "measure", "seeds", f"− {baseline}", "s.e.", "Welch p", "Holm", "bootstrap 95 %", "p", "Holm",
-              "McNemar p"]
-    rows = [[c.system, c.measure, f"{c.seeds[0]} / {c.seeds[1]}", signed(c.difference),
-             "–" if math.isnan(c.standard_error) else f"{c.standard_error:.2f}", _welch(c), p_value(c.welch_holm),
-             "n/a" if math.isnan(c.low) else f"[{signed(c.low)}, {signed(c.high)}]", p_value(c.bootstrap),
-             p_value(c.bootstrap_holm), p_value(c.mcnemar)] for c in comparisons]
-    return Table(f"Significance of differences to {baseline}", header, rows, significance_notes(results, comparisons),
-                 names=2, label="significance")
+    header = [
+        "system",
+        "measure",
+        "seeds",
+        f"− {baseline}",
+        "s.e.",
+        "Welch p",
+        "Holm",
+        "bootstrap 95 %",
+        "p",
+        "Holm",
+        "McNemar p",
+    ]
+    rows = [
+        [
+            c.system,
+            c.measure,
+            f"{c.seeds[0]} / {c.seeds[1]}",
+            signed(c.difference),
+            "–" if math.isnan(c.standard_error) else f"{c.standard_error:.2f}",
+            _welch(c),
+            p_value(c.welch_holm),
+            "n/a" if math.isnan(c.low) else f"[{signed(c.low)}, {signed(c.high)}]",
+            p_value(c.bootstrap),
+            p_value(c.bootstrap_holm),
+            p_value(c.mcnemar),
+        ]
+        for c in comparisons
+    ]
+    return Table(
+        f"Significance of differences to {baseline}",
+        header,
+        rows,
+        significance_notes(results, comparisons),
+        names=2,
+        label="significance",
+    )
 
 
 def significance_notes(results, comparisons):
-    welch, bootstrap, mcnemar = (sum(not math.isnan(getattr(c, test)) for c in comparisons)
-                                 for test in ("welch", "bootstrap", "mcnemar"))
+    welch, bootstrap, mcnemar = (
+        sum(not math.isnan(getattr(c, test)) for c in comparisons) for test in ("welch", "bootstrap", "mcnemar")
+    )
     groups = len(set(example_groups(results).values()))
     untested = [name for name in results.systems if not has_predictions(results, name, results.with_source)]
     together = "each subset by itself"
@@ -157,4 +205,3 @@ def significance_notes(results, comparisons):
     if untested:
         notes.append(f"No test over examples is possible for results without predictions: {', '.join(untested)}.")
     return notes
-

@@ -15,7 +15,8 @@ def check_archive(path):
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
     except Exception as error:  # zipfile raises many kinds for damaged files
-        raise InputError(f"{path} is not a checkpoint, or not a complete one ({type(error).__name__}): copy or train it again"
-                         ) from None
+        raise InputError(
+            f"{path} is not a checkpoint, or not a complete one ({type(error).__name__}): copy or train it again"
+        ) from None
     if damaged:
         raise InputError(f"{path} is damaged (the checksum of {damaged} does not fit): copy or train it again")

@@ -58,8 +58,9 @@ def _acquired(lock, path):
             file.seek(0)
             owner = file.read().strip()
             file.close()
-            raise InputError(f"{path} is being written by process {owner}: wait until it has finished, or choose another "
-                             "output path") from None
+            raise InputError(
+                f"{path} is being written by process {owner}: wait until it has finished, or choose another output path"
+            ) from None
         if lock.exists() and os.path.samestat(os.fstat(file.fileno()), lock.stat()):
             try:
                 file.truncate(0)

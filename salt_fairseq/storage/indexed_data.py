@@ -56,8 +56,7 @@ def best_fitting_int_dtype(vocabulary):
 
 
 def load_indexed(manifest, name):
-    """The :class:`IndexedSequences` ``NAME.bin`` of a directory with a :class:`~salt_fairseq.storage.manifest.Manifest`, as they were
-    written."""
+    """The :class:`IndexedSequences` ``NAME.bin`` of a directory with a :class:`Manifest`, as they were written."""
     manifest.verified(f"{name}.idx", f"{name}.bin")
     return IndexedSequences(str(manifest.directory / name))
 

@@ -61,8 +61,9 @@ class Manifest:
         self.values = read_sealed(self.directory / MANIFEST, made_by)
         for key, of in {"files": {str: str}, **shape}.items():
             if key not in self.values or not fits(self.values[key], of):
-                raise InputError(f"{self.directory / MANIFEST} does not say {key} as this version writes it: make it again "
-                                 f"with {made_by}")
+                raise InputError(
+                    f"{self.directory / MANIFEST} does not say {key} as this version writes it: make it again with {made_by}"
+                )
 
     def verified(self, *names):
         """Raise unless these files are, byte for byte, what was written; each is read once."""
@@ -75,8 +76,9 @@ class Manifest:
             except OSError as error:
                 raise InputError(f"{path} cannot be read ({error.strerror}): make it again with {self.made_by}") from None
             if self.values["files"].get(name) != found:
-                raise InputError(f"{path} is not the file that {self.directory / MANIFEST} describes: make it again with "
-                                 f"{self.made_by}")
+                raise InputError(
+                    f"{path} is not the file that {self.directory / MANIFEST} describes: make it again with {self.made_by}"
+                )
             self._verified.add(name)
 
 
@@ -85,5 +87,7 @@ def check_made_from(manifest, data, subset, side):
     entry = read_sealed(Path(data) / MANIFEST, "preprocess/binarize.py")["subsets"].get(subset, {})
     made_from = manifest.values["sentences_sha256"].get(f"{side}/{subset}")
     if made_from is None or made_from != entry.get("sha256", {}).get(side):
-        raise InputError(f"{manifest.directory} was not made from {Path(data) / side / subset} as it is now: make it again "
-                         f"with {manifest.made_by}")
+        raise InputError(
+            f"{manifest.directory} was not made from {Path(data) / side / subset} as it is now: make it again "
+            f"with {manifest.made_by}"
+        )

@@ -33,8 +33,10 @@ class Resumable:
             if not isinstance(begun, dict):
                 raise InputError(f"{self.path / 'settings.json'} is not as it was saved: delete {self.path} to begin anew")
             if changed := [name for name in settings if begun.get(name) != settings[name]]:
-                raise InputError(f"{self.path} holds a {work} that was begun with another {', '.join(changed)}: finish it "
-                                 "with its own options, or delete it")
+                raise InputError(
+                    f"{self.path} holds a {work} that was begun with another {', '.join(changed)}: finish it "
+                    "with its own options, or delete it"
+                )
         else:
             write_json(self.path / "settings.json", settings)
 
@@ -51,8 +53,9 @@ class Resumable:
             check_archive(path)
             return torch.load(path, map_location=device, weights_only=True)
         except Exception as error:  # damaged files raise many kinds
-            raise InputError(f"{path} is not as it was saved ({type(error).__name__}): delete {self.path} to begin "
-                             "anew") from None
+            raise InputError(
+                f"{path} is not as it was saved ({type(error).__name__}): delete {self.path} to begin anew"
+            ) from None
 
     def save(self, name, value):
         with replacing(self.path / name) as temporary:

@@ -15,8 +15,10 @@ def text_lines(file, where, before=0):
     while line := file.readline(LONGEST + 1):
         number += 1
         if len(line) > LONGEST:
-            raise InputError(f"{where}, line {number}: more than {LONGEST:,} bytes, which is no sentence: break the text into "
-                             "lines of one sentence or entry each")
+            raise InputError(
+                f"{where}, line {number}: more than {LONGEST:,} bytes, which is no sentence: break the text into "
+                "lines of one sentence or entry each"
+            )
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:

@@ -28,18 +28,21 @@ logger = logging.getLogger(__name__)
 class SaltSentencePairConfig(FairseqDataclass):
     data: str = field(default=MISSING, metadata={"help": "data directory (preprocess/binarize.py writes it)"})
     augment: str = field(
-        default="",
-        metadata={"help": "target languages to code-switch the training data to, e.g. en,fr,es,de; none: vanilla"},
+        default="", metadata={"help": "target languages to code-switch the training data to, e.g. en,fr,es,de; none: vanilla"}
     )
     thresholds: str = field(
         default=DEFAULT_THRESHOLDS,
-        metadata={"help": "least probability of a substitute, for a language (en=1e-3) or all others (1e-7); with a "
-                  "percent sign, the share of candidate tokens to substitute (40%%)"},
+        metadata={
+            "help": "least probability of a substitute, for a language (en=1e-3) or all others (1e-7); with a "
+            "percent sign, the share of candidate tokens to substitute (40%%)"
+        },
     )
     lexicon: str = field(
         default="",
-        metadata={"help": "substitute words from this lexicon of the data directory (preprocess/look_up.py) instead, "
-                  "in its own languages: RS-DA, CoSDA-ML, SCOPA"},
+        metadata={
+            "help": "substitute words from this lexicon of the data directory (preprocess/look_up.py) instead, "
+            "in its own languages: RS-DA, CoSDA-ML, SCOPA"
+        },
     )
     variants: int = field(default=1, metadata={"help": "streams of differently drawn substitutes from the lexicon"})
     sentence_ratio: float = field(default=1.0, metadata={"help": "share of sentences whose words the lexicon substitutes"})
@@ -47,8 +50,10 @@ class SaltSentencePairConfig(FairseqDataclass):
     redraw: bool = field(default=False, metadata={"help": "draw from the lexicon anew in each epoch"})
     perturbation: ChoiceEnum(PERTURBATIONS) = field(
         default="none",
-        metadata={"help": "move the token embeddings within a ball: at random (RS-RP) or by gradient ascent on the loss "
-                  "(RS-ADV); radius, norm and steps are this project's, the paper names none"},
+        metadata={
+            "help": "move the token embeddings within a ball: at random (RS-RP) or by gradient ascent on the loss "
+            "(RS-ADV); radius, norm and steps are this project's, the paper names none"
+        },
     )
     radius: float = field(default=0.1, metadata={"help": "radius of the ball around each token embedding"})
     norm: ChoiceEnum(NORMS) = field(default="l2", metadata={"help": "norm of that ball"})
@@ -106,8 +111,10 @@ class SaltSentencePairTask(FairseqTask):
         """Raise if a checkpoint was trained on data with other labels: it would be scored, or trained on, the wrong way."""
         labels = state_dict.get("labels", self.data.labels)
         if labels != self.data.labels:
-            raise InputError(f"the checkpoint tells {', '.join(labels)} apart, but {self.cfg.data} has "
-                             f"{', '.join(self.data.labels)}: go on with the data that it was trained on")
+            raise InputError(
+                f"the checkpoint tells {', '.join(labels)} apart, but {self.cfg.data} has "
+                f"{', '.join(self.data.labels)}: go on with the data that it was trained on"
+            )
 
     def build_model(self, cfg, from_checkpoint=False):
         """A model from a checkpoint brings its description and its weights; a new one takes both from ``--plm``."""
@@ -132,8 +139,16 @@ class SaltSentencePairTask(FairseqTask):
         inputs, rows, targets = self.data.load(split)
         streams = self._streams(len(inputs)) if split == "train" else [None]
         self.datasets[split] = SentencePairDataset(
-            inputs, rows, targets, self.description.join, self.cfg.max_length, streams, self._mixed,
-            one_stream=self.cfg.one_stream and split == "train", shuffle=split == "train", seed=self.cfg.seed,
+            inputs,
+            rows,
+            targets,
+            self.description.join,
+            self.cfg.max_length,
+            streams,
+            self._mixed,
+            one_stream=self.cfg.one_stream and split == "train",
+            shuffle=split == "train",
+            seed=self.cfg.seed,
         )
         logger.info(f"{split}: {len(targets):,} instances, {len(self.datasets[split]):,} in all streams of an epoch")
         return self.datasets[split]
@@ -144,25 +159,41 @@ class SaltSentencePairTask(FairseqTask):
         if self.cfg.lexicon:
             lexicon = Lexicon(self.cfg.data, self.cfg.lexicon, "train", INPUTS[:sides])
             ratios = self.cfg.sentence_ratio, self.cfg.word_ratio
-            streams += [LexicalSubstitution(lexicon, variant, self.cfg.seed, *ratios, self.cfg.redraw)
-                        for variant in range(self.cfg.variants)]
+            streams += [
+                LexicalSubstitution(lexicon, variant, self.cfg.seed, *ratios, self.cfg.redraw)
+                for variant in range(self.cfg.variants)
+            ]
         languages = [*filter(None, self.cfg.augment.split(","))]
         if len(set(languages)) < len(languages):
             raise InputError(f"--augment {self.cfg.augment} names a language twice: leave one of them out")
         of_language = thresholds_of(languages, self.cfg.thresholds, self.data.meta["source_language"]) if languages else {}
         for language, threshold in of_language.items():
             switching = CodeSwitching(self.cfg.data, "train", language, INPUTS[:sides], threshold)
-            logger.info(f"code-switching to {language}: {100 * switching.share:.1f}% of candidate tokens substituted, "
-                        f"those with log-probability >= {switching.log_threshold:.3f}")
+            logger.info(
+                f"code-switching to {language}: {100 * switching.share:.1f}% of candidate tokens substituted, "
+                f"those with log-probability >= {switching.log_threshold:.3f}"
+            )
             streams.append(switching)
         if not streams:
             raise InputError("--no-original without --augment or --lexicon leaves nothing to train on")
         return streams
 
     def get_batch_iterator(
-        self, dataset, max_tokens=None, max_sentences=None, max_positions=None, ignore_invalid_inputs=False,
-        required_batch_size_multiple=1, seed=1, num_shards=1, shard_id=0, num_workers=0, epoch=1,
-        skip_remainder_batch=False, grouped_shuffling=False, **unused,
+        self,
+        dataset,
+        max_tokens=None,
+        max_sentences=None,
+        max_positions=None,
+        ignore_invalid_inputs=False,
+        required_batch_size_multiple=1,
+        seed=1,
+        num_shards=1,
+        shard_id=0,
+        num_workers=0,
+        epoch=1,
+        skip_remainder_batch=False,
+        grouped_shuffling=False,
+        **unused,
     ):
         """fairseq's iterator over *all* examples (its default drops those that do not fill a multiple of 8), with new
         batches in each epoch, and workers that see the epoch: those of the reused data loader never do.
@@ -185,10 +216,19 @@ class SaltSentencePairTask(FairseqTask):
 
         dataset.set_epoch(epoch)
         return iterators.EpochBatchIterator(
-            dataset=dataset, collate_fn=dataset.collater, batch_sampler=batches, seed=seed, num_shards=num_shards,
-            shard_id=shard_id, num_workers=workers(num_workers), epoch=epoch, buffer_size=0,
-            skip_remainder_batch=skip_remainder_batch, grouped_shuffling=grouped_shuffling,
-            reuse_dataloader=False, persistent_workers=False,
+            dataset=dataset,
+            collate_fn=dataset.collater,
+            batch_sampler=batches,
+            seed=seed,
+            num_shards=num_shards,
+            shard_id=shard_id,
+            num_workers=workers(num_workers),
+            epoch=epoch,
+            buffer_size=0,
+            skip_remainder_batch=skip_remainder_batch,
+            grouped_shuffling=grouped_shuffling,
+            reuse_dataloader=False,
+            persistent_workers=False,
         )
 
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
@@ -215,15 +255,19 @@ class SaltSentencePairTask(FairseqTask):
             update, instances = self._last_batch
             ids = self.data.ids("train")
             batch = ", ".join(sorted({ids[i % len(ids)] for i in instances.tolist()}))
-            raise InputError(f"the loss is not finite in update {update + 1}, whose batch holds the examples with the ids "
-                             f"{batch}: training has diverged, take a smaller --lr or more --warmup-updates")
+            raise InputError(
+                f"the loss is not finite in update {update + 1}, whose batch holds the examples with the ids "
+                f"{batch}: training has diverged, take a smaller --lr or more --warmup-updates"
+            )
 
     def valid_step(self, sample, model, criterion):
         loss, *rest = super().valid_step(sample, model, criterion)
         if not torch.isfinite(loss):
             examples = ", ".join(str(i + 1) for i in sample["id"].tolist())
-            raise InputError(f"the loss is not finite for the examples number {examples} of a validation subset: training has "
-                             "diverged, take a smaller --lr")
+            raise InputError(
+                f"the loss is not finite for the examples number {examples} of a validation subset: training has "
+                "diverged, take a smaller --lr"
+            )
         return loss, *rest
 
     def _perturbation(self, sample, model, seed):
@@ -260,8 +304,14 @@ def workers(asked):
 def _check(cfg):
     if cfg.lexicon and cfg.augment:
         raise InputError("--lexicon and --augment: substitutes come from a lexicon or from the PLM, choose one")
-    for name, low, high in (("variants", 1, 1000), ("sentence_ratio", 0, 1), ("word_ratio", 0, 1), ("radius", 0, 1000),
-                            ("ascent_steps", 1, 1000), ("ascent_step_size", 0, 1)):
+    for name, low, high in (
+        ("variants", 1, 1000),
+        ("sentence_ratio", 0, 1),
+        ("word_ratio", 0, 1),
+        ("radius", 0, 1000),
+        ("ascent_steps", 1, 1000),
+        ("ascent_step_size", 0, 1),
+    ):
         value = getattr(cfg, name)
         if not low <= value <= high:
             raise InputError(f"--{name.replace('_', '-')} {value} is outside [{low}, {high}]")

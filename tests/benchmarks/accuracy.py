@@ -22,26 +22,67 @@ def here(args, seed):
     """fairseq-train and evaluate, as a user types them: accuracy by subset."""
     work, device = args.work / f"here.{seed}", ["--cpu"] if args.device == "cpu" else []
     harness.command(
-        "fairseq-train", args.work / "accuracy_data", "--user-dir", "salt_fairseq", "--task", "salt_sentence_pair", "--arch",
-        "salt_encoder", "--criterion", "salt_classification", "--plm", args.work / "accuracy_start", "--optimizer", "adam", "--adam-eps", "1e-8",
-        "--clip-norm", "1.0", "--lr", args.lr, "--lr-scheduler", "polynomial_decay", "--warmup-updates", args.warmup,
-        "--total-num-update", args.updates, "--max-update", args.updates, "--batch-size", BATCH, "--autocast-bf16", "--seed",
-        1_000_003 * seed, "--disable-validation", "--no-epoch-checkpoints", "--no-save-optimizer-state", "--save-dir", work, *device)
-    harness.command("python", "-m", "salt_fairseq.evaluate", args.work / "accuracy_data", "--path", work / "checkpoint_last.pt",
-                    "--subsets", "test.*", "--device", args.device, "--out", work / "accuracy.json")
+        "fairseq-train",
+        args.work / "accuracy_data",
+        "--user-dir",
+        "salt_fairseq",
+        "--task",
+        "salt_sentence_pair",
+        "--arch",
+        "salt_encoder",
+        "--criterion",
+        "salt_classification",
+        "--plm",
+        args.work / "accuracy_start",
+        "--optimizer",
+        "adam",
+        "--adam-eps",
+        "1e-8",
+        "--clip-norm",
+        "1.0",
+        "--lr",
+        args.lr,
+        "--lr-scheduler",
+        "polynomial_decay",
+        "--warmup-updates",
+        args.warmup,
+        "--total-num-update",
+        args.updates,
+        "--max-update",
+        args.updates,
+        "--batch-size",
+        BATCH,
+        "--autocast-bf16",
+        "--seed",
+        1_000_003 * seed,
+        "--disable-validation",
+        "--no-epoch-checkpoints",
+        "--no-save-optimizer-state",
+        "--save-dir",
+        work,
+        *device,
+    )
+    harness.command(
+        "python",
+        "-m",
+        "salt_fairseq.evaluate",
+        args.work / "accuracy_data",
+        "--path",
+        work / "checkpoint_last.pt",
+        "--subsets",
+        "test.*",
+        "--device",
+        args.device,
+        "--out",
+        work / "accuracy.json",
+    )
     return json.loads((work / "accuracy.json").read_text())["checkpoints"][0]["accuracy"]
 
 
 def trainer(args, seed):
     """transformers' Trainer: accuracy by subset."""
     import torch
-    from transformers import (
-        AutoModelForSequenceClassification,
-        AutoTokenizer,
-        DataCollatorWithPadding,
-        Trainer,
-        TrainingArguments,
-    )
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, Trainer, TrainingArguments
 
     directory = args.work / "accuracy_plm"
     tokenizer, subsets = AutoTokenizer.from_pretrained(directory), subset_files(args)
@@ -53,12 +94,28 @@ def trainer(args, seed):
         return [{**{key: found[key][i] for key in found}, "labels": labels.index(e.label)} for i, e in enumerate(examples)]
 
     options = TrainingArguments(
-        output_dir=str(args.work / "trainer"), per_device_train_batch_size=BATCH, per_device_eval_batch_size=64, max_steps=args.updates,
-        learning_rate=args.lr, warmup_steps=args.warmup, weight_decay=0.0, bf16=True, use_cpu=args.device == "cpu", seed=1_000_003 * seed,
-        train_sampling_strategy="group_by_length", save_strategy="no", report_to=[], logging_strategy="no", disable_tqdm=True)
+        output_dir=str(args.work / "trainer"),
+        per_device_train_batch_size=BATCH,
+        per_device_eval_batch_size=64,
+        max_steps=args.updates,
+        learning_rate=args.lr,
+        warmup_steps=args.warmup,
+        weight_decay=0.0,
+        bf16=True,
+        use_cpu=args.device == "cpu",
+        seed=1_000_003 * seed,
+        train_sampling_strategy="group_by_length",
+        save_strategy="no",
+        report_to=[],
+        logging_strategy="no",
+        disable_tqdm=True,
+    )
     made = Trainer(
         model_init=lambda: AutoModelForSequenceClassification.from_pretrained(directory, num_labels=len(labels)),
-        args=options, train_dataset=encoded(examples["train"]), data_collator=DataCollatorWithPadding(tokenizer))
+        args=options,
+        train_dataset=encoded(examples["train"]),
+        data_collator=DataCollatorWithPadding(tokenizer),
+    )
     made.train()
     found = {}
     for name in examples:
@@ -92,17 +149,18 @@ def main():
         return harness.result(accuracy=CHILDREN[name](args, int(seed)))
     start, data = args.work / "accuracy_start", args.work / "accuracy_data"
     # An LM head's own layers come out as the encoder's top ones: so that both start from the same encoder, in again.
-    for script, made, words in (("export_hf", args.work / "accuracy_plm", [args.plm, args.work / "accuracy_plm"]),
-                                ("import_plm", start, [args.work / "accuracy_plm", start]),
-                                ("binarize", data, [start, data, "--subset", *args.subset])):
+    for script, made, words in (
+        ("export_hf", args.work / "accuracy_plm", [args.plm, args.work / "accuracy_plm"]),
+        ("import_plm", start, [args.work / "accuracy_plm", start]),
+        ("binarize", data, [start, data, "--subset", *args.subset]),
+    ):
         if not made.exists():
             harness.command("python", f"preprocess/{script}.py", *words)
     found = {name: [] for name in args.only}
     for seed in range(args.first_seed, args.first_seed + args.rounds):
         for name in args.only:
             run = harness.measured([sys.executable, __file__, *sys.argv[1:], "--child", name, seed])
-            found[name].append({"seed": seed, "seconds": run["seconds"], "accuracy": run["accuracy"],
-                                "average": statistics.mean(run["accuracy"].values())})
+            found[name].append({"seed": seed, "seconds": run["seconds"], "accuracy": run["accuracy"], "average": statistics.mean(run["accuracy"].values())})
             print(f"seed {seed}, {name}: {found[name][-1]['average']:.2f} in {run['seconds']:.0f} s", file=sys.stderr, flush=True)
             harness.write(args, "accuracy", {"runs": found})
     averages = {name: [run["average"] for run in runs] for name, runs in found.items()}

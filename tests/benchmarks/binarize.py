@@ -30,11 +30,20 @@ def preprocess(args):
             for ids in encoded["input_ids"]:
                 file.write(" ".join(tokenizer.convert_ids_to_tokens(ids)) + "\n")
     for column in (0, 1):
-        harness.command("fairseq-preprocess", "--only-source", "--trainpref", out / f"text{column}", "--destdir",
-                        out / f"input{column}", "--srcdict", args.work / f"{args.shape}.plm" / "dict.txt", "--workers", args.cores)
+        harness.command(
+            "fairseq-preprocess",
+            "--only-source",
+            "--trainpref",
+            out / f"text{column}",
+            "--destdir",
+            out / f"input{column}",
+            "--srcdict",
+            args.work / f"{args.shape}.plm" / "dict.txt",
+            "--workers",
+            args.cores,
+        )
     (out / "labels").write_text("".join(f"{row[2]}\n" for row in rows), encoding="utf-8")
-    harness.command("fairseq-preprocess", "--only-source", "--trainpref", out / "labels", "--destdir", out / "label",
-                    "--workers", args.cores)
+    harness.command("fairseq-preprocess", "--only-source", "--trainpref", out / "labels", "--destdir", out / "label", "--workers", args.cores)
     harness.result(seconds=clock.read()["seconds"])
 
 
@@ -52,8 +61,18 @@ def main():
     plm, data = args.work / f"{args.shape}.plm", args.work / "binarized"
     ours = [sys.executable, "preprocess/binarize.py", plm, data, "--subset", f"train={text}"]
     commands = {f"salt_fairseq, {cores} workers": [*ours, "--workers", cores] for cores in sorted({1, args.cores})}
-    commands["fairseq-preprocess"] = [sys.executable, Path(__file__), "--shape", args.shape, "--work", args.work, "--cores",
-                                      args.cores, "--child", "preprocess"]
+    commands["fairseq-preprocess"] = [
+        sys.executable,
+        Path(__file__),
+        "--shape",
+        args.shape,
+        "--work",
+        args.work,
+        "--cores",
+        args.cores,
+        "--child",
+        "preprocess",
+    ]
     found = harness.in_turn(commands, args.rounds)
     print(f"\n{args.shape}, {len(examples):,} pairs\n{harness.table(found, f'salt_fairseq, {args.cores} workers')}\n")
     harness.write(args, f"binarize.{args.shape}", {"runs": found, "pairs": len(examples)})

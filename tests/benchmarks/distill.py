@@ -70,8 +70,10 @@ def theirs(args, work):
     caseless, columns = caseless.to(args.device), {k: v.to(args.device) for k, v in columns.items()}
     harness.Clock()
     clock = harness.Clock()
-    encoded = [tokenizer.build_inputs_with_special_tokens(ids) if kind == "never" else [tokenizer.cls_token_id, *ids, tokenizer.sep_token_id]
-               for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
+    encoded = [
+        tokenizer.build_inputs_with_special_tokens(ids) if kind == "never" else [tokenizer.cls_token_id, *ids, tokenizer.sep_token_id]
+        for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]
+    ]
     order = list(range(len(encoded)))
     if kind == "one-pass-distinct":
         order = list({tuple(ids): i for i, ids in reversed(list(enumerate(encoded)))}.values())
@@ -94,8 +96,9 @@ def theirs(args, work):
                     for row, i in enumerate(batch):
                         found[language][i] = ids[row, 1 : len(encoded[i])], values[row, 1 : len(encoded[i])]
     read = clock.read()
-    ids = {language: np.concatenate([own_to(found[language][i][0], fairseq_id, tokenizer)[masks[i]] for i in sorted(found[language])])
-           for language in LANGUAGES}
+    ids = {
+        language: np.concatenate([own_to(found[language][i][0], fairseq_id, tokenizer)[masks[i]] for i in sorted(found[language])]) for language in LANGUAGES
+    }
     np.savez(work / "theirs.npz", which=np.array(sorted(found["en"])), **ids)
     harness.result(**read)
 
@@ -140,8 +143,7 @@ def work_of(work, shape):
 def scaling(args, options):
     """One process and several, each with one thread (on CPUs) or one GPU."""
     several = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
-    found = harness.in_turn({f"{n} processes": ["env", "OMP_NUM_THREADS=1", *several, n, *options, "ours", "fp32"]
-                             for n in (1, args.processes)}, args.rounds)
+    found = harness.in_turn({f"{n} processes": ["env", "OMP_NUM_THREADS=1", *several, n, *options, "ours", "fp32"] for n in (1, args.processes)}, args.rounds)
     print(f"\n{harness.table(found, f'{args.processes} processes')}\n")
     harness.write(args, f"distill.{args.shape}.processes", {"runs": found})
 
@@ -159,9 +161,14 @@ def main():
     text = harness.write_pairs(examples, args.work / "text.tsv")
     shutil.rmtree(args.work / "data", ignore_errors=True)
     harness.command("python", "preprocess/binarize.py", plm, args.work / "data", "--subset", f"train={text}")
-    cases = {"salt_fairseq fp32": ("ours", "fp32"), "one pass, distinct": ("one-pass-distinct", "fp32"),
-             "one pass": ("one-pass", "fp32"), "naive": ("naive", "fp32"), "salt_fairseq bf16": ("ours", "bf16"),
-             "one pass bf16": ("one-pass", "bf16")}
+    cases = {
+        "salt_fairseq fp32": ("ours", "fp32"),
+        "one pass, distinct": ("one-pass-distinct", "fp32"),
+        "one pass": ("one-pass", "fp32"),
+        "naive": ("naive", "fp32"),
+        "salt_fairseq bf16": ("ours", "bf16"),
+        "one pass bf16": ("one-pass", "bf16"),
+    }
     if args.without_naive:
         del cases["naive"]
     options = [Path(__file__), "--shape", args.shape, "--device", args.device, "--work", args.work, "--child"]
@@ -179,18 +186,25 @@ def main():
             if child == ("ours", "bf16"):
                 same.setdefault(name, compared(args.work, args.work / "reference.npz"))
     tokens, candidates, flops = work_of(args.work, args.shape)
-    print(f"\n{args.shape}, {len(examples):,} pairs: {tokens:,} tokens of distinct sentences, {candidates:,} candidates, "
-          f"{flops / 1e12:.2f} TFLOP that cannot be avoided\n\n{harness.table(found, 'salt_fairseq fp32')}\n")
+    print(
+        f"\n{args.shape}, {len(examples):,} pairs: {tokens:,} tokens of distinct sentences, {candidates:,} candidates, "
+        f"{flops / 1e12:.2f} TFLOP that cannot be avoided\n\n{harness.table(found, 'salt_fairseq fp32')}\n"
+    )
     rates = {dtype: harness.matmul_rate(args.device, DTYPES[dtype]) for dtype in DTYPES}
     key = "cpu_seconds" if args.device == "cpu" else "seconds"
     share = {dtype: flops / harness.medians(found[f"salt_fairseq {dtype}"])[key] / rates[dtype] for dtype in DTYPES}
     for dtype in DTYPES:
         print(f"{dtype}: {rates[dtype] / 1e9:,.0f} GFLOP/s in matrix products; distilling reaches {100 * share[dtype]:.0f} % of it")
     for name, by_language in same.items():
-        print(f"{name}: the same candidates as the one-pass script in fp32: "
-              + ", ".join(f"{language} {100 * value:.2f} %" for language, value in by_language.items()))
-    harness.write(args, f"distill.{args.shape}", {"runs": found, "flops": flops, "tokens": tokens, "candidates": candidates,
-                                                  "matmul_rate": rates, "share_of_matmul_rate": share, "same": same})
+        print(
+            f"{name}: the same candidates as the one-pass script in fp32: "
+            + ", ".join(f"{language} {100 * value:.2f} %" for language, value in by_language.items())
+        )
+    harness.write(
+        args,
+        f"distill.{args.shape}",
+        {"runs": found, "flops": flops, "tokens": tokens, "candidates": candidates, "matmul_rate": rates, "share_of_matmul_rate": share, "same": same},
+    )
 
 
 if __name__ == "__main__":

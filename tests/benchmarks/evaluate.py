@@ -45,8 +45,9 @@ def loop(args):
             run()
             seconds[name].append(clock.read()["cpu_seconds" if args.device == "cpu" else "seconds"])
     ratios = sorted(b / e for b, e in zip(seconds["bare loop"][1:], seconds["evaluate"][1:]))
-    harness.result(throughput_ratio=ratios[len(ratios) // 2], distinct_pairs=len(pairs),
-                   pairs_per_second=len(pairs) / sorted(seconds["evaluate"])[len(ratios) // 2])
+    harness.result(
+        throughput_ratio=ratios[len(ratios) // 2], distinct_pairs=len(pairs), pairs_per_second=len(pairs) / sorted(seconds["evaluate"])[len(ratios) // 2]
+    )
 
 
 def main():
@@ -70,29 +71,84 @@ def main():
     device = ["--cpu"] if args.device == "cpu" else []
     if not (args.work / "evaluate" / "checkpoint_last.pt").is_file() or args.shape not in json.dumps(checkpoint_plm(args)):
         shutil.rmtree(args.work / "evaluate", ignore_errors=True)
-        harness.command("fairseq-train", data, "--user-dir", "salt_fairseq", "--task", "salt_sentence_pair", "--arch",
-                        "salt_encoder", "--plm", plm, "--criterion", "salt_classification", "--optimizer", "adam", "--batch-size",
-                        "4", "--max-update", "1", "--save-dir", args.work / "evaluate", "--no-epoch-checkpoints",
-                        "--no-save-optimizer-state", "--disable-validation", *device)
+        harness.command(
+            "fairseq-train",
+            data,
+            "--user-dir",
+            "salt_fairseq",
+            "--task",
+            "salt_sentence_pair",
+            "--arch",
+            "salt_encoder",
+            "--plm",
+            plm,
+            "--criterion",
+            "salt_classification",
+            "--optimizer",
+            "adam",
+            "--batch-size",
+            "4",
+            "--max-update",
+            "1",
+            "--save-dir",
+            args.work / "evaluate",
+            "--no-epoch-checkpoints",
+            "--no-save-optimizer-state",
+            "--disable-validation",
+            *device,
+        )
     path = args.work / "evaluate" / "checkpoint_last.pt"
     script = [sys.executable, Path(__file__), "--shape", args.shape, "--device", args.device, "--work", args.work]
     bare = harness.measured([*script, "--rounds", args.rounds, "--child", "loop"])
-    print(f"\nevaluate has {bare['throughput_ratio']:.3f} of the throughput of a bare loop over sorted batches "
-          f"({bare['pairs_per_second']:.1f} pairs/s)")
+    print(f"\nevaluate has {bare['throughput_ratio']:.3f} of the throughput of a bare loop over sorted batches ({bare['pairs_per_second']:.1f} pairs/s)")
     names = [f"test.{a}-{b}" for a, b in zip(LANGUAGES, LANGUAGES[1:])][: args.subsets]
-    validate = {f"fairseq-validate {name}": [
-        sys.executable, Path(sys.executable).parent / "fairseq-validate", data, "--user-dir", "salt_fairseq", "--task",
-        "salt_sentence_pair", "--path", path, "--valid-subset", name, "--batch-size", "64", *device] for name in names}
+    validate = {
+        f"fairseq-validate {name}": [
+            sys.executable,
+            Path(sys.executable).parent / "fairseq-validate",
+            data,
+            "--user-dir",
+            "salt_fairseq",
+            "--task",
+            "salt_sentence_pair",
+            "--path",
+            path,
+            "--valid-subset",
+            name,
+            "--batch-size",
+            "64",
+            *device,
+        ]
+        for name in names
+    }
     out = args.work / "evaluate.matrix.json"
-    ours = {"evaluate, 225 subsets": [sys.executable, "-m", "salt_fairseq.evaluate", data, "--path", path, "--generalized", "test",
-                                      "--subsets", "test.en", "--device", args.device, "--out", out]}
+    ours = {
+        "evaluate, 225 subsets": [
+            sys.executable,
+            "-m",
+            "salt_fairseq.evaluate",
+            data,
+            "--path",
+            path,
+            "--generalized",
+            "test",
+            "--subsets",
+            "test.en",
+            "--device",
+            args.device,
+            "--out",
+            out,
+        ]
+    }
     found = harness.in_turn({**ours, **validate}, 1)
     matrix = harness.medians(found["evaluate, 225 subsets"])
     one = {key: sum(harness.medians(found[name])[key] for name in validate) / len(validate) for key in ("seconds", "cpu_seconds")}
     ratio = {key: 225 * one[key] / matrix[key] for key in one}
-    print(f"225 subsets of {each} pairs: {matrix['seconds']:.1f} s; fairseq-validate {one['seconds']:.1f} s a subset, so "
-          f"{225 * one['seconds']:.0f} s for all (extrapolated from {len(validate)}): {ratio['seconds']:.1f}x "
-          f"({ratio['cpu_seconds']:.1f}x in CPU time)")
+    print(
+        f"225 subsets of {each} pairs: {matrix['seconds']:.1f} s; fairseq-validate {one['seconds']:.1f} s a subset, so "
+        f"{225 * one['seconds']:.0f} s for all (extrapolated from {len(validate)}): {ratio['seconds']:.1f}x "
+        f"({ratio['cpu_seconds']:.1f}x in CPU time)"
+    )
     harness.write(args, f"evaluate.{args.shape}", {"loop": bare, "runs": found, "ratio": ratio, "pairs_of_a_subset": each})
 
 

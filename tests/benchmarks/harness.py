@@ -37,8 +37,10 @@ def parser(description, needs_text=True):
 def pairs_of(args):
     """The first ``args.pairs`` examples of the text, as they are: premises repeat themselves."""
     if args.text is None:
-        raise InputError("--text FILE is missing: name a file of real sentence pairs, e.g. XNLI's xnli.test.tsv (repeating the "
-                         "quickstart's sentences would measure something else)")
+        raise InputError(
+            "--text FILE is missing: name a file of real sentence pairs, e.g. XNLI's xnli.test.tsv (repeating the "
+            "quickstart's sentences would measure something else)"
+        )
     return list(itertools.islice(every_example(TextFile.open(args.text), "en"), args.pairs))
 
 
@@ -137,8 +139,10 @@ def table(found, ours, unit="x"):
     lines = [f"{'':34}{'seconds':>10}{'ratio':>8}{'CPU s':>10}{'ratio':>8}{'peak MiB':>10}"]
     for name, runs in found.items():
         m = medians(runs)
-        lines.append(f"{name:34}{m['seconds']:10.3f}{m['seconds'] / reference['seconds']:7.2f}x{m['cpu_seconds']:10.3f}"
-                     f"{m['cpu_seconds'] / reference['cpu_seconds']:7.2f}x{m.get('gpu_peak_mib', m['peak_mib']):10,.0f}")
+        lines.append(
+            f"{name:34}{m['seconds']:10.3f}{m['seconds'] / reference['seconds']:7.2f}x{m['cpu_seconds']:10.3f}"
+            f"{m['cpu_seconds'] / reference['cpu_seconds']:7.2f}x{m.get('gpu_peak_mib', m['peak_mib']):10,.0f}"
+        )
     return "\n".join(lines)
 
 
@@ -147,8 +151,7 @@ def write(args, case, values):
     path = args.work / f"{case}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     options = {key: str(value) for key, value in vars(args).items() if key != "child"}
-    machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(),
-               "threads": torch.get_num_threads(), "torch": torch.__version__}
+    machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "threads": torch.get_num_threads(), "torch": torch.__version__}
     if torch.cuda.is_available():
         machine["gpu"] = torch.cuda.get_device_name()
     path.write_text(json.dumps({"case": case, "options": options, "machine": machine, **values}, indent=1) + "\n")

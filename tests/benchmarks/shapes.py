@@ -45,8 +45,7 @@ def _mbert(directory):
     pieces = list(pieces)[:MBERT_PIECES]
     (directory / "vocab.txt").write_text("\n".join(pieces) + "\n", encoding="utf-8")
     options = {"do_lower_case": False, "strip_accents": False, "tokenize_chinese_chars": True}
-    _write_tokenizer(directory, BertWordPieceTokenizer({p: i for i, p in enumerate(pieces)}, lowercase=False,
-                                                       strip_accents=False), SPECIALS["mbert"], options)
+    _write_tokenizer(directory, BertWordPieceTokenizer({p: i for i, p in enumerate(pieces)}, lowercase=False, strip_accents=False), SPECIALS["mbert"], options)
     BertForPreTraining(BertConfig(vocab_size=len(pieces))).save_pretrained(directory)
 
 
@@ -60,8 +59,9 @@ def _xlmr(directory):
     value = unigram(pieces, nmt_nfkc())
     (directory / "tokenizer.json").write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
     _write_tokenizer(directory, None, SPECIALS["xlmr"], {})
-    config = XLMRobertaConfig(vocab_size=len(pieces), max_position_embeddings=514, type_vocab_size=1, pad_token_id=1,
-                              bos_token_id=0, eos_token_id=2, layer_norm_eps=1e-5)
+    config = XLMRobertaConfig(
+        vocab_size=len(pieces), max_position_embeddings=514, type_vocab_size=1, pad_token_id=1, bos_token_id=0, eos_token_id=2, layer_norm_eps=1e-5
+    )
     XLMRobertaForMaskedLM(config).save_pretrained(directory)
 
 

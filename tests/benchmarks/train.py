@@ -22,12 +22,46 @@ BATCH = 32
 
 
 def fairseq_words(args, *more):
-    return ["fairseq-train", args.work / "train_data", "--user-dir", "salt_fairseq", "--task", "salt_sentence_pair", "--arch",
-            "salt_encoder", "--criterion", "salt_classification", "--plm", args.work / f"{args.shape}.plm", "--optimizer", "fused_adam",
-            "--adam-eps", "1e-8", "--lr", "2e-5", "--clip-norm", "1.0", "--batch-size", BATCH, "--lr-scheduler", "fixed",
-            "--max-epoch", 2, "--no-epoch-checkpoints", "--autocast-bf16", "--no-save", "--disable-validation", "--seed",
-            "1000003", "--log-format", "none", "--save-dir", args.work / "checkpoints",
-            *(["--cpu"] if args.device == "cpu" else []), *more]
+    return [
+        "fairseq-train",
+        args.work / "train_data",
+        "--user-dir",
+        "salt_fairseq",
+        "--task",
+        "salt_sentence_pair",
+        "--arch",
+        "salt_encoder",
+        "--criterion",
+        "salt_classification",
+        "--plm",
+        args.work / f"{args.shape}.plm",
+        "--optimizer",
+        "fused_adam",
+        "--adam-eps",
+        "1e-8",
+        "--lr",
+        "2e-5",
+        "--clip-norm",
+        "1.0",
+        "--batch-size",
+        BATCH,
+        "--lr-scheduler",
+        "fixed",
+        "--max-epoch",
+        2,
+        "--no-epoch-checkpoints",
+        "--autocast-bf16",
+        "--no-save",
+        "--disable-validation",
+        "--seed",
+        "1000003",
+        "--log-format",
+        "none",
+        "--save-dir",
+        args.work / "checkpoints",
+        *(["--cpu"] if args.device == "cpu" else []),
+        *more,
+    ]
 
 
 def ours(args, *more, step=None):
@@ -82,19 +116,11 @@ def equal_batches(args):
 def trainer(args, padded):
     """transformers' Trainer on the same pairs."""
     from torch.utils.data import DataLoader, Dataset
-    from transformers import (
-        AutoModelForSequenceClassification,
-        AutoTokenizer,
-        DataCollatorWithPadding,
-        Trainer,
-        TrainerCallback,
-        TrainingArguments,
-    )
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments
 
     tokenizer = AutoTokenizer.from_pretrained(args.work / args.shape)
     lines = [line.split("\t") for line in (args.work / "train_text.tsv").read_text(encoding="utf-8").split("\n")[:-1]]
-    encoded = tokenizer([r[0] for r in lines], [r[1] for r in lines], truncation=True, max_length=128,
-                        padding="max_length" if padded else False)
+    encoded = tokenizer([r[0] for r in lines], [r[1] for r in lines], truncation=True, max_length=128, padding="max_length" if padded else False)
 
     class Pairs(Dataset):
         def __len__(self):
@@ -125,13 +151,21 @@ def trainer(args, padded):
 
     model = AutoModelForSequenceClassification.from_pretrained(args.work / args.shape, num_labels=3, attn_implementation="sdpa")
     options = TrainingArguments(
-        output_dir=str(args.work / "trainer"), per_device_train_batch_size=BATCH, num_train_epochs=2,
-        learning_rate=2e-5, bf16=True, use_cpu=args.device == "cpu", save_strategy="no", report_to=[], logging_strategy="no",
+        output_dir=str(args.work / "trainer"),
+        per_device_train_batch_size=BATCH,
+        num_train_epochs=2,
+        learning_rate=2e-5,
+        bf16=True,
+        use_cpu=args.device == "cpu",
+        save_strategy="no",
+        report_to=[],
+        logging_strategy="no",
         disable_tqdm=True,
     )
     timing = Timing()
-    OurBatches(model=model, args=options, train_dataset=Pairs(), data_collator=DataCollatorWithPadding(tokenizer),
-            processing_class=tokenizer, callbacks=[timing]).train()
+    OurBatches(
+        model=model, args=options, train_dataset=Pairs(), data_collator=DataCollatorWithPadding(tokenizer), processing_class=tokenizer, callbacks=[timing]
+    ).train()
     pairs, half = len(lines), len(timing.ended) // 2
     began, ended = timing.began[half:], timing.ended[half:]
     return {"seconds": (ended[-1][0] - began[0][0]) / pairs, "cpu_seconds": (ended[-1][1] - began[0][1]) / pairs, "pairs": pairs}
@@ -161,8 +195,9 @@ def main():
     if not prepared.is_file() or prepared.read_text() != about:
         text = harness.write_pairs(examples, args.work / "train_text.tsv")
         shutil.rmtree(args.work / "train_data", ignore_errors=True)
-        harness.command("python", "preprocess/binarize.py", args.work / f"{args.shape}.plm", args.work / "train_data", "--subset",
-                        f"train={text}", f"valid={text}")
+        harness.command(
+            "python", "preprocess/binarize.py", args.work / f"{args.shape}.plm", args.work / "train_data", "--subset", f"train={text}", f"valid={text}"
+        )
         random_candidates(args.work / "train_data")
         prepared.write_text(about)
     script = [sys.executable, Path(__file__), "--shape", args.shape, "--device", args.device, "--work", args.work, "--child"]

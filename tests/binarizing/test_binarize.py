@@ -10,12 +10,12 @@ import pytest
 import sentencepiece
 from fairseq.data import Dictionary
 from fairseq.data.indexed_dataset import MMapIndexedDataset
-from support.in_process import call
-from support.running import QUICKSTART, read_tsv, run
 from transformers import BertTokenizerFast
 
 from preprocess import binarize
 from salt_fairseq.data.directory import DataDirectory
+from support.in_process import call
+from support.running import QUICKSTART, read_tsv, run
 
 ROWS = [("7", 'He said "no', "Il n'est pas là", "1"), ("x9", "The house", "Das Haus", "0"), ("11", "Dog ,", "Hund .", "1")]
 
@@ -37,15 +37,13 @@ def jsonl(rows, names):
 NAMES = ["id", "sentence1", "sentence2", "label"]
 FORMS = {  # file name and bytes that all say ROWS
     "header": ("a.tsv", tsv(ROWS, NAMES)),
-    "other names and order": ("a.txt", tsv([(c, b, a, "extra", i) for i, a, b, c in ROWS],
-                                           ["gold_label", "Hypothesis", "Premise", "note", "pairID"])),
+    "other names and order": ("a.txt", tsv([(c, b, a, "extra", i) for i, a, b, c in ROWS], ["gold_label", "Hypothesis", "Premise", "note", "pairID"])),
     "byte order mark": ("a.tsv", tsv(ROWS, NAMES, mark="\ufeff")),
     "CRLF": ("a.tsv", tsv(ROWS, NAMES, end="\r\n")),
     "mark and CRLF": ("a.tsv", tsv(ROWS, NAMES, end="\r\n", mark="\ufeff")),
     "no last line end": ("a.tsv", tsv(ROWS, NAMES)[:-1]),
     "JSONL": ("a.jsonl", jsonl(ROWS, NAMES)),
-    "JSONL with numbers": ("a.jsonl", jsonl([(i, a, b, int(c)) for i, a, b, c in ROWS],
-                                            ["idx", "question1", "question2", "is_duplicate"])),
+    "JSONL with numbers": ("a.jsonl", jsonl([(i, a, b, int(c)) for i, a, b, c in ROWS], ["idx", "question1", "question2", "is_duplicate"])),
 }
 
 
@@ -98,23 +96,24 @@ def test_meta_and_last_line(xlmr_plm, tmp_path, capsys):
     subset = meta["subsets"]["train"]
     assert (subset["examples"], subset["tokens"], subset["skipped"]) == (3, tokens, {"NS": 1, "-": 1})
     assert capsys.readouterr().out == (
-        f"wrote {tmp_path / 'data'}: 1 subsets, 3 examples, {tokens} tokens, labels 0, 1; skipped 1 rows without "
-        "translation (NS) and 1 without label (-)\n"
+        f"wrote {tmp_path / 'data'}: 1 subsets, 3 examples, {tokens} tokens, labels 0, 1; skipped 1 rows without translation (NS) and 1 without label (-)\n"
     )
 
 
-@pytest.mark.parametrize(("labels", "given", "order"), [
-    (["contradictory", "neutral", "contradiction"], None, ["entailment", "neutral", "contradiction"]),
-    (["10", "9", "2"], None, ["2", "9", "10"]),
-    (["-1", "1", "0"], None, ["-1", "0", "1"]),
-    (["spam", "ham", "spam"], None, ["spam", "ham"]),
-    (["spam", "ham", "spam"], "ham,eggs,spam", ["ham", "eggs", "spam"]),
-    (["neutral", "entailment", "entailment"], "neutral,entailment", ["neutral", "entailment"]),
-])
+@pytest.mark.parametrize(
+    ("labels", "given", "order"),
+    [
+        (["contradictory", "neutral", "contradiction"], None, ["entailment", "neutral", "contradiction"]),
+        (["10", "9", "2"], None, ["2", "9", "10"]),
+        (["-1", "1", "0"], None, ["-1", "0", "1"]),
+        (["spam", "ham", "spam"], None, ["spam", "ham"]),
+        (["spam", "ham", "spam"], "ham,eggs,spam", ["ham", "eggs", "spam"]),
+        (["neutral", "entailment", "entailment"], "neutral,entailment", ["neutral", "entailment"]),
+    ],
+)
 def test_order_of_labels(labels, given, order, xlmr_plm, tmp_path):
     (tmp_path / "train.tsv").write_bytes(tsv([("a", "b", label) for label in labels]))
-    call(binarize, xlmr_plm, tmp_path / "data", "--subset", f"train={tmp_path / 'train.tsv'}",
-         *(["--labels", given] if given else []))
+    call(binarize, xlmr_plm, tmp_path / "data", "--subset", f"train={tmp_path / 'train.tsv'}", *(["--labels", given] if given else []))
     data = DataDirectory(tmp_path / "data")
     assert data.labels == order
     read = [order[t] for t in data.targets("train")]
@@ -127,8 +126,15 @@ def test_single_sentences(xlmr_plm, tmp_path):
     (tmp_path / "train.tsv").write_bytes(tsv([("sentence", "label"), ("Good house", "1"), ("Bad house", "0")]))
     (tmp_path / "test.tsv").write_bytes(tsv([("Bon", "1"), ("Mal .", "0")]))
     (tmp_path / "valid.jsonl").write_bytes(jsonl([("Good", 1)], ["text", "label"]))
-    call(binarize, xlmr_plm, tmp_path / "data", "--subset", f"train={tmp_path / 'train.tsv'}",
-         f"test.fr={tmp_path / 'test.tsv'}", f"valid={tmp_path / 'valid.jsonl'}")
+    call(
+        binarize,
+        xlmr_plm,
+        tmp_path / "data",
+        "--subset",
+        f"train={tmp_path / 'train.tsv'}",
+        f"test.fr={tmp_path / 'test.tsv'}",
+        f"valid={tmp_path / 'valid.jsonl'}",
+    )
     data = DataDirectory(tmp_path / "data")
     assert not data.is_pairs and not (data.path / "input1").exists()
     inputs, rows, targets = data.load("test.fr")
@@ -147,12 +153,48 @@ def test_binarizing_again_replaces(xlmr_plm, tmp_path):
 
 def test_stock_fairseq_trains_on_it(xlmr_data, tmp_path):
     done = run(
-        "fairseq-train", xlmr_data, "--task", "sentence_prediction", "--criterion", "sentence_prediction",
-        "--arch", "roberta_base", "--encoder-layers", "1", "--encoder-embed-dim", "16", "--encoder-ffn-embed-dim", "16",
-        "--encoder-attention-heads", "2", "--num-classes", "2", "--init-token", "0", "--separator-token", "2",
-        "--max-positions", "120", "--batch-size", "32", "--required-batch-size-multiple", "1", "--optimizer", "adam",
-        "--lr", "1e-3", "--max-update", "2", "--no-save", "--cpu", "--log-format", "json", "--num-workers", "0",
-        "--data-buffer-size", "0",  # no thread that reads on while the process exits, of which it may die (SIGABRT)
+        "fairseq-train",
+        xlmr_data,
+        "--task",
+        "sentence_prediction",
+        "--criterion",
+        "sentence_prediction",
+        "--arch",
+        "roberta_base",
+        "--encoder-layers",
+        "1",
+        "--encoder-embed-dim",
+        "16",
+        "--encoder-ffn-embed-dim",
+        "16",
+        "--encoder-attention-heads",
+        "2",
+        "--num-classes",
+        "2",
+        "--init-token",
+        "0",
+        "--separator-token",
+        "2",
+        "--max-positions",
+        "120",
+        "--batch-size",
+        "32",
+        "--required-batch-size-multiple",
+        "1",
+        "--optimizer",
+        "adam",
+        "--lr",
+        "1e-3",
+        "--max-update",
+        "2",
+        "--no-save",
+        "--cpu",
+        "--log-format",
+        "json",
+        "--num-workers",
+        "0",
+        "--data-buffer-size",
+        "0",  # no thread that reads on while the process exits, of which it may die (SIGABRT)
     )
     printed = done.stdout + done.stderr
     assert f"dictionary: {len(Dictionary.load(str(xlmr_data / 'input0' / 'dict.txt'))) + 1} types" in printed

@@ -1,10 +1,10 @@
 """Bad input ends in one sentence that names file and line, and leaves the data directory as it was."""
 
 import pytest
-from support.in_process import call, error_of
-from support.running import run
 
 from preprocess import binarize
+from support.in_process import call, error_of
+from support.running import run
 
 GOOD = b"A house\tA garden\t1\nThe dog\tThe cat\t0\n"
 HEADER = b"id\tsentence1\tsentence2\tlabel\n"
@@ -32,8 +32,11 @@ CASES = {
     "JSON number": ("jsonl", b"17\n", "{file}, line 1: not a JSON object"),
     "JSON without label": ("jsonl", b'\n{"sentence1": "a", "sentence2": "b"}\n', "{file}, line 2: the object needs the keys"),
     "JSON null": ("jsonl", b'{"sentence1": "a", "sentence2": null, "label": 1}\n', "{file}, line 1: sentence2 is null, not text"),
-    "single and pair": ("jsonl", b'{"sentence1": "a", "label": 1}\n{"sentence1": "a", "sentence2": "b", "label": 1}\n',
-                        "{file}: some examples have one sentence, others two"),
+    "single and pair": (
+        "jsonl",
+        b'{"sentence1": "a", "label": 1}\n{"sentence1": "a", "sentence2": "b", "label": 1}\n',
+        "{file}: some examples have one sentence, others two",
+    ),
 }
 
 

@@ -7,13 +7,13 @@ import time
 from unittest import mock
 
 import pytest
-from support.in_process import call, error_of
-from support.running import QUICKSTART
 
 from preprocess import binarize
 from preprocess.text import blocks
 from salt_fairseq.storage import resumable
 from salt_fairseq.storage.resumable import Resumable
+from support.in_process import call, error_of
+from support.running import QUICKSTART
 
 SUBSETS = [f"{name}={QUICKSTART / name}.tsv" for name in ("test.en", "test.fr", "test.de")]
 BLOCK = 2500  # bytes: 21 blocks
@@ -25,8 +25,9 @@ def small_blocks(monkeypatch):
 
 
 def contents(directory):
-    return {path.relative_to(directory): path.read_bytes() for path in directory.rglob("*") if path.is_file()
-            and path.name != "meta.json"}  # which holds the time
+    return {
+        path.relative_to(directory): path.read_bytes() for path in directory.rglob("*") if path.is_file() and path.name != "meta.json"
+    }  # which holds the time
 
 
 @pytest.mark.parametrize("saved", [{"due": True}, {"due": False, "most": 3}])
@@ -119,8 +120,8 @@ def test_other_files_are_not_mixed_in(bert_plm, tmp_path, monkeypatch):
         call(binarize, bert_plm, tmp_path / "data", "--subset", *SUBSETS[:2])
     for others in (SUBSETS[:1], SUBSETS[1::-1]):
         assert error_of(binarize, bert_plm, tmp_path / "data", "--subset", *others) == (
-            f"{tmp_path / '.data.binarization'} holds a binarization that was begun with another files: finish it with its own "
-            "options, or delete it")
+            f"{tmp_path / '.data.binarization'} holds a binarization that was begun with another files: finish it with its own options, or delete it"
+        )
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -130,8 +131,10 @@ def test_bad_input_leaves_nothing(workers, bert_plm, tmp_path, monkeypatch):
     rows = (QUICKSTART / "test.fr.tsv").read_text(encoding="utf-8").splitlines()
     (tmp_path / "bad.tsv").write_text("\n".join([*rows, "99999\tA\t\u200b\t0"]), encoding="utf-8")
     assert f"bad.tsv, line {len(rows) + 1}: the sentence has" in error_of(
-        binarize, bert_plm, tmp_path / "data", "--workers", workers, "--subset", f"train={tmp_path / 'bad.tsv'}")
+        binarize, bert_plm, tmp_path / "data", "--workers", workers, "--subset", f"train={tmp_path / 'bad.tsv'}"
+    )
     (tmp_path / "bad.tsv").write_text("\n".join([*rows, rows[5]]), encoding="utf-8")
     assert f"bad.tsv, line {len(rows) + 1}: id {rows[5].split()[0]} stands on line 6 already" in error_of(
-        binarize, bert_plm, tmp_path / "data", "--workers", workers, "--subset", f"train={tmp_path / 'bad.tsv'}")
+        binarize, bert_plm, tmp_path / "data", "--workers", workers, "--subset", f"train={tmp_path / 'bad.tsv'}"
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["bad.tsv"]

@@ -9,13 +9,13 @@ import sys
 import time
 
 import pytest
-from support.in_process import call, error_of
-from support.running import QUICKSTART, ROOT
 
 from preprocess import binarize
 from preprocess.text import blocks
 from preprocess.text.parallel import AHEAD, in_order, usable_cores
 from salt_fairseq.errors import InputError
+from support.in_process import call, error_of
+from support.running import QUICKSTART, ROOT
 
 
 @pytest.fixture
@@ -24,8 +24,9 @@ def small_blocks(monkeypatch):
 
 
 def contents(directory):
-    return {path.relative_to(directory): path.read_bytes() for path in directory.rglob("*") if path.is_file()
-            and path.name != "meta.json"}  # which holds the time
+    return {
+        path.relative_to(directory): path.read_bytes() for path in directory.rglob("*") if path.is_file() and path.name != "meta.json"
+    }  # which holds the time
 
 
 def test_blocks_and_workers_do_not_show(xlmr_plm, tmp_path, monkeypatch):
@@ -34,12 +35,21 @@ def test_blocks_and_workers_do_not_show(xlmr_plm, tmp_path, monkeypatch):
     rows = [(a, b, str(i * 7 % 5) if i > 50 else "3") for i, (_, a, b, _) in enumerate(rows)]
     rows[5:5] = [("NS", "NS", "0"), ("Yes.", "No.", "-")]
     (tmp_path / "train.tsv").write_bytes("\ufeff".encode() + "".join("\t".join(row) + "\r\n" for row in rows).encode())
-    (tmp_path / "both.tsv").write_text("language\tpairID\tgold_label\tpremise\thypo\n" + "".join(
-        f"{'fr' if i % 3 else 'de'}\t{'' if i % 3 else 'x'}{i}\t{label}\t{a}\t{b}\n" for i, (a, b, label) in enumerate(rows)), encoding="utf-8")
-    (tmp_path / "mine.jsonl").write_text("\n\n".join(json.dumps(
-        {"premise": a, "hypothesis": b, "label": label} | ({"id": f"mine{i}"} if i % 2 else {})) for i, (a, b, label) in enumerate(rows)))
-    words = ["--subset", f"test.fr={tmp_path / 'both.tsv'}", f"valid={tmp_path / 'mine.jsonl'}", f"train={tmp_path / 'train.tsv'}",
-             f"test.de={tmp_path / 'both.tsv'}"]
+    (tmp_path / "both.tsv").write_text(
+        "language\tpairID\tgold_label\tpremise\thypo\n"
+        + "".join(f"{'fr' if i % 3 else 'de'}\t{'' if i % 3 else 'x'}{i}\t{label}\t{a}\t{b}\n" for i, (a, b, label) in enumerate(rows)),
+        encoding="utf-8",
+    )
+    (tmp_path / "mine.jsonl").write_text(
+        "\n\n".join(json.dumps({"premise": a, "hypothesis": b, "label": label} | ({"id": f"mine{i}"} if i % 2 else {})) for i, (a, b, label) in enumerate(rows))
+    )
+    words = [
+        "--subset",
+        f"test.fr={tmp_path / 'both.tsv'}",
+        f"valid={tmp_path / 'mine.jsonl'}",
+        f"train={tmp_path / 'train.tsv'}",
+        f"test.de={tmp_path / 'both.tsv'}",
+    ]
     call(binarize, xlmr_plm, tmp_path / "whole", *words)
     expected, meta = contents(tmp_path / "whole"), json.loads((tmp_path / "whole" / "meta.json").read_text())
     assert meta["labels"] == ["0", "1", "2", "3", "4"] and {s["skipped"]["-"] for s in meta["subsets"].values()} == {0, 1}
@@ -75,8 +85,7 @@ def test_first_error(case, workers, xlmr_plm, tmp_path, small_blocks):
     lines = [HEADER, *GOOD]
     lines[89], lines[94] = first or lines[89], second or lines[94]
     (tmp_path / "train.tsv").write_bytes(b"".join(lines))
-    message = error_of(binarize, xlmr_plm, tmp_path / "data", "--labels", "0,1", "--workers", workers, "--subset",
-                       f"train={tmp_path / 'train.tsv'}")
+    message = error_of(binarize, xlmr_plm, tmp_path / "data", "--labels", "0,1", "--workers", workers, "--subset", f"train={tmp_path / 'train.tsv'}")
     assert message.startswith(f"{tmp_path / 'train.tsv'}, {expected}"), message
     assert [path.name for path in tmp_path.iterdir()] == ["train.tsv"] and not multiprocessing.active_children()
 
@@ -86,14 +95,14 @@ def test_single_and_pair_in_different_blocks(workers, xlmr_plm, tmp_path, small_
     row = {"sentence1": "The house", "label": 1}
     (tmp_path / "x.jsonl").write_text("".join(json.dumps(row | ({"sentence2": "A cat"} if i > 80 else {})) + "\n" for i in range(100)))
     assert error_of(binarize, xlmr_plm, tmp_path / "data", "--workers", workers, "--subset", f"train={tmp_path / 'x.jsonl'}") == (
-        f"{tmp_path / 'x.jsonl'}: some examples have one sentence, others two")
+        f"{tmp_path / 'x.jsonl'}: some examples have one sentence, others two"
+    )
 
 
 def test_no_pipe(xlmr_plm, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with subprocess.Popen(["cp", QUICKSTART / "test.en.tsv", tmp_path / "pipe"], stderr=subprocess.DEVNULL):
-        assert "is no regular file, and cannot be read twice" in error_of(
-            binarize, xlmr_plm, tmp_path / "data", "--subset", f"train={tmp_path / 'pipe'}")
+        assert "is no regular file, and cannot be read twice" in error_of(binarize, xlmr_plm, tmp_path / "data", "--subset", f"train={tmp_path / 'pipe'}")
 
 
 def test_text_that_changes(xlmr_plm, tmp_path, monkeypatch):
@@ -106,8 +115,7 @@ def test_text_that_changes(xlmr_plm, tmp_path, monkeypatch):
         return found
 
     monkeypatch.setattr("preprocess.text.readers.blocks_of", shortened)
-    assert "train.tsv has become shorter while it was read" in error_of(
-        binarize, xlmr_plm, tmp_path / "data", "--subset", f"train={tmp_path / 'train.tsv'}")
+    assert "train.tsv has become shorter while it was read" in error_of(binarize, xlmr_plm, tmp_path / "data", "--subset", f"train={tmp_path / 'train.tsv'}")
 
 
 def test_killed_worker(xlmr_plm, tmp_path, small_blocks, monkeypatch):
@@ -122,19 +130,24 @@ def test_killed_worker(xlmr_plm, tmp_path, small_blocks, monkeypatch):
 
     monkeypatch.setattr(binarize, "piece_of", killed)
     assert error_of(binarize, xlmr_plm, tmp_path / "data", "--workers", 2, "--subset", f"train={tmp_path / 'train.tsv'}") == (
-        "a worker process was stopped (exit code -9), as happens when the memory is full: start the same command again, with "
-        "fewer --workers")
+        "a worker process was stopped (exit code -9), as happens when the memory is full: start the same command again, with fewer --workers"
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["train.tsv"] and not multiprocessing.active_children()
 
 
 def test_interrupt(xlmr_plm, tmp_path):
     """Ctrl-C reaches the command and its workers at once."""
     (tmp_path / "train.tsv").write_bytes(HEADER + b"".join(b"%d." % i + line for i in range(2000) for line in GOOD))
-    words = [sys.executable, ROOT / "preprocess" / "binarize.py", xlmr_plm, tmp_path / "data", "--workers", "3", "--subset",
-             f"train={tmp_path / 'train.tsv'}"]
+    words = [sys.executable, ROOT / "preprocess" / "binarize.py", xlmr_plm, tmp_path / "data", "--workers", "3", "--subset", f"train={tmp_path / 'train.tsv'}"]
     with open(tmp_path / "log", "wb") as log:
-        process = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
-                                   preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+        process = subprocess.Popen(
+            words,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
         try:
             while process.poll() is None and b"MB/s" not in (tmp_path / "log").read_bytes():  # has the progress bar
                 time.sleep(0.02)

@@ -3,19 +3,23 @@
 import json
 
 import pytest
-from support.in_process import call
 
 from preprocess import binarize
 from preprocess.text.readers import official_files
 from salt_fairseq.data.directory import DataDirectory
 from salt_fairseq.plm import PLM
+from support.in_process import call
 
-XNLI_COLUMNS = ("language gold_label sentence1_binary_parse sentence2_binary_parse sentence1_parse sentence2_parse sentence1 "
-                "sentence2 promptID pairID genre label1 label2 label3 label4 label5 sentence1_tokenized "
-                "sentence2_tokenized match").split()
-PREMISES = {"en": ['And he said, "Mama, I\'m home.', "The \"house\" is green", 'Quote " alone'],
-            "de": ['und er sagte , Mama , ich bin " da .', "Das Haus ist grün", "Zitat"],
-            "ar": ["وقال ، ماما", "المنزل أخضر", "اقتباس"]}
+XNLI_COLUMNS = (
+    "language gold_label sentence1_binary_parse sentence2_binary_parse sentence1_parse sentence2_parse sentence1 "
+    "sentence2 promptID pairID genre label1 label2 label3 label4 label5 sentence1_tokenized "
+    "sentence2_tokenized match"
+).split()
+PREMISES = {
+    "en": ["And he said, \"Mama, I'm home.", 'The "house" is green', 'Quote " alone'],
+    "de": ['und er sagte , Mama , ich bin " da .', "Das Haus ist grün", "Zitat"],
+    "ar": ["وقال ، ماما", "المنزل أخضر", "اقتباس"],
+}
 COUNT = ["one", "two", "three"]
 LANGUAGES_OF_XNLI = "ar bg de el en es fr hi ru sw th tr ur vi zh".split()
 
@@ -48,8 +52,14 @@ def xnli_rows(split):
         for i in (2, 0, 1) if language == "de" else (0, 1, 2):
             label = ["entailment", "contradiction", "neutral"][i]
             row = dict.fromkeys(XNLI_COLUMNS, "x") | {
-                "language": language, "gold_label": label, "sentence1_binary_parse": "", "sentence1": premises[i],
-                "sentence2": f"{split} {COUNT[i]}", "pairID": str(100 + i), "promptID": "1"}
+                "language": language,
+                "gold_label": label,
+                "sentence1_binary_parse": "",
+                "sentence1": premises[i],
+                "sentence2": f"{split} {COUNT[i]}",
+                "pairID": str(100 + i),
+                "promptID": "1",
+            }
             yield [row[name] for name in XNLI_COLUMNS]
 
 
@@ -57,7 +67,7 @@ def test_xnli(plm, xlmr_plm, tmp_path, capsys):
     source = tmp_path / "downloads"
     write(source / "XNLI-1.0" / "xnli.dev.tsv", [XNLI_COLUMNS, *xnli_rows("dev")])
     write(source / "XNLI-1.0" / "xnli.test.tsv", [XNLI_COLUMNS, *xnli_rows("test")])
-    train = [("He said \"so .", "No", "contradictory"), ("Good", "Great", "entailment"), ("A", "B", "neutral")] * 2
+    train = [('He said "so .', "No", "contradictory"), ("Good", "Great", "entailment"), ("A", "B", "neutral")] * 2
     write(source / "XNLI-MT-1.0" / "multinli" / "multinli.train.en.tsv", [("premise", "hypo", "label"), *train])
     write(source / "XNLI-MT-1.0" / "multinli" / "multinli.train.fr.tsv", [("premise", "hypo", "label"), *train])
     call(binarize, xlmr_plm, tmp_path / "data", "--xnli", source)
@@ -83,8 +93,12 @@ NS = ("NS", "NS", "0")
 
 def paws(language, untranslated=()):
     """Four examples, some of them never translated."""
-    rows = [(f"{language} one", f"{language} eins", "1"), (f"{language} two", f"{language} zwei", "0"),
-            (f"{language} three", f"{language} drei", "1"), (f"{language} four", f"{language} vier", "0")]
+    rows = [
+        (f"{language} one", f"{language} eins", "1"),
+        (f"{language} two", f"{language} zwei", "0"),
+        (f"{language} three", f"{language} drei", "1"),
+        (f"{language} four", f"{language} vier", "0"),
+    ]
     return [NS if i in untranslated else row for i, row in enumerate(rows)]
 
 

@@ -9,7 +9,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
-from support.edited import edited
 
 from salt_fairseq.candidates import open_candidates, write_candidates
 from salt_fairseq.data.code_switching import CodeSwitching, log_threshold, parse_thresholds
@@ -20,6 +19,7 @@ from salt_fairseq.modules.encoder import EOS
 from salt_fairseq.plm import Description, Tokenizer
 from salt_fairseq.storage.manifest import write_manifest
 from salt_fairseq.tasks.salt_sentence_pair import SaltSentencePairConfig, SaltSentencePairTask
+from support.edited import edited
 
 LOG_PROBS = st.lists(st.one_of(st.just(-math.inf), st.floats(-90, 0, width=32)), min_size=1, max_size=12)
 CORPUS = st.lists(LOG_PROBS, min_size=1, max_size=6)
@@ -167,12 +167,15 @@ def test_no_language_model_is_needed(bert_data, bert_plm, tmp_path):
     assert len(set(changed)) == 3
 
 
-@pytest.mark.parametrize("options, sentence", [
-    ({"augment": "en,sw"}, "has no candidates in language 'sw' .it has: de, en, es, fr.: run preprocess/distill.py"),
-    ({"augment": "fr", "thresholds": "2"}, "threshold '2': a probability in .0, 1."),
-    ({"augment": "fr", "thresholds": "en=1e-3"}, "--thresholds en=1e-3 says nothing of language fr"),
-    ({"no_original": True}, "--no-original without --augment or --lexicon leaves nothing to train on"),
-])
+@pytest.mark.parametrize(
+    "options, sentence",
+    [
+        ({"augment": "en,sw"}, "has no candidates in language 'sw' .it has: de, en, es, fr.: run preprocess/distill.py"),
+        ({"augment": "fr", "thresholds": "2"}, "threshold '2': a probability in .0, 1."),
+        ({"augment": "fr", "thresholds": "en=1e-3"}, "--thresholds en=1e-3 says nothing of language fr"),
+        ({"no_original": True}, "--no-original without --augment or --lexicon leaves nothing to train on"),
+    ],
+)
 def test_errors(bert_data, bert_plm, options, sentence):
     with pytest.raises(InputError, match=sentence):
         loaded(bert_data, bert_plm, **options)

@@ -10,8 +10,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from support.running import QUICKSTART, read_tsv
-from support.training import epoch_batches
 
 from salt_fairseq.data.directory import DataDirectory
 from salt_fairseq.data.sentence_pair_dataset import SentencePairDataset
@@ -20,6 +18,8 @@ from salt_fairseq.modules.encoder import BOS, EOS
 from salt_fairseq.plm import PLM, Description
 from salt_fairseq.storage.manifest import write_manifest
 from salt_fairseq.tasks.salt_sentence_pair import SaltSentencePairConfig, SaltSentencePairTask
+from support.running import QUICKSTART, read_tsv
+from support.training import epoch_batches
 
 LANGUAGES = "en,fr,es,de"
 
@@ -93,8 +93,7 @@ def test_items_are_the_encoded_text(name, request):
     data, directory = request.getfixturevalue(f"{name}_data"), request.getfixturevalue(f"{name}_plm")
     t, plm = task(data, directory, augment=LANGUAGES, max_length=160), PLM.load(directory)
     rows = {lang: read_tsv(QUICKSTART / f"test.{lang}.tsv") for lang in ("en", "fr")}
-    cases = [("train", read_tsv(QUICKSTART / "train.en.tsv"), None), ("test.fr", rows["fr"], None),
-             ("test.en-fr", rows["en"], rows["fr"])]
+    cases = [("train", read_tsv(QUICKSTART / "train.en.tsv"), None), ("test.fr", rows["fr"], None), ("test.en-fr", rows["en"], rows["fr"])]
     for subset, first, second in cases:
         dataset = t.load_dataset(subset)
         n = len(first)
@@ -152,9 +151,7 @@ def test_one_stream(bert_data, bert_plm, workers):
 
 
 @pytest.mark.parametrize("shards", [1, 2])
-@pytest.mark.parametrize("options", [
-    {"max_sentences": 32}, {"max_tokens": 1000}, {"max_sentences": 7, "max_tokens": 300},
-], ids=",".join)
+@pytest.mark.parametrize("options", [{"max_sentences": 32}, {"max_tokens": 1000}, {"max_sentences": 7, "max_tokens": 300}], ids=",".join)
 def test_every_instance_once_per_epoch(bert_data, bert_plm, options, shards):
     """All (instance, stream) pairs, once; within the limits; other batches in another epoch; equal when asked again."""
     t = task(bert_data, bert_plm, augment="en,de")

@@ -18,8 +18,13 @@ class Sentences(list):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=1, max_size=20), st.integers(8, 60),
-       st.integers(1, 200), st.sampled_from([1, 2]), st.booleans())
+@given(
+    st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40)), min_size=1, max_size=20),
+    st.integers(8, 60),
+    st.integers(1, 200),
+    st.sampled_from([1, 2]),
+    st.booleans(),
+)
 def test_batches_are_those_of_the_dataset(lengths, max_length, more_tokens, separators, single):
     """Truncated and joined as SentencePairDataset does it, padded, within the limit, each pair once, longest first."""
     rng = np.random.default_rng(max_length)

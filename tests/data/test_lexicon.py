@@ -27,10 +27,15 @@ def lexicon(tmp_path_factory):
     data = tmp_path_factory.mktemp("lexicon")
     cells = [cell for word in SUBSTITUTES for cell in word]
     sides = {"input0": "train", "input1": "train"}
-    write_lexicon(data / "lexicons" / "hand", sides, dict.fromkeys(sides, [WORDS] * SENTENCES), [ids for cell in cells for ids in cell],
-                  [len(cell) for cell in cells], np.uint16)
-    write_manifest(data / "lexicons" / "hand",
-                   {"languages": ["aa", "bb", "cc"], "sentences_sha256": {"input0/train": "0", "input1/train": "1"}})
+    write_lexicon(
+        data / "lexicons" / "hand",
+        sides,
+        dict.fromkeys(sides, [WORDS] * SENTENCES),
+        [ids for cell in cells for ids in cell],
+        [len(cell) for cell in cells],
+        np.uint16,
+    )
+    write_manifest(data / "lexicons" / "hand", {"languages": ["aa", "bb", "cc"], "sentences_sha256": {"input0/train": "0", "input1/train": "1"}})
     write_manifest(data, {"subsets": {"train": {"sha256": {"input0": "0", "input1": "1"}}}})
     return Lexicon(data, "hand", "train", ["input0", "input1"])
 

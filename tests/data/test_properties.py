@@ -14,7 +14,6 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.tiny_plm import tiny_plm
 
 from preprocess.binarize import binarize
 from preprocess.distillation.counterparts import POSITIONS, candidate_positions
@@ -27,17 +26,20 @@ from salt_fairseq.data.sentence_pair_dataset import SentencePairDataset
 from salt_fairseq.errors import InputError
 from salt_fairseq.modules.encoder import BOS, EOS, PAD
 from salt_fairseq.plm import PLM
+from support.tiny_plm import tiny_plm
 
 KINDS = ("wordpiece", "sentencepiece")
 quick = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 files = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 
 # Any text, and text that spells special tokens or words of the tiny vocabularies.
-TEXT = st.lists(st.one_of(st.text(max_size=12), st.sampled_from(["<s>", "</s>", "[SEP]", "[MASK]", "<mask>", "##s", "▁", "house", "boat", " "])),
-                max_size=8).map("".join)
+TEXT = st.lists(
+    st.one_of(st.text(max_size=12), st.sampled_from(["<s>", "</s>", "[SEP]", "[MASK]", "<mask>", "##s", "▁", "house", "boat", " "])), max_size=8
+).map("".join)
 # A sentence as it can stand in a file's cell: visible, without tabs, line ends and NUL.
-CELL = TEXT.map(lambda text: "".join(c for c in text if c not in "\t\n\r\0" and not "\ud800" <= c <= "\udfff")
-                .replace("\ufeff", "").strip()).filter(lambda text: text and text not in ("NS", "-"))
+CELL = TEXT.map(lambda text: "".join(c for c in text if c not in "\t\n\r\0" and not "\ud800" <= c <= "\udfff").replace("\ufeff", "").strip()).filter(
+    lambda text: text and text not in ("NS", "-")
+)
 WORD = st.text("abcdefgxyz0123456789 é-_.", min_size=1, max_size=6).map(str.strip).filter(lambda text: text and text != "-")
 
 
@@ -98,8 +100,7 @@ def written(path, rows, names, layout):
 
 @pytest.mark.parametrize("ending", ["tsv", "jsonl"])
 @quick
-@given(rows=rows_of, order=st.permutations(range(4)), layout=st.fixed_dictionaries(
-    {"mark": st.booleans(), "windows": st.booleans(), "escaped": st.booleans()}))
+@given(rows=rows_of, order=st.permutations(range(4)), layout=st.fixed_dictionaries({"mark": st.booleans(), "windows": st.booleans(), "escaped": st.booleans()}))
 def test_readers_give_back_what_was_written(tmp_path_factory, ending, rows, order, layout):
     """Columns in any order, a byte order mark, line ends of Windows: every cell as it was, in order, with its line."""
     rows = [(f"n{i}", *row) for i, row in enumerate(rows)]
@@ -111,8 +112,14 @@ def test_readers_give_back_what_was_written(tmp_path_factory, ending, rows, orde
 
 
 @quick
-@given(content=st.one_of(st.binary(max_size=120), st.lists(st.sampled_from(
-    [b"id", b"\t", b"\n", b"sentence1", b"label", b"a", b'"', b"{", b"}", b":", b"1", b",", b"\xff", b"\r", b"NS"]), max_size=40).map(b"".join)))
+@given(
+    content=st.one_of(
+        st.binary(max_size=120),
+        st.lists(
+            st.sampled_from([b"id", b"\t", b"\n", b"sentence1", b"label", b"a", b'"', b"{", b"}", b":", b"1", b",", b"\xff", b"\r", b"NS"]), max_size=40
+        ).map(b"".join),
+    )
+)
 @pytest.mark.parametrize("ending", ["tsv", "jsonl"])
 def test_readers_of_any_bytes(tmp_path_factory, ending, content):
     """Examples, if any, or one sentence that names the file."""
@@ -185,15 +192,20 @@ def switching(tokenizer, sentences, positions, draw):
 def lexical(tokenizer, sentences, draw):
     """A lexicon of some words of the vocabulary, looked up as look_up.py does it."""
     words = sorted({word.casefold() for word in tokenizer.words if word.isalpha()})
-    listed = {word: dict.fromkeys(draw(st.lists(st.sampled_from(["maison", "la peniche", "chat", "quux"]), max_size=2)))
-              for word in draw(st.lists(st.sampled_from(words), max_size=5, unique=True))}
+    listed = {
+        word: dict.fromkeys(draw(st.lists(st.sampled_from(["maison", "la peniche", "chat", "quux"]), max_size=2)))
+        for word in draw(st.lists(st.sampled_from(words), max_size=5, unique=True))
+    }
     entries = Entries(tokenizer, {"fr": listed}, draw(st.booleans()))
     marks = [entries.mark(sentence.numpy()) for sentence in sentences]
     ends = np.cumsum(entries.counts) if entries.counts else np.zeros(0, int)
-    spans = [[(int(m[s]) - 1, s, s + 1 + sum(1 for _ in itertools.takewhile(lambda x: x == -1, m[s + 1:]))) for s in np.flatnonzero(m > 0)] for m in marks]
-    lexicon = SimpleNamespace(languages=["fr"], listed=lambda side, i: spans[i],
-                              choices=lambda entry, language: range(ends[entry - 1] if entry else 0, ends[entry]),
-                              substitute=lambda number: torch.tensor(entries.substitutes[number], dtype=torch.long))
+    spans = [[(int(m[s]) - 1, s, s + 1 + sum(1 for _ in itertools.takewhile(lambda x: x == -1, m[s + 1 :]))) for s in np.flatnonzero(m > 0)] for m in marks]
+    lexicon = SimpleNamespace(
+        languages=["fr"],
+        listed=lambda side, i: spans[i],
+        choices=lambda entry, language: range(ends[entry - 1] if entry else 0, ends[entry]),
+        substitute=lambda number: torch.tensor(entries.substitutes[number], dtype=torch.long),
+    )
     return LexicalSubstitution(lexicon, 0, draw(st.integers(0, 99)), redraw=True)
 
 

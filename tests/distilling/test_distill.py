@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 import sentencepiece
 import torch
-from support.in_process import call
-from support.running import QUICKSTART, read_tsv
 from transformers import BertForMaskedLM, BertTokenizerFast, XLMRobertaForMaskedLM
 
 from preprocess import binarize, distill
@@ -20,11 +18,18 @@ from preprocess.distillation import word_lists
 from preprocess.distillation.word_lists import REFERENCES, frequencies, highest, target_vocabulary
 from salt_fairseq.candidates import open_candidates
 from salt_fairseq.plm import PLM
+from support.in_process import call
+from support.running import QUICKSTART, read_tsv
 
 LANGUAGES = ["en", "fr", "de"]
 most_frequent = functools.cache(frequencies)
-EXTRA = [("In 1999 THE House was 20 m from the Sea …", "the"), ("3.", "?"), ("Was it? It was!", "In the end, the end."),
-         ("the", "The cat's 2nd life - don't ask"), (" ".join(["the house, and"] * 60), "So what")]
+EXTRA = [
+    ("In 1999 THE House was 20 m from the Sea …", "the"),
+    ("3.", "?"),
+    ("Was it? It was!", "In the end, the end."),
+    ("the", "The cat's 2nd life - don't ask"),
+    (" ".join(["the house, and"] * 60), "So what"),
+]
 
 
 class Reference:
@@ -69,8 +74,7 @@ class Reference:
         if not self.has_letter(pieces[i]):
             return False
         following = pieces[i + 1]
-        return positions == "tokens" or (self.begins(pieces[i])
-                                         and not (self.has_letter(following) and not self.begins(following)))
+        return positions == "tokens" or (self.begins(pieces[i]) and not (self.has_letter(following) and not self.begins(following)))
 
     def counterparts(self, sentence, positions, vocabulary):
         """For each token None, or (best word, its log-probability, that of the second best) among the words of

@@ -9,17 +9,21 @@ from collections import Counter
 
 import pytest
 import torch
-from support.in_process import call, error_of
-from support.running import QUICKSTART, read_tsv, run
 
 from preprocess import binarize, distill
 from salt_fairseq.candidates import open_candidates
 from salt_fairseq.data.directory import DataDirectory
 from salt_fairseq.errors import InputError
 from salt_fairseq.plm import PLM
+from support.in_process import call, error_of
+from support.running import QUICKSTART, read_tsv, run
 
-PAIRS = [("The house is old .", "A new garden", "0"), ("A new garden", "It was the end .", "1"),
-         ("the house is old .", "It was the end .", "1"), ("A new garden", "A new garden", "0")]
+PAIRS = [
+    ("The house is old .", "A new garden", "0"),
+    ("A new garden", "It was the end .", "1"),
+    ("the house is old .", "It was the end .", "1"),
+    ("A new garden", "A new garden", "0"),
+]
 
 
 @pytest.fixture
@@ -64,8 +68,7 @@ def test_every_distinct_sentence_is_read_once(data, xlmr_plm, monkeypatch, capsy
 def test_several_processes(data, xlmr_plm):
     """Two processes of two sentences each write byte for byte what one writes (with one thread each: matrix products
     of one thread and of two differ in the last bit)."""
-    command = ["preprocess/distill.py", xlmr_plm, data,
-               *words(data, "en", "fr", "xx", extra=["--max-tokens", 16, "--keep-shared-words"])]
+    command = ["preprocess/distill.py", xlmr_plm, data, *words(data, "en", "fr", "xx", extra=["--max-tokens", 16, "--keep-shared-words"])]
 
     def written_by(*start):
         done = run(*start, *command, OMP_NUM_THREADS="1")

@@ -16,18 +16,20 @@ import numpy as np
 import pytest
 import torch
 from fairseq.data.indexed_dataset import MMapIndexedDataset, MMapIndexedDatasetBuilder
-from support.in_process import call, error_of
-from support.running import QUICKSTART, ROOT, read_tsv, run
 
 from preprocess import binarize, distill
 from preprocess.distillation.distinct_sentences import DistinctSentences
 from salt_fairseq.candidates import open_candidates
 from salt_fairseq.data.directory import DataDirectory
 from salt_fairseq.storage.indexed_data import IndexedSequences, ranges, write_flat, write_indexed
+from support.in_process import call, error_of
+from support.running import QUICKSTART, ROOT, read_tsv, run
 
-SLOW = ("import sys, time; from preprocess import distill as d; from salt_fairseq import resumable as r; r.CHECKPOINT_SECONDS = 0\n"
-        "search = d.CounterpartSearch.__call__\n"
-        "d.CounterpartSearch.__call__ = lambda s, *a: time.sleep(0.2) or search(s, *a)\nd.main()")
+SLOW = (
+    "import sys, time; from preprocess import distill as d; from salt_fairseq import resumable as r; r.CHECKPOINT_SECONDS = 0\n"
+    "search = d.CounterpartSearch.__call__\n"
+    "d.CounterpartSearch.__call__ = lambda s, *a: time.sleep(0.2) or search(s, *a)\nd.main()"
+)
 OPTIONS = ["--languages", "en,fr", "--device", "cpu", "--max-tokens", "64"]
 
 
@@ -46,8 +48,13 @@ def files(data):
 
 def killed(plm, data, parts):
     """Start distilling, and kill it with SIGKILL as soon as so many parts are saved."""
-    process = subprocess.Popen([sys.executable, "-c", SLOW, str(plm), str(data), *OPTIONS], cwd=ROOT, stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""})
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW, str(plm), str(data), *OPTIONS],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+    )
     while len(list(unfinished(data).glob("part.*"))) < parts and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
@@ -67,8 +74,7 @@ def test_killed_and_repeated(data, xlmr_plm):
     killed(xlmr_plm, data, parts=3)
     batches = torch.cat([torch.load(p, weights_only=True)["batches"] for p in unfinished(data).glob("part.*")])
     assert 3 <= len(batches.unique()) == len(batches)
-    resumed = run("torchrun", "--standalone", "--nproc-per-node", 2, "preprocess/distill.py", xlmr_plm, data, *OPTIONS,
-                  OMP_NUM_THREADS="1")
+    resumed = run("torchrun", "--standalone", "--nproc-per-node", 2, "preprocess/distill.py", xlmr_plm, data, *OPTIONS, OMP_NUM_THREADS="1")
     assert resumed.stdout.rsplit("distinct, ")[1] == tokens
     assert files(data) == whole and not unfinished(data).exists()
 

@@ -4,10 +4,6 @@ import json
 import shutil
 
 import pytest
-from support.edited import edited
-from support.in_process import error_of
-from support.running import run
-from support.tiny_plm import UNIGRAMS, WORDPIECES, binarized, looked_up, tiny_plm
 
 from preprocess import look_up
 from preprocess.text.dictionaries import read_dictionary
@@ -15,17 +11,28 @@ from salt_fairseq.data.directory import DataDirectory
 from salt_fairseq.data.lexicon import Lexicon
 from salt_fairseq.errors import InputError
 from salt_fairseq.storage.files import sha256
+from support.edited import edited
+from support.in_process import error_of
+from support.running import run
+from support.tiny_plm import UNIGRAMS, WORDPIECES, binarized, looked_up, tiny_plm
 
-PAIRS = [("The houseboats sleeps.", "House, the big cat"), ("the cat sleeps", "don't the 3 résumé the"),
-         ("big cat, big house", "sleeps"), ("dragon", "the dragon the")]
+PAIRS = [
+    ("The houseboats sleeps.", "House, the big cat"),
+    ("the cat sleeps", "don't the 3 résumé the"),
+    ("big cat, big house", "sleeps"),
+    ("dragon", "the dragon the"),
+]
 SIDES = ["input0", "input1"]
 
 
 @pytest.fixture(scope="module")
 def plms(tmp_path_factory):
     root = tmp_path_factory.mktemp("tiny")
-    return {"wordpiece": tiny_plm(root / "cased"), "uncased": tiny_plm(root / "uncased", lowercase=True),
-            "sentencepiece": tiny_plm(root / "unigram", "sentencepiece")}
+    return {
+        "wordpiece": tiny_plm(root / "cased"),
+        "uncased": tiny_plm(root / "uncased", lowercase=True),
+        "sentencepiece": tiny_plm(root / "unigram", "sentencepiece"),
+    }
 
 
 def listed(data, pieces, name="muse", sides=SIDES):
@@ -41,8 +48,7 @@ def listed(data, pieces, name="muse", sides=SIDES):
         found[side] = [[] for _ in range(len(sentences))]
         for i in range(len(sentences)):
             for entry, start, end in lexicon.listed(number, i):
-                choices = {language: [spelt(lexicon.substitute(c)) for c in lexicon.choices(entry, k)]
-                           for k, language in enumerate(lexicon.languages)}
+                choices = {language: [spelt(lexicon.substitute(c)) for c in lexicon.choices(entry, k)] for k, language in enumerate(lexicon.languages)}
                 found[side][i].append((spelt(sentences[i][start:end]), start, end, choices))
     return found
 
@@ -59,14 +65,20 @@ def test_spans_and_substitutes(plms, tmp_path, capsys):
     looked_up(plms["wordpiece"], data, fr=french, de="house Haus\nHouse Hausboot\nsleeps zzz\n")
     found = listed(data, WORDPIECES)
     assert spans(found) == [
-        [[("The", 0, 1), ("houseboats", 1, 4), ("sleeps", 4, 5)], [("the", 0, 1), ("cat", 1, 2), ("sleeps", 2, 3)],
-         [("big", 0, 1), ("cat", 1, 2), ("big", 3, 4), ("house", 4, 5)], []],
-        [[("House", 0, 1), ("the", 2, 3), ("big", 3, 4), ("cat", 4, 5)], [("the", 3, 4), ("the", 6, 7)],
-         [("sleeps", 0, 1)], [("the", 0, 1), ("the", 2, 3)]],
+        [
+            [("The", 0, 1), ("houseboats", 1, 4), ("sleeps", 4, 5)],
+            [("the", 0, 1), ("cat", 1, 2), ("sleeps", 2, 3)],
+            [("big", 0, 1), ("cat", 1, 2), ("big", 3, 4), ("house", 4, 5)],
+            [],
+        ],
+        [[("House", 0, 1), ("the", 2, 3), ("big", 3, 4), ("cat", 4, 5)], [("the", 3, 4), ("the", 6, 7)], [("sleeps", 0, 1)], [("the", 0, 1), ("the", 2, 3)]],
     ]
     substitutes = {
-        "the": {"fr": ["le", "la"], "de": []}, "houseboats": {"fr": ["peniche"], "de": []}, "cat": {"fr": ["chat"], "de": []},
-        "house": {"fr": ["maison", "demeure"], "de": ["Haus", "Hausboot"]}, "big": {"fr": ["grande"], "de": []},
+        "the": {"fr": ["le", "la"], "de": []},
+        "houseboats": {"fr": ["peniche"], "de": []},
+        "cat": {"fr": ["chat"], "de": []},
+        "house": {"fr": ["maison", "demeure"], "de": ["Haus", "Hausboot"]},
+        "big": {"fr": ["grande"], "de": []},
         "sleeps": {"fr": [], "de": ["[UNK]"]},
     }
     for sentences in found.values():
@@ -77,8 +89,8 @@ def test_spans_and_substitutes(plms, tmp_path, capsys):
     assert [lexicon.substitute(c).tolist() for c in lexicon.choices(entry, 1)] == [[number["Haus"]], [number["Haus"], number["##boot"]]]
     # the houseboats sleeps cat big house, and don, t: 8 words; 7 + 3 substitutes; 21 of 31 tokens.
     assert capsys.readouterr().out.splitlines()[-1] == (
-        f"wrote {data / 'lexicons' / 'muse'}: 6 of 8 distinct words listed, 10 substitutes in fr, de; 67.7% of tokens "
-        "belong to a listed word")
+        f"wrote {data / 'lexicons' / 'muse'}: 6 of 8 distinct words listed, 10 substitutes in fr, de; 67.7% of tokens belong to a listed word"
+    )
 
 
 def test_sentencepiece(plms, tmp_path):
@@ -107,8 +119,9 @@ def test_json_and_the_word_itself(plms, tmp_path):
     data = binarized(plms["wordpiece"], tmp_path / "data", PAIRS)
     neighbours = {"house": ["casa", "la maison"], "Big": ["grande"], "cat": [], "The": ["le", "the", "le"]}
     looked_up(plms["wordpiece"], data, "--name", "synonyms", "--include-word", en=neighbours)
-    choices = {word.lower(): choices["en"] for sentences in listed(data, WORDPIECES, "synonyms").values()
-               for sentence in sentences for word, _, _, choices in sentence}
+    choices = {
+        word.lower(): choices["en"] for sentences in listed(data, WORDPIECES, "synonyms").values() for sentence in sentences for word, _, _, choices in sentence
+    }
     assert choices == {"the": ["", "le"], "house": ["", "casa", "lamaison"], "big": ["", "grande"]}
     meta = json.loads((data / "lexicons" / "synonyms" / "meta.json").read_text())
     assert meta["languages"] == ["en"] and meta["include_word"] is True
@@ -184,17 +197,20 @@ def test_unknown_and_damaged_lexicons(plms, tmp_path):
         Lexicon(data, "muse", "train", SIDES)
 
 
-@pytest.mark.parametrize("name, text, sentence", [
-    ("d.txt", "cat chat\n\ncat chat gros\n", "d.txt, line 3: 'cat chat gros' is not 'source target'"),
-    ("d.txt", "cat chat\ncat\n", "d.txt, line 2: 'cat' is not 'source target'"),
-    ("d.txt", b"cat ch\xe2t\n", "d.txt, line 1: not UTF-8 (invalid continuation byte), convert the text"),
-    ("d.json", '{"cat": ["chat"]', "d.json cannot be read (Expecting ',' delimiter: line 1"),
-    ("d.json", '["cat"]', "d.json is not an object of words with a list of substitutes each"),
-    ("d.json", '{"cat": "chat"}', "d.json is not an object of words with a list of substitutes each"),
-    ("d.json", '{"cat": ["chat", 3]}', "d.json is not an object of words with a list of substitutes each"),
-    ("d.json", '{"cat": {"chat": 1}}', "d.json is not an object of words with a list of substitutes each"),
-    ("gone.txt", None, "gone.txt cannot be read ([Errno 2] No such file or directory"),
-])
+@pytest.mark.parametrize(
+    "name, text, sentence",
+    [
+        ("d.txt", "cat chat\n\ncat chat gros\n", "d.txt, line 3: 'cat chat gros' is not 'source target'"),
+        ("d.txt", "cat chat\ncat\n", "d.txt, line 2: 'cat' is not 'source target'"),
+        ("d.txt", b"cat ch\xe2t\n", "d.txt, line 1: not UTF-8 (invalid continuation byte), convert the text"),
+        ("d.json", '{"cat": ["chat"]', "d.json cannot be read (Expecting ',' delimiter: line 1"),
+        ("d.json", '["cat"]', "d.json is not an object of words with a list of substitutes each"),
+        ("d.json", '{"cat": "chat"}', "d.json is not an object of words with a list of substitutes each"),
+        ("d.json", '{"cat": ["chat", 3]}', "d.json is not an object of words with a list of substitutes each"),
+        ("d.json", '{"cat": {"chat": 1}}', "d.json is not an object of words with a list of substitutes each"),
+        ("gone.txt", None, "gone.txt cannot be read ([Errno 2] No such file or directory"),
+    ],
+)
 def test_bad_dictionaries(tmp_path, name, text, sentence):
     if text is not None:
         (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -223,7 +239,8 @@ def test_bad_options(plms, tmp_path):
     assert "was binarized with the vocabulary of tiny" in error_of(look_up, plms["sentencepiece"], data, *fr)
     (tmp_path / "none.txt").write_text("dog chien\n")
     assert error_of(look_up, plm, data, "--dictionary", f"fr={tmp_path / 'none.txt'}") == (
-        f"no word of {data} is listed in {tmp_path / 'none.txt'}: give dictionaries whose source language is that of the data (en)")
+        f"no word of {data} is listed in {tmp_path / 'none.txt'}: give dictionaries whose source language is that of the data (en)"
+    )
     assert before == {path: path.read_bytes() for path in data.rglob("*") if path.is_file()}
     with edited(data / "meta.json") as meta:
         meta["subsets"]["valid"] = meta["subsets"].pop("train")

@@ -4,14 +4,14 @@ import re
 
 import numpy as np
 import torch
-from support.in_process import call, error_of
-from support.running import QUICKSTART, read_tsv
 
 from preprocess import show_candidates, substitution_precision
 from preprocess.distillation.word_lists import frequencies
 from salt_fairseq.candidates import open_candidates
 from salt_fairseq.data.directory import DataDirectory
 from salt_fairseq.tokenizer import Tokenizer
+from support.in_process import call, error_of
+from support.running import QUICKSTART, read_tsv
 
 
 def test_shown_sentences(bert_plm, bert_data, tmp_path, capsys):

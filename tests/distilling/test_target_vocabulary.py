@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import sentencepiece
 import wordfreq
-from support.in_process import call, error_of
-from support.running import run
 from transformers import BertTokenizerFast
 
 from preprocess import target_vocabulary as command
 from preprocess.distillation import word_lists
 from preprocess.distillation.word_lists import REFERENCES, frequencies, highest, target_vocabularies, target_vocabulary
 from salt_fairseq.plm import PLM
+from support.in_process import call, error_of
+from support.running import run
 
 
 @pytest.mark.parametrize("language", ["en", "de", "ru"])
@@ -47,19 +47,22 @@ def test_long_list_is_cut(tmp_path):
     assert len(found) == 10_000 and next(iter(found)).endswith("12000") and "wxxx2000" not in found
 
 
-@pytest.mark.parametrize(("content", "message"), [
-    ("the 5\nof five\n", "line 2: 'of five' is neither a word nor 'word count'"),
-    ("the 5\nnew york 7\n", "line 2: 'new york 7' is neither"),
-    ("the 5\n\nof 3 4\n", "line 3: 'of 3 4' is neither"),
-    ("the 5\nof nan\n", "line 2: 'of nan' is neither"),
-    ("the inf\n", "line 1: 'the inf' is neither"),
-    ("the 5\nof -1\n", "line 2: 'of -1' is neither"),
-    ("the 0\n", "holds no words"),
-    ("\n \n", "holds no words"),
-    ("12\n...\n", "holds no words"),
-    (b"\xe9t\xe9\n", "UTF-8"),
-    (None, "cannot be read"),
-])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("the 5\nof five\n", "line 2: 'of five' is neither a word nor 'word count'"),
+        ("the 5\nnew york 7\n", "line 2: 'new york 7' is neither"),
+        ("the 5\n\nof 3 4\n", "line 3: 'of 3 4' is neither"),
+        ("the 5\nof nan\n", "line 2: 'of nan' is neither"),
+        ("the inf\n", "line 1: 'the inf' is neither"),
+        ("the 5\nof -1\n", "line 2: 'of -1' is neither"),
+        ("the 0\n", "holds no words"),
+        ("\n \n", "holds no words"),
+        ("12\n...\n", "holds no words"),
+        (b"\xe9t\xe9\n", "UTF-8"),
+        (None, "cannot be read"),
+    ],
+)
 def test_bad_list(content, message, xlmr_plm, tmp_path):
     path = tmp_path / "list"
     if content is not None:
@@ -105,8 +108,7 @@ def test_words_that_are_frequent_in_the_source_language(xlmr_plm):
     """What the option is for: the French list holds *house* and *the*."""
     tokenizer = PLM.load(xlmr_plm).tokenizer
     words = frequencies("fr")
-    all_, own = ({tokenizer.words[i] for i in target_vocabulary(tokenizer, words, source)}
-                 for source in (None, frequencies("en")))
+    all_, own = ({tokenizer.words[i] for i in target_vocabulary(tokenizer, words, source)} for source in (None, frequencies("en")))
     assert {"the", "house"} <= all_ - own and {"le", "maison"} <= own
 
 
@@ -118,8 +120,13 @@ def test_words_that_are_much_more_frequent_in_another_language(xlmr_plm):
     for language, ids in found.items():
         words, own = frequencies(language), {tokenizer.words[i].casefold() for i in ids}
         dropped = {tokenizer.words[i].casefold() for i in target_vocabulary(tokenizer, words)} - own
-        expected = {w for w in dropped | own for other in lists if other != language
-                    if lists[other].get(w, 0) > 3 * words[w] or language != "en" == other and 2 * lists[other].get(w, 0) > words[w]}
+        expected = {
+            w
+            for w in dropped | own
+            for other in lists
+            if other != language
+            if lists[other].get(w, 0) > 3 * words[w] or language != "en" == other and 2 * lists[other].get(w, 0) > words[w]
+        }
         assert dropped == expected
         assert {"de": "of", "en": "la", "ru": "of"}[language] not in own
     assert "la" in {tokenizer.words[i] for i in target_vocabulary(tokenizer, lists["en"])}
@@ -128,8 +135,7 @@ def test_words_that_are_much_more_frequent_in_another_language(xlmr_plm):
 def test_lists_of_ones_own_count_as_other_languages(xlmr_plm, tmp_path):
     """A language's vocabulary depends on the source language and the references, not on the other target languages."""
     tokenizer = PLM.load(xlmr_plm).tokenizer
-    lists = {"en": "the 94\nhouse 6", "fr": "la 13\nde 16\nmaison 71", "xx": "la 40\nmaison 10\nhouse 45\nde 5",
-             "yy": "la 1\nhouse 13\nmaison 86"}
+    lists = {"en": "the 94\nhouse 6", "fr": "la 13\nde 16\nmaison 71", "xx": "la 40\nmaison 10\nhouse 45\nde 5", "yy": "la 1\nhouse 13\nmaison 86"}
     for language, text in lists.items():
         (tmp_path / language).write_text(text + "\n", encoding="utf-8")
     files = {language: tmp_path / language for language in lists}

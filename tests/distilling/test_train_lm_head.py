@@ -15,8 +15,6 @@ import time
 import numpy as np
 import pytest
 import torch
-from support.in_process import call, error_of
-from support.running import ROOT, run
 from transformers import AutoModelForMaskedLM
 
 from preprocess import export_hf, train_lm_head
@@ -25,6 +23,8 @@ from preprocess.lm_head.contextual_neighbours import LEAST, ContextualNeighbours
 from preprocess.lm_head.masking import Masking
 from salt_fairseq.modules.encoder import BOS, EOS, PAD
 from salt_fairseq.plm import PLM, pad
+from support.in_process import call, error_of
+from support.running import ROOT, run
 
 FILES = ["model.pt", "dict.txt", "tokenizer.json", "plm.json", "training.json"]
 
@@ -54,17 +54,21 @@ def files(plm_dir):
     return {name: (plm_dir / name).read_bytes() for name in FILES}
 
 
-@pytest.mark.parametrize(("layers", "more"), [
-    (0, []), (1, ["--autocast-bf16"]), (2, ["--fresh-head", "--unmasked", "itself"]), (0, ["--selected", 0]),
-    (0, ["--unmasked", "nothing"]),
-])
+@pytest.mark.parametrize(
+    ("layers", "more"),
+    [(0, []), (1, ["--autocast-bf16"]), (2, ["--fresh-head", "--unmasked", "itself"]), (0, ["--selected", 0]), (0, ["--unmasked", "nothing"])],
+)
 def test_only_what_should_be_trained_changes(layers, more, xlmr_plm, texts, tmp_path, capsys):
     call(train_lm_head, xlmr_plm, tmp_path / "out", *options(texts, "--layers", layers, *more, steps=2))
     before, after = tensors(xlmr_plm), tensors(tmp_path / "out")
     assert {name for name in before if not torch.equal(before[name], after[name])} == {n for n in before if n.startswith("lm_head.")}
     own = {name: after[name] for name in after.keys() - before.keys()}  # began as copies of the encoder's top layers
-    starts = {name: before[name.replace(f"lm_head.layers.{i}.", f"encoder.layers.{2 - layers + i}.")]
-              for i in range(layers) for name in own if name.startswith(f"lm_head.layers.{i}.")}
+    starts = {
+        name: before[name.replace(f"lm_head.layers.{i}.", f"encoder.layers.{2 - layers + i}.")]
+        for i in range(layers)
+        for name in own
+        if name.startswith(f"lm_head.layers.{i}.")
+    }
     assert len(own) == 12 * layers and starts.keys() == own.keys()
     assert all(own[name].shape == starts[name].shape and not torch.equal(own[name], starts[name]) for name in own)
     plm, (*_, last) = PLM.load(tmp_path / "out"), capsys.readouterr().out.splitlines()
@@ -96,7 +100,12 @@ def test_wordpiece_with_a_pooler(bert_plm, texts, tmp_path):
     call(train_lm_head, bert_plm, tmp_path / "out", *options(texts, steps=1))
     before, after = tensors(bert_plm), tensors(tmp_path / "out")
     assert {name for name in before if not torch.equal(before[name], after[name])} == {
-        "lm_head.dense.weight", "lm_head.dense.bias", "lm_head.layer_norm.weight", "lm_head.layer_norm.bias", "lm_head.bias"}
+        "lm_head.dense.weight",
+        "lm_head.dense.bias",
+        "lm_head.layer_norm.weight",
+        "lm_head.layer_norm.bias",
+        "lm_head.bias",
+    }
     assert any(name.startswith("pooler.") for name in after)
 
 
@@ -118,12 +127,19 @@ def test_learns(xlmr_plm, texts, tmp_path, monkeypatch, capsys):
 def test_killed_and_repeated(xlmr_plm, texts, tmp_path):
     """SIGKILL, then the same command: byte for byte the files of a run that nothing stopped."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    slow = ("import sys, time; from preprocess import train_lm_head as t, head_training as h; from salt_fairseq import resumable as r; r.CHECKPOINT_SECONDS = 0\n"
-            "step = h.HeadTraining.step; h.HeadTraining.step = lambda s, *a: time.sleep(0.2) or step(s, *a)\nt.main()")
+    slow = (
+        "import sys, time; from preprocess import train_lm_head as t, head_training as h; from salt_fairseq import resumable as r; r.CHECKPOINT_SECONDS = 0\n"
+        "step = h.HeadTraining.step; h.HeadTraining.step = lambda s, *a: time.sleep(0.2) or step(s, *a)\nt.main()"
+    )
     words = [str(w) for w in options(texts, "--layers", 1, steps=20)]
     torch.manual_seed(5)
-    process = subprocess.Popen([sys.executable, "-c", slow, str(xlmr_plm), str(tmp_path / "killed"), *words], cwd=ROOT,
-                               env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-c", slow, str(xlmr_plm), str(tmp_path / "killed"), *words],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     checkpoint = tmp_path / ".killed.training" / "checkpoint.pt"
     while not checkpoint.exists() and process.poll() is None:
         time.sleep(0.05)
@@ -176,8 +192,11 @@ def test_masking_shares():
         counts["changed"] += int(changed.sum())
         drawn |= set(read[changed].tolist())
     n = 200 * int((~special).sum())
-    for share, of, found in ((0.3, n, counts["selected"]), (0.5, counts["selected"], counts["masked"]),
-                             (0.2 * 44 / 45, counts["selected"], counts["changed"])):  # one in 45 draws the token itself
+    for share, of, found in (
+        (0.3, n, counts["selected"]),
+        (0.5, counts["selected"], counts["masked"]),
+        (0.2 * 44 / 45, counts["selected"], counts["changed"]),
+    ):  # one in 45 draws the token itself
         assert abs(found / of - share) < 5 * np.sqrt(share * (1 - share) / of)
     assert drawn == set(range(4, vocabulary - 1))
 
@@ -262,16 +281,24 @@ def test_text(xlmr_plm, texts, sentences):
     assert pad([torch.tensor([0, 2])]).tolist() == [[0, 2]]
 
 
-@pytest.mark.parametrize(("more", "message"), [
-    (["--layers", 3], "has 2 layers"), (["--neighbour-layer", 3], "--neighbour-layer 3: "),
-    (["--steps", 0], "--steps 0: more than 0"),
-    (["--max-length", 161], "3 to 160 is possible"), (["--temperature", 0], "--temperature 0.0: more than 0"),
-    (["--selected", 1.5], "between 0 and 1"), (["--masked", 0.8, "--random", 0.3], "between 0 and 1"),
-    (["--unmasked", "nothing", "--selected", 0], "trains nothing"),
-    (["--text", "absent.txt"], "absent.txt does not exist"), (["--text", "EMPTY"], "holds no text"),
-    (["--text", "ONE"], "holds one line"), (["--text", "LATIN1"], "LATIN1, line 1: not UTF-8"),
-    (["--text", "BAD.xz"], "cannot be read as UTF-8 text"),
-])
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--layers", 3], "has 2 layers"),
+        (["--neighbour-layer", 3], "--neighbour-layer 3: "),
+        (["--steps", 0], "--steps 0: more than 0"),
+        (["--max-length", 161], "3 to 160 is possible"),
+        (["--temperature", 0], "--temperature 0.0: more than 0"),
+        (["--selected", 1.5], "between 0 and 1"),
+        (["--masked", 0.8, "--random", 0.3], "between 0 and 1"),
+        (["--unmasked", "nothing", "--selected", 0], "trains nothing"),
+        (["--text", "absent.txt"], "absent.txt does not exist"),
+        (["--text", "EMPTY"], "holds no text"),
+        (["--text", "ONE"], "holds one line"),
+        (["--text", "LATIN1"], "LATIN1, line 1: not UTF-8"),
+        (["--text", "BAD.xz"], "cannot be read as UTF-8 text"),
+    ],
+)
 def test_errors(more, message, xlmr_plm, texts, tmp_path):
     for name, content in (("EMPTY", b"\n \n"), ("ONE", b"one\n\n"), ("LATIN1", b"\xe9t\xe9\n" * 9), ("BAD.xz", b"no archive\n")):
         (tmp_path / name).write_bytes(content)

@@ -41,10 +41,20 @@ SENTENCEPIECE = [
 def tokenizers(tmp_path_factory):
     """Tokenizers of the pieces above, in both kinds."""
     values = {
-        "wordpiece": {"model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
-                                "max_input_chars_per_word": 100, "vocab": {p: i for i, p in enumerate(WORDPIECES)}},
-                      "added_tokens": [{"id": WORDPIECES.index(p), "content": p, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-                                       for p in WORDPIECES if p.startswith("[")]},
+        "wordpiece": {
+            "model": {
+                "type": "WordPiece",
+                "unk_token": "[UNK]",
+                "continuing_subword_prefix": "##",
+                "max_input_chars_per_word": 100,
+                "vocab": {p: i for i, p in enumerate(WORDPIECES)},
+            },
+            "added_tokens": [
+                {"id": WORDPIECES.index(p), "content": p, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+                for p in WORDPIECES
+                if p.startswith("[")
+            ],
+        },
         "sentencepiece": unigram([(p, -1.0) for p in UNIGRAMS], nmt_nfkc()),
     }
     found = {}

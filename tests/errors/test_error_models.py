@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.small_world import COMMANDS, assert_refused, changed, ended
 
 from salt_fairseq.plm import Description
 from salt_fairseq.storage.files import sha256
+from support.small_world import COMMANDS, assert_refused, changed, ended
 
 NAN = float("nan")
 
@@ -89,7 +89,11 @@ CASES = {
     "PLM to train lacks a tensor": ("fairseq-train", edit_plm(without(FC1)), "model.pt does not fit plm.json: import"),
     "PLM to train of other shapes": ("fairseq-train", edit_plm(replaced(FC1, lambda t: t[:3])), "model.pt does not fit plm.json: import"),
     "PLM to train with NaN": ("fairseq-train", edit_plm(replaced(FC1, lambda t: t * NAN)), "not finite"),
-    "checkpoint lacks a tensor": ("evaluate", model(without(FC1)), f"the weights do not fit the model that its configuration describes (Missing key(s) in state_dict: \"{FC1}\""),
+    "checkpoint lacks a tensor": (
+        "evaluate",
+        model(without(FC1)),
+        f'the weights do not fit the model that its configuration describes (Missing key(s) in state_dict: "{FC1}"',
+    ),
     "checkpoint of other shapes": ("predict", model(replaced(FC1, lambda t: t[:, :3])), f"size mismatch for {FC1}"),
     "checkpoint with NaN": ("export_hf", model(replaced(FC1, lambda t: t * NAN)), f"the weights {FC1} are not finite: training diverged, use another"),
     "checkpoint without classifier": ("predict", model(without("classifier.weight")), "checkpoint.pt lacks classifier.weight"),
@@ -146,8 +150,9 @@ def prepare(path):
     """What stands around the file with the payload in a real case."""
     if path.startswith("hf"):
         Path("hf").mkdir()
-        Path("hf/config.json").write_text(json.dumps({"model_type": "bert", "hidden_size": 8, "num_hidden_layers": 1,
-                                                      "num_attention_heads": 2, "intermediate_size": 12}))
+        Path("hf/config.json").write_text(
+            json.dumps({"model_type": "bert", "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 12})
+        )
     for name in ("dict.txt", "sentencepiece.bpe.model") if path.startswith("xlmr") else ():
         Path("xlmr").mkdir(exist_ok=True)
         Path("xlmr", name).write_bytes(b"")

@@ -7,13 +7,17 @@ import shutil
 import subprocess
 
 import pytest
+
 from support.running import ROOT, run
 from support.small_world import COMMANDS, SCRIPTS, TYPED, assert_refused, changed, ended, listing
 
 # command, changes of its words, what the sentence says
 REFUSED = [
-    ("binarize", ["--subset train=train.tsv -> --subset train=train.tsv train=test.fr.tsv"],
-     "--subset train=test.fr.tsv: train is given twice, also as train.tsv; leave one of them out"),
+    (
+        "binarize",
+        ["--subset train=train.tsv -> --subset train=train.tsv train=test.fr.tsv"],
+        "--subset train=test.fr.tsv: train is given twice, also as train.tsv; leave one of them out",
+    ),
     ("binarize", ["--labels no,,yes"], "--labels no,,yes: a label is empty or stands there twice; give each once"),
     ("binarize", ["--source-language ../en"], "--source-language '../en': the name of one language is needed"),
     ("binarize", ["--labels ''"], "--labels : a label is empty or stands there twice"),
@@ -121,8 +125,10 @@ def test_default_thresholds_name_a_language_that_is_not_augmented(here):
         assert ended("show_candidates", changed("show_candidates", f"50% -> {thresholds}"))[0] == 0
 
 
-BREAKING = {command: "checkpoint.pt -> absent" if "checkpoint.pt" in words else "results.json -> absent" if "results" in words else
-            "plm -> absent" for command, words in TYPED.items()} | {"import_plm": "hf -> train.tsv", "fairseq-train": "--plm plm -> --plm absent"}
+BREAKING = {
+    command: "checkpoint.pt -> absent" if "checkpoint.pt" in words else "results.json -> absent" if "results" in words else "plm -> absent"
+    for command, words in TYPED.items()
+} | {"import_plm": "hf -> train.tsv", "fairseq-train": "--plm plm -> --plm absent"}
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if not command.startswith("fairseq")])
@@ -135,8 +141,10 @@ def test_debug(command, here, monkeypatch):
     assert lines[-2] == sentence.replace("error: ", "salt_fairseq.errors.InputError: ", 1)
 
 
-HYDRA = (f"--config-dir {ROOT}/recipes/config --config-name xnli common.user_dir={ROOT}/salt_fairseq common.cpu=true task.data=data "
-         "checkpoint.save_dir=new model.plm=absent task.augment=fr")
+HYDRA = (
+    f"--config-dir {ROOT}/recipes/config --config-name xnli common.user_dir={ROOT}/salt_fairseq common.cpu=true task.data=data "
+    "checkpoint.save_dir=new model.plm=absent task.augment=fr"
+)
 
 
 @pytest.mark.parametrize("command", SCRIPTS)
@@ -153,8 +161,10 @@ def test_in_a_process_of_its_own(command, here):
 
 def test_configuration_of_hydra(here):
     """A value that its dataclass refuses; hydra itself names a key that there is not."""
-    for change, full, said in (("model.mixup=all", "1", "error: the configuration cannot be: Invalid value 'all', expected one of [instance, token"),
-                               ("task.agument=fr", "0", "Could not override 'task.agument'.")):
+    for change, full, said in (
+        ("model.mixup=all", "1", "error: the configuration cannot be: Invalid value 'all', expected one of [instance, token"),
+        ("task.agument=fr", "0", "Could not override 'task.agument'."),
+    ):
         done = run("fairseq-hydra-train", *HYDRA.split(), change, check=False, cwd=here, PYTHONPATH=str(ROOT), HYDRA_FULL_ERROR=full)
         assert done.returncode == 1 and "Traceback" not in done.stderr + done.stdout and said in done.stderr, done.stderr[-3000:]
 
@@ -167,12 +177,19 @@ def test_debug_of_fairseqs_commands(here):
     assert done.stderr.splitlines()[-1].startswith("error: absent/plm.json does not exist")
 
 
-@pytest.mark.parametrize("words, said", [
-    (["xnli", "--colour", "blue"], "unknown option --colour"), (["xnli", "--systems", "SALTY"], "unknown system SALTY"),
-    (["ablation"], "name the data set first"), (["baselines", "--seeds", "1"], "name the data set first"),
-    (["xnli", "--seeds", "1 -2"], '--seeds "1 -2": whole numbers'), (["pawsx", "--seeds"], "--seeds needs a value"),
-    (["pawsx", "--updates", "many"], "--updates many"), (["generalized", "xnil"], "no recipes/config/xnil.yaml"),
-])
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["xnli", "--colour", "blue"], "unknown option --colour"),
+        (["xnli", "--systems", "SALTY"], "unknown system SALTY"),
+        (["ablation"], "name the data set first"),
+        (["baselines", "--seeds", "1"], "name the data set first"),
+        (["xnli", "--seeds", "1 -2"], '--seeds "1 -2": whole numbers'),
+        (["pawsx", "--seeds"], "--seeds needs a value"),
+        (["pawsx", "--updates", "many"], "--updates many"),
+        (["generalized", "xnil"], "no recipes/config/xnil.yaml"),
+    ],
+)
 def test_recipes(words, said, tmp_path):
     """Refused before anything is installed or made."""
     shutil.copytree(ROOT / "recipes", tmp_path / "recipes")

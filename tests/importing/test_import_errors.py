@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from sentencepiece import sentencepiece_model_pb2
-from support.in_process import error_of
-from support.running import run
 
 from preprocess import import_plm
+from support.in_process import error_of
+from support.running import run
 
 
 def edit_config(**changes):
@@ -98,11 +98,13 @@ BERT = {
     "heads do not divide": (edit_config(num_attention_heads=7), "7 heads do not divide 48"),
     "more layers than weights": (edit_config(num_hidden_layers=4), "lack bert.encoder.layer.3"),
     "fewer layers than weights": (edit_config(num_hidden_layers=2), "hold bert.encoder.layer.2.*not expect"),
-    "weights of another model": (edit_config(model_type="distilbert", dim=48, n_layers=3, n_heads=4, hidden_dim=112), "lack embeddings.*of another kind of model"),
+    "weights of another model": (
+        edit_config(model_type="distilbert", dim=48, n_layers=3, n_heads=4, hidden_dim=112),
+        "lack embeddings.*of another kind of model",
+    ),
     "no weights": (remove("model.safetensors"), "has no weights"),
     "weights cut off": (replace("model.safetensors", b"\x00" * 40), "weights in .* cannot be read"),
-    "half an LM head": (edit_tensors(lambda n, t: None if n.startswith("cls.predictions.transform.dense") else t),
-                        "lack cls.predictions.transform.dense"),
+    "half an LM head": (edit_tensors(lambda n, t: None if n.startswith("cls.predictions.transform.dense") else t), "lack cls.predictions.transform.dense"),
     "head without bias": (edit_tensors(lambda n, t: None if n == "cls.predictions.bias" else t), "lack cls.predictions.bias"),
     "two biases": (two_biases, "cls.predictions.bias and cls.predictions.decoder.bias that differ"),
     "integers": (edit_tensors(lambda n, t: t.char() if n.endswith("1.output.dense.weight") else t), "as torch.int8: fp32"),
@@ -113,21 +115,30 @@ BERT = {
     "narrow query": (cut("0.attention.self.query.weight", rows=47), "0.attention.self.* differ in shape"),
     "narrow key": (cut("0.attention.self.key.weight", columns=47), "0.attention.self.* differ in shape"),
     "short embedding": (cut("word_embeddings.weight", rows=900), "900 rows of embeddings.word_embeddings, where config.json's vocab_size is 2"),
-    "short embedding and config": (both(edit_config(vocab_size=900), cut("word_embeddings.weight", rows=900)),
-                                   "rows; tokenizer and weights do not belong together"),
+    "short embedding and config": (
+        both(edit_config(vocab_size=900), cut("word_embeddings.weight", rows=900)),
+        "rows; tokenizer and weights do not belong together",
+    ),
     "other positions": (edit_config(max_position_embeddings=512), "160 rows .* max_position_embeddings is 512"),
-    "scalar embedding": (edit_tensors(lambda n, t: t.sum() if n.endswith("word_embeddings.weight") else t), "word_embeddings in the shape \\(\\), which is no matrix"),
+    "scalar embedding": (
+        edit_tensors(lambda n, t: t.sum() if n.endswith("word_embeddings.weight") else t),
+        "word_embeddings in the shape \\(\\), which is no matrix",
+    ),
     "eps is text": (edit_config(layer_norm_eps="small"), "config.json.*layer_norm_eps"),
-    "flat matrix": (edit_tensors(lambda n, t: t.flatten() if n.endswith("position_embeddings.weight") else t), "position_embeddings in the shape .*, which is no matrix"),
+    "flat matrix": (
+        edit_tensors(lambda n, t: t.flatten() if n.endswith("position_embeddings.weight") else t),
+        "position_embeddings in the shape .*, which is no matrix",
+    ),
     "short bias": (cut("cls.predictions.bias", rows=900), "do not belong together"),
     "scalar bias": (edit_tensors(lambda n, t: t.sum() if n == "cls.predictions.bias" else t), "do not belong together"),
     "no tokenizer": (remove("tokenizer.json", "vocab.txt"), "has no tokenizer"),
     "damaged tokenizer": (replace("tokenizer.json", b'{"model":'), "tokenizer.json cannot be read"),
     "options of another kind": (replace("tokenizer_config.json", b'{"do_lower_case": "yes"}'), "tokenizer.json cannot be read"),
     "not a tokenizer": (replace("tokenizer.json", b'{"version": "1.0"}'), "tokenizer.json cannot be read"),
-    "vocabulary without specials": (both(remove("tokenizer.json"), replace("vocab.txt", b"[UNK]\na\nb\n")),
-                                    "vocab.txt cannot be read"),
+    "vocabulary without specials": (both(remove("tokenizer.json"), replace("vocab.txt", b"[UNK]\na\nb\n")), "vocab.txt cannot be read"),
 }
+
+
 def edit_pieces(change):
     """``change`` edits the SentencePiece model."""
 

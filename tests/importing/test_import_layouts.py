@@ -10,21 +10,13 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support.in_process import call, error_of
-from support.published import copy_of
-from support.running import randomize
-from transformers import (
-    AutoModel,
-    BertConfig,
-    BertForMaskedLM,
-    BertModel,
-    DistilBertConfig,
-    DistilBertForMaskedLM,
-    XLMRobertaModel,
-)
+from transformers import AutoModel, BertConfig, BertForMaskedLM, BertModel, DistilBertConfig, DistilBertForMaskedLM, XLMRobertaModel
 
 from preprocess import binarize, distill, import_plm
 from salt_fairseq.plm import PLM, Description, load_published, load_state, pad
+from support.in_process import call, error_of
+from support.published import copy_of
+from support.running import randomize
 
 INPUTS = [("Tomorrow there will be sunshine all over the north.", None), ("Did he call?", "Nobody knows why!"), ("Oui", None)]
 

@@ -5,12 +5,12 @@ import sys
 
 import pytest
 import torch
-from support.in_process import error_of
-from support.published import Payload, copy_of
-from support.running import run
 
 from preprocess import import_plm
 from salt_fairseq.plm import Description
+from support.in_process import error_of
+from support.published import Payload, copy_of
+from support.running import run
 
 
 def test_payload_in_pytorch_model_bin(bert_dir, tmp_path):

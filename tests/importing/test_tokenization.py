@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.running import randomize
 from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
 
 from preprocess.import_plm import import_plm
@@ -22,17 +21,72 @@ from salt_fairseq import tokenizer as tokenizer_module
 from salt_fairseq.data.sentence_pair_dataset import truncated_lengths
 from salt_fairseq.plm import PLM, load_published
 from salt_fairseq.tokenizer import Tokenizer
+from support.running import randomize
 
 DATA = os.environ.get("SALT_DATA")
 HOSTILE = [
-    "", " ", "\t", "\n", "\u3000", "\u00a0", "\u200b", "\ufeff", ".", "...", "▁", "▁▁ a ▁b", "##", "##s a##b", "a",
-    "e\u0301te\u0301", "été", "E\u0301TE\u0301", "o\u0323\u0302 \u1ed9", "a" + "\u0301" * 50, "\u0301 alone", "Z͑ͫ̓ͪ̂ͫ̽͏̴̙̤̞͉͚̯̞̠͍A̴̵̜̰͔ͫ͗͢L̠ͨͧͩ͘G̴̻͈͍͔̹̑͗̎̅͛́Ǫ̵̹̻̝̳͂̌̌͘",
-    "İstanbul ıSPARTA ẞtraße ſtop", "ΣΊΣΥΦΟΣ ΌΔΟΣ", "ǅ ǈ Ǌ", "ﬁnal ﬃ ㎏ ①② Ⅻ ｆｕｌｌ ｗｉｄｔｈ ﾊﾝｶｸ", "x² ½ ℌ", "K Å Ω", "한국어 \u1112\u1161\u11ab",
-    "zero\u200bwidth\u200cjoin\u200ders\u2060word\ufeff", "soft\u00adhyphen", "\u202eright to left\u202c", "שָׁלוֹם עוֹלָם", "السَّلامُ عَلَيْكُمْ ٣٤", "abc \u2067עברית\u2069 def",
-    "👩‍👩‍👧‍👦 👍🏽 🇫🇷🇩🇪 ❤️ 1️⃣ 🏴\U000e0067\U000e0062\U000e007f", "😀" * 30, "no\u00a0break\u202fspace\u2009thin\u3000wide", "a\tb\t\tc\n\nd\r\ne\x0bf\x0cg\x85h\u2028i\u2029j",
-    "你好，世界。123元", "𠀀𠁠𪜀𫝀𬺰𰀀𱍐", "㐀㑁 \uf900 \U0002f800", "ｶﾞ がか\u3099", "नमस्ते क्षत्रिय", "ภาษาไทยไม่มีช่องว่าง", "မြန်မာ ខ្មែរ", "ᏣᎳᎩ ꮳꮃꭹ 𐐀𐐨",
-    "\x00a\x01b\x7fc\x9fd", "\ufffd a\ufffdb", "\ue000 private \U000f0000", "\U0010ffff\ufffe\uffff", "a" * 10_000, "ab" * 5_000, "你" * 10_000, "é" * 10_000, "." * 10_000, "a." * 5_000, "a " * 5_000,
-    "x" * 99 + " " + "x" * 100 + " " + "x" * 101, "don't can't l'été rock'n'roll U.S.A. e-mail C++ 3,141.59 50% $5 @x #y http://a.b/c?d=e&f", "_a_b_ `c` ~d^ [e] {f} |g\\ <h>", "« Qui ? » “no” ‘yes’ — – … ¿qué? ¡sí!",
+    "",
+    " ",
+    "\t",
+    "\n",
+    "\u3000",
+    "\u00a0",
+    "\u200b",
+    "\ufeff",
+    ".",
+    "...",
+    "▁",
+    "▁▁ a ▁b",
+    "##",
+    "##s a##b",
+    "a",
+    "e\u0301te\u0301",
+    "été",
+    "E\u0301TE\u0301",
+    "o\u0323\u0302 \u1ed9",
+    "a" + "\u0301" * 50,
+    "\u0301 alone",
+    "Z͑ͫ̓ͪ̂ͫ̽͏̴̙̤̞͉͚̯̞̠͍A̴̵̜̰͔ͫ͗͢L̠ͨͧͩ͘G̴̻͈͍͔̹̑͗̎̅͛́Ǫ̵̹̻̝̳͂̌̌͘",
+    "İstanbul ıSPARTA ẞtraße ſtop",
+    "ΣΊΣΥΦΟΣ ΌΔΟΣ",
+    "ǅ ǈ Ǌ",
+    "ﬁnal ﬃ ㎏ ①② Ⅻ ｆｕｌｌ ｗｉｄｔｈ ﾊﾝｶｸ",
+    "x² ½ ℌ",
+    "K Å Ω",
+    "한국어 \u1112\u1161\u11ab",
+    "zero\u200bwidth\u200cjoin\u200ders\u2060word\ufeff",
+    "soft\u00adhyphen",
+    "\u202eright to left\u202c",
+    "שָׁלוֹם עוֹלָם",
+    "السَّلامُ عَلَيْكُمْ ٣٤",
+    "abc \u2067עברית\u2069 def",
+    "👩‍👩‍👧‍👦 👍🏽 🇫🇷🇩🇪 ❤️ 1️⃣ 🏴\U000e0067\U000e0062\U000e007f",
+    "😀" * 30,
+    "no\u00a0break\u202fspace\u2009thin\u3000wide",
+    "a\tb\t\tc\n\nd\r\ne\x0bf\x0cg\x85h\u2028i\u2029j",
+    "你好，世界。123元",
+    "𠀀𠁠𪜀𫝀𬺰𰀀𱍐",
+    "㐀㑁 \uf900 \U0002f800",
+    "ｶﾞ がか\u3099",
+    "नमस्ते क्षत्रिय",
+    "ภาษาไทยไม่มีช่องว่าง",
+    "မြန်မာ ខ្មែរ",
+    "ᏣᎳᎩ ꮳꮃꭹ 𐐀𐐨",
+    "\x00a\x01b\x7fc\x9fd",
+    "\ufffd a\ufffdb",
+    "\ue000 private \U000f0000",
+    "\U0010ffff\ufffe\uffff",
+    "a" * 10_000,
+    "ab" * 5_000,
+    "你" * 10_000,
+    "é" * 10_000,
+    "." * 10_000,
+    "a." * 5_000,
+    "a " * 5_000,
+    "x" * 99 + " " + "x" * 100 + " " + "x" * 101,
+    "don't can't l'été rock'n'roll U.S.A. e-mail C++ 3,141.59 50% $5 @x #y http://a.b/c?d=e&f",
+    "_a_b_ `c` ~d^ [e] {f} |g\\ <h>",
+    "« Qui ? » “no” ‘yes’ — – … ¿qué? ¡sí!",
 ]
 
 
@@ -59,8 +113,12 @@ def wordpiece_dir(directory, sentences, **options):
     return directory
 
 
-WORDPIECES = {"cased": {"do_lower_case": False}, "cased without accents": {"do_lower_case": False, "strip_accents": True},
-              "lower case with accents": {"do_lower_case": True, "strip_accents": False}, "Chinese uncut": {"do_lower_case": False, "tokenize_chinese_chars": False}}
+WORDPIECES = {
+    "cased": {"do_lower_case": False},
+    "cased without accents": {"do_lower_case": False, "strip_accents": True},
+    "lower case with accents": {"do_lower_case": True, "strip_accents": False},
+    "Chinese uncut": {"do_lower_case": False, "tokenize_chinese_chars": False},
+}
 
 
 @pytest.fixture(scope="module", params=["uncased", "xlmr", *WORDPIECES])
@@ -173,5 +231,3 @@ def test_tokenizer_json_and_its_configuration(sentences, tmp_path):
         assert config is None or ids[name] == expected
         assert description.tokenizer_options == {"lowercase": name == "lower", "strip_accents": None, "handle_chinese_chars": True}
     assert ids["alone"] == ids["cased"] != ids["lower"]
-
-

@@ -9,12 +9,12 @@ import re
 
 import pytest
 import torch
-from support.in_process import call
 
 from preprocess import import_plm
 from preprocess.importers.vocabulary import nmt_nfkc, unigram, used_ids, with_fairseq_ids
 from salt_fairseq.plm import PLM, Description, load_published, load_state, pad
 from salt_fairseq.tokenizer import Tokenizer
+from support.in_process import call
 
 
 @pytest.fixture(scope="module", params=["bert", "xlmr"])

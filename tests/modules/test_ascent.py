@@ -6,14 +6,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from omegaconf import OmegaConf
-from support.tiny_model import inside, seeded
-from support.tiny_plm import binarized, looked_up, tiny_plm
 
 from salt_fairseq.models.salt_encoder import SaltEncoderConfig
 from salt_fairseq.modules.encoder import BOS, EOS, PAD, UNK
 from salt_fairseq.modules.perturbation import ascend, random_in_ball
 from salt_fairseq.tasks import salt_sentence_pair
 from salt_fairseq.tasks.salt_sentence_pair import SaltSentencePairConfig, SaltSentencePairTask
+from support.tiny_model import inside, seeded
+from support.tiny_plm import binarized, looked_up, tiny_plm
 
 RADIUS, DIM = 0.5, 12
 TOKENS = torch.tensor([[BOS, 10, UNK, EOS, 12, EOS], [BOS, 20, EOS, 21, EOS, PAD], [BOS, 5, EOS, EOS, PAD, PAD]])
@@ -130,8 +130,7 @@ def real(words):
     """A task that mixes and perturbs adversarially, its model in training, with dropout and a sharp classifier, a batch."""
     plm, data = words
     torch.manual_seed(1)
-    task = SaltSentencePairTask(SaltSentencePairConfig(
-        data=str(data), seed=1, lexicon="muse", perturbation="adversarial", radius=0.4, ascent_steps=4))
+    task = SaltSentencePairTask(SaltSentencePairConfig(data=str(data), seed=1, lexicon="muse", perturbation="adversarial", radius=0.4, ascent_steps=4))
     net = task.build_model(OmegaConf.structured(SaltEncoderConfig(_name="salt_encoder", plm=str(plm)))).train()
     net.pooler.weight.data *= 20
     net.classifier.weight.data *= 30
@@ -231,6 +230,5 @@ def test_worse_than_random(real):
     adversarial = task._perturbation({"net_input": {"src_tokens": tokens}, "target": target}, net, 1)
     before = losses_with(net, tokens, target, embeddings).mean()
     by_adversary = losses_with(net, tokens, target, embeddings + adversarial).mean() - before
-    by_chance = max(losses_with(net, tokens, target, embeddings + random_in_ball(tokens, 8, 0.4, "l2", seeded(seed))).mean() - before
-                    for seed in range(10))
+    by_chance = max(losses_with(net, tokens, target, embeddings + random_in_ball(tokens, 8, 0.4, "l2", seeded(seed))).mean() - before for seed in range(10))
     assert by_adversary > 3 * by_chance.abs()

@@ -5,10 +5,10 @@ import pytest
 import torch
 from fairseq.optim import build_optimizer
 from omegaconf import OmegaConf
-from support.running import run
-from support.training import checkpoint, training
 
 from salt_fairseq.optim.fused_adam import FusedAdamConfig
+from support.running import run
+from support.training import checkpoint, training
 
 
 def optimizer(parameters, **options):
@@ -74,13 +74,11 @@ def test_training_is_that_of_fairseqs_own(bert_data, bert_plm, tmp_path):
     """The same steps with an eps that is smaller than gradients are, since the two add it at different places; and a
     checkpoint to go on from."""
     for name in ("adam", "fused_adam"):
-        run("fairseq-train", *training(bert_data, bert_plm, tmp_path / name, "--optimizer", name, "--adam-eps", 1e-14, "--cpu",
-                                       updates=3))
+        run("fairseq-train", *training(bert_data, bert_plm, tmp_path / name, "--optimizer", name, "--adam-eps", 1e-14, "--cpu", updates=3))
     ours, theirs = (checkpoint(tmp_path / name) for name in ("fused_adam", "adam"))
     differences = torch.cat([(ours["model"][name] - tensor).abs().flatten() for name, tensor in theirs["model"].items()])
     assert (differences > 1e-4).float().mean() < 5e-3  # a step is about 1e-3
     assert {"exp_avg", "exp_avg_sq", "step"} <= ours["last_optimizer_state"]["state"][0].keys()
-    more = run("fairseq-train", *training(bert_data, bert_plm, tmp_path / "fused_adam", "--optimizer", "fused_adam", "--cpu",
-                                          updates=6))
+    more = run("fairseq-train", *training(bert_data, bert_plm, tmp_path / "fused_adam", "--optimizer", "fused_adam", "--cpu", updates=6))
     assert "Loaded checkpoint" in more.stdout + more.stderr
     assert checkpoint(tmp_path / "fused_adam")["optimizer_history"][-1]["num_updates"] == 6

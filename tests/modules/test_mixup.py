@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from support.tiny_model import DIM, batch, model, train_steps
 
 from salt_fairseq.modules.encoder import PAD
 from salt_fairseq.modules.mixup import coefficients, mean_embeddings, mix
+from support.tiny_model import DIM, batch, model, train_steps
 
 
 def draw(mixing, shape, seed, ratio=0.5):

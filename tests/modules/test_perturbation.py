@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from support.tiny_model import DIM, LENGTHS, batch, inside, model, seeded, train_steps
 
 from salt_fairseq.errors import InputError
 from salt_fairseq.modules.encoder import BOS, EOS, PAD, UNK
 from salt_fairseq.modules.perturbation import project, random_in_ball
+from support.tiny_model import DIM, LENGTHS, batch, inside, model, seeded, train_steps
 
-MOVED = torch.tensor([[False, True, True, True, False, True, True, False],
-                      [False, True, False, True, False, False, False, False]])  # the words of batch()
+MOVED = torch.tensor([[False, True, True, True, False, True, True, False], [False, True, False, True, False, False, False, False]])  # the words of batch()
 
 
 @pytest.mark.parametrize("dim", [3, 48])
@@ -128,12 +127,15 @@ def test_it_is_added_to_the_embeddings(mixing):
     assert torch.equal(net(tokens, perturbation=delta, **options)[0], net(tokens)[0])
 
 
-@pytest.mark.parametrize("options, sentence", [
-    ({"radius": -0.1}, r"--radius -0.1 is outside \[0, 1000\]"),
-    ({"radius": math.nan}, r"--radius nan is outside \[0, 1000\]"),
-    ({"ascent_steps": 0}, r"--ascent-steps 0 is outside \[1, 1000\]"),
-    ({"ascent_step_size": 1.5}, r"--ascent-step-size 1.5 is outside \[0, 1\]"),
-])
+@pytest.mark.parametrize(
+    "options, sentence",
+    [
+        ({"radius": -0.1}, r"--radius -0.1 is outside \[0, 1000\]"),
+        ({"radius": math.nan}, r"--radius nan is outside \[0, 1000\]"),
+        ({"ascent_steps": 0}, r"--ascent-steps 0 is outside \[1, 1000\]"),
+        ({"ascent_step_size": 1.5}, r"--ascent-step-size 1.5 is outside \[0, 1\]"),
+    ],
+)
 def test_bad_options(tmp_path, options, sentence):
     with pytest.raises(InputError, match=sentence):
         train_steps(tmp_path, [], **options)

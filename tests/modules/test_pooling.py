@@ -9,17 +9,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from support.classifiers import binarized, fine_tuned
-from support.in_process import call, error_of
-from support.running import randomize
-from transformers import (
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    BertConfig,
-    BertModel,
-    DistilBertConfig,
-    DistilBertModel,
-)
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertConfig, BertModel, DistilBertConfig, DistilBertModel
 
 from preprocess import export_hf, import_plm
 from salt_fairseq.checkpoints import load_checkpoint
@@ -27,9 +17,16 @@ from salt_fairseq.models.salt_encoder import SaltEncoder, SaltEncoderConfig
 from salt_fairseq.modules.encoder import PAD
 from salt_fairseq.modules.pooling import normalized_mean
 from salt_fairseq.plm import PLM, Description, pad
+from support.classifiers import binarized, fine_tuned
+from support.in_process import call, error_of
+from support.running import randomize
 
-TEXTS = [("Oui",), ("Tomorrow there will be sunshine all over the north.", "He didn't call on 3 May 1999, did he?"),
-         ("Nobody (yet) knows why!", "你好, el número es 42; c'est l'été."), ("a",)]
+TEXTS = [
+    ("Oui",),
+    ("Tomorrow there will be sunshine all over the north.", "He didn't call on 3 May 1999, did he?"),
+    ("Nobody (yet) knows why!", "你好, el número es 42; c'est l'été."),
+    ("a",),
+]
 
 
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-10), (torch.float32, 1e-5), (torch.bfloat16, 0.05)])
@@ -47,22 +44,35 @@ def test_mean_of_all_tokens_but_padding(dtype, tolerance):
 def with_pooling(source, directory, config, kind="sentence_transformers.models.Pooling"):
     """A copy of a Hugging Face directory with the files of sentence-transformers."""
     shutil.copytree(source, directory)
-    steps = [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
-             {"idx": 1, "name": "1", "path": "1_Pooling", "type": kind}]
+    steps = [
+        {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+        {"idx": 1, "name": "1", "path": "1_Pooling", "type": kind},
+    ]
     (directory / "modules.json").write_text(json.dumps(steps))
     (directory / "1_Pooling").mkdir()
     (directory / "1_Pooling" / "config.json").write_text(json.dumps(config))
     return directory
 
 
-@pytest.mark.parametrize("config, expected", [
-    ({"word_embedding_dimension": 48, "pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True,
-      "pooling_mode_max_tokens": False, "pooling_mode_mean_sqrt_len_tokens": False}, "mean"),
-    ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "first"),
-    ({"pooling_mode_mean_sqrt_len_tokens": True}, "mean"),
-    ({"embedding_dimension": 48, "pooling_mode": "mean", "include_prompt": True}, "mean"),
-    ({"pooling_mode": ["cls"]}, "first"),
-])
+@pytest.mark.parametrize(
+    "config, expected",
+    [
+        (
+            {
+                "word_embedding_dimension": 48,
+                "pooling_mode_cls_token": False,
+                "pooling_mode_mean_tokens": True,
+                "pooling_mode_max_tokens": False,
+                "pooling_mode_mean_sqrt_len_tokens": False,
+            },
+            "mean",
+        ),
+        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "first"),
+        ({"pooling_mode_mean_sqrt_len_tokens": True}, "mean"),
+        ({"embedding_dimension": 48, "pooling_mode": "mean", "include_prompt": True}, "mean"),
+        ({"pooling_mode": ["cls"]}, "first"),
+    ],
+)
 def test_import_reads_how_the_model_was_trained(config, expected, bert_dir, tmp_path):
     import_plm.import_plm(with_pooling(bert_dir, tmp_path / "hf", config), tmp_path / "plm")
     assert Description.load(tmp_path / "plm").pooling == expected
@@ -74,11 +84,16 @@ def test_import_without_a_pooling_step(bert_dir, tmp_path):
     assert Description.load(tmp_path / "plm").pooling == "first"
 
 
-@pytest.mark.parametrize("config, said", [
-    ({"pooling_mode_max_tokens": True}, "sentences are read by max, where the mean or the first token can be"),
-    ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}, "sentences are read by cls and mean"),
-    ({"pooling_mode": "lasttoken"}, "sentences are read by lasttoken"), ({}, "sentences are read by no known mode"),
-    ([], "cannot be read (AttributeError)")])
+@pytest.mark.parametrize(
+    "config, said",
+    [
+        ({"pooling_mode_max_tokens": True}, "sentences are read by max, where the mean or the first token can be"),
+        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}, "sentences are read by cls and mean"),
+        ({"pooling_mode": "lasttoken"}, "sentences are read by lasttoken"),
+        ({}, "sentences are read by no known mode"),
+        ([], "cannot be read (AttributeError)"),
+    ],
+)
 def test_ways_of_pooling_that_are_not_there(config, said, bert_dir, tmp_path):
     source = with_pooling(bert_dir, tmp_path / "hf", config)
     assert said in error_of(import_plm, source, tmp_path / "plm")
@@ -132,8 +147,7 @@ def made(request, bert_dir, xlmr_dir, tmp_path_factory):
             randomize(DistilBertModel(config), 5).save_pretrained(source)
             shutil.copy(bert_dir / "vocab.txt", source)
         else:
-            config = BertConfig(vocab_size=2502, hidden_size=40, num_hidden_layers=2, num_attention_heads=5,
-                                intermediate_size=96, max_position_embeddings=160)
+            config = BertConfig(vocab_size=2502, hidden_size=40, num_hidden_layers=2, num_attention_heads=5, intermediate_size=96, max_position_embeddings=160)
             randomize(BertModel(config, add_pooling_layer=False), 6).save_pretrained(source)
             shutil.copy(xlmr_dir / "sentencepiece.bpe.model", source)
     import_plm.import_plm(source, directory / "plm")

@@ -6,6 +6,7 @@ import harness
 import numpy as np
 import pytest
 import torch
+
 from support.running import ROOT, run
 
 
@@ -28,8 +29,10 @@ def test_failures_show_what_was_printed():
 
 
 def test_ratios():
-    runs = {"ours": [{"seconds": s, "cpu_seconds": 1.0, "peak_mib": 10.0} for s in (1.0, 2.0, 9.0)],
-            "theirs": [{"seconds": s, "cpu_seconds": 4.0, "peak_mib": 99.0} for s in (6.0, 5.0, 7.0)]}
+    runs = {
+        "ours": [{"seconds": s, "cpu_seconds": 1.0, "peak_mib": 10.0} for s in (1.0, 2.0, 9.0)],
+        "theirs": [{"seconds": s, "cpu_seconds": 4.0, "peak_mib": 99.0} for s in (6.0, 5.0, 7.0)],
+    }
     assert harness.medians(runs["ours"])["seconds"] == 2.0
     *_, ours, theirs = harness.table(runs, "ours").splitlines()
     assert ours.split() == ["ours", "2.000", "1.00x", "1.000", "1.00x", "10"]

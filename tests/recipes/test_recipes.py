@@ -10,10 +10,10 @@ import time
 
 import pytest
 import torch
-from support.running import QUICKSTART, ROOT
-from support.training import assert_equal_parameters
 
 from salt_fairseq.storage.files import sha256
+from support.running import QUICKSTART, ROOT
+from support.training import assert_equal_parameters
 
 needs_environment = pytest.mark.skipif(
     not (ROOT / ".venv" / "bin" / "fairseq-hydra-train").exists(), reason="recipes run in .venv, which recipes/setup.sh makes"
@@ -29,8 +29,26 @@ def test_finished_runs_are_kept_and_a_failed_one_does_not_stop_the_others(xlmr_p
     """Two seeds of RS-RP, vanilla and SALT; RS-DA fails without its lexicon; the ablation then trains what is new only."""
     (tmp_path / "neighbours.json").write_text(json.dumps({"house": ["home"]}))
     out, texts = tmp_path / "out", {name: QUICKSTART / f"{name}.tsv" for name in ("train.en", "valid.en", "test.en", "test.fr")}
-    common = ["pawsx", "--subset", f"train={texts['train.en']}", f"valid={texts['valid.en']}", f"test.en={texts['test.en']}",
-              f"test.fr={texts['test.fr']}", "--plm", xlmr_plm, "--augment", "en,fr", "--seeds", "1", "--updates", "3", "--out", out, "--device", "cpu"]
+    common = [
+        "pawsx",
+        "--subset",
+        f"train={texts['train.en']}",
+        f"valid={texts['valid.en']}",
+        f"test.en={texts['test.en']}",
+        f"test.fr={texts['test.fr']}",
+        "--plm",
+        xlmr_plm,
+        "--augment",
+        "en,fr",
+        "--seeds",
+        "1",
+        "--updates",
+        "3",
+        "--out",
+        out,
+        "--device",
+        "cpu",
+    ]
     tiny = ["--", "common.cpu=true", "dataset.batch_size=8"]
     done = recipe("experiment", *common, "--systems", "vanilla RS-DA SALT", *tiny)
     assert done.returncode == 1 and done.stderr.strip().endswith("error: failed: RS-DA, seed 1"), done.stderr[-2000:]
@@ -53,11 +71,36 @@ def test_finished_runs_are_kept_and_a_failed_one_does_not_stop_the_others(xlmr_p
 def test_killed_at_every_stage_and_repeated(xlmr_plm, tmp_path):
     """The recipe and all that it started get SIGKILL while distilling, training and evaluating; the same command then ends with
     the parameters, results and tables of a run that nothing stopped."""
-    out, subset = tmp_path / "out", [f"{name}={QUICKSTART / file}.tsv" for name, file in
-                                     (("train", "train.en"), ("valid", "valid.en"), ("test.en", "test.en"), ("test.fr", "test.fr"))]
-    words = ["bash", "recipes/experiment.sh", "pawsx", "--subset", *subset, "--plm", xlmr_plm, "--augment", "en,fr", "--seeds", "1",
-             "--systems", "SALT", "--updates", "12", "--out", out, "--device", "cpu", "--", "common.cpu=true", "dataset.batch_size=8",
-             "checkpoint.save_interval_updates=2", "dataset.validate_interval_updates=4"]
+    out, subset = (
+        tmp_path / "out",
+        [f"{name}={QUICKSTART / file}.tsv" for name, file in (("train", "train.en"), ("valid", "valid.en"), ("test.en", "test.en"), ("test.fr", "test.fr"))],
+    )
+    words = [
+        "bash",
+        "recipes/experiment.sh",
+        "pawsx",
+        "--subset",
+        *subset,
+        "--plm",
+        xlmr_plm,
+        "--augment",
+        "en,fr",
+        "--seeds",
+        "1",
+        "--systems",
+        "SALT",
+        "--updates",
+        "12",
+        "--out",
+        out,
+        "--device",
+        "cpu",
+        "--",
+        "common.cpu=true",
+        "dataset.batch_size=8",
+        "checkpoint.save_interval_updates=2",
+        "dataset.validate_interval_updates=4",
+    ]
 
     def begin():
         with open(tmp_path / "output", "w") as output:
@@ -73,8 +116,11 @@ def test_killed_at_every_stage_and_repeated(xlmr_plm, tmp_path):
 
     results, report, parameters = finished(begin())
     shutil.rmtree(out)
-    for unfinished, product in (("data/.candidates.distillation", "data/candidates/fr"), ("SALT.1/checkpoint_last.pt", "SALT.1/trained"),
-                                (".SALT.1.json.evaluation", "SALT.1.json")):
+    for unfinished, product in (
+        ("data/.candidates.distillation", "data/candidates/fr"),
+        ("SALT.1/checkpoint_last.pt", "SALT.1/trained"),
+        (".SALT.1.json.evaluation", "SALT.1.json"),
+    ):
         process = begin()
         while not (out / unfinished).exists():
             assert process.poll() is None, (tmp_path / "output").read_text()[-2000:]
@@ -93,15 +139,15 @@ def test_second_recipe_of_one_directory_stops(tmp_path):
     with open(tmp_path / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = recipe("xnli", "--out", tmp_path)
-    assert done.returncode == 1 and done.stderr == (f"error: {tmp_path} is being written by another recipe: wait until it has "
-                                                    "finished, or choose another output directory\n")
+    assert done.returncode == 1 and done.stderr == (
+        f"error: {tmp_path} is being written by another recipe: wait until it has finished, or choose another output directory\n"
+    )
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
-@pytest.mark.parametrize("words, expected", [
-    (["--systems", "vanilla SALTY"], "error: unknown system SALTY"),
-    (["--colour", "blue"], "error: unknown option --colour"),
-])
+@pytest.mark.parametrize(
+    "words, expected", [(["--systems", "vanilla SALTY"], "error: unknown system SALTY"), (["--colour", "blue"], "error: unknown option --colour")]
+)
 @needs_environment
 def test_usage_errors(words, expected):
     done = recipe("xnli", *words)

@@ -7,12 +7,12 @@ import statistics
 
 import numpy as np
 import pytest
-from support.in_process import call
-from support.result_files import evaluated, published, subset, table_cells
-from support.running import run
 
 from salt_fairseq.report import __main__ as report
 from salt_fairseq.report.markup import Cell, Table
+from support.in_process import call
+from support.result_files import evaluated, published, subset, table_cells
+from support.running import run
 
 SEEDS = [{"en": 80.25, "fr": 61.5}, {"en": 82.0, "fr": 60.0}, {"en": 81.1, "fr": 64.3}]
 
@@ -33,13 +33,11 @@ def test_published_numbers_as_typed(tmp_path):
     """Seeds in several files, and a baseline with one: the terminal shows table.md, and no test is claimed."""
     files = [published(tmp_path / f"a{i}.json", {f"test.{k}": v for k, v in seed.items()}) for i, seed in enumerate(SEEDS)]
     base = published(tmp_path / "b.json", {"test.en": 70, "test.fr": 60.04, "valid.fr": 1})
-    done = run("python", "-m", "salt_fairseq.report", f"vanilla={base}", f"SALT={','.join(map(str, files))}",
-               "--out", tmp_path / "out")
+    done = run("python", "-m", "salt_fairseq.report", f"vanilla={base}", f"SALT={','.join(map(str, files))}", "--out", tmp_path / "out")
     table = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
     assert done.stdout.startswith(table) and done.stderr == ""
     french = [s["fr"] for s in SEEDS]
-    assert table_cells(table, "fr") == ["60.0", f"{statistics.mean(french):.1f} ± {statistics.stdev(french):.1f}",
-                                        f"{statistics.mean(french) - 60.04:+.1f}"]
+    assert table_cells(table, "fr") == ["60.0", f"{statistics.mean(french):.1f} ± {statistics.stdev(french):.1f}", f"{statistics.mean(french) - 60.04:+.1f}"]
     both = [(s["en"] + s["fr"]) / 2 for s in SEEDS]
     assert table_cells(table, "avg. with en")[1] == f"{statistics.mean(both):.1f} ± {statistics.stdev(both):.1f}"
     assert "Seeds: vanilla 1, SALT 3." in table
@@ -61,23 +59,19 @@ def generalized(tmp_path_factory):
     targets = {subset(a, b): labels for a in ("en", "de", "fr") for b in ("en", "de", "fr")}
 
     def seeds(right):
-        return [{name: [label if generator.random() < right else 1 - label for label in labels] for name in targets}
-                for _ in range(2)]
+        return [{name: [label if generator.random() < right else 1 - label for label in labels] for name in targets} for _ in range(2)]
+
     names = {"RS_RP & co. 100%": seeds(0.9), "vanilla": seeds(0.6)}
     files = {name: evaluated(directory / f"{i}.json", targets, *each) for i, (name, each) in enumerate(names.items())}
-    call(report, *(f"{name}={path}" for name, path in files.items()), "--out", directory / "out", "--baseline", "vanilla",
-         "--languages", "fr,en,de")
-    accuracies = {name: [{key: 100 * np.mean(np.equal(value, labels)) for key, value in seed.items()} for seed in each]
-                  for name, each in names.items()}
+    call(report, *(f"{name}={path}" for name, path in files.items()), "--out", directory / "out", "--baseline", "vanilla", "--languages", "fr,en,de")
+    accuracies = {name: [{key: 100 * np.mean(np.equal(value, labels)) for key, value in seed.items()} for seed in each] for name, each in names.items()}
     return directory / "out", accuracies
 
 
 def test_files_of_a_full_report(generalized):
     directory, _ = generalized
-    tables = [f"{name}.{ending}" for name in ("languages", "averages", "significance", "generalized")
-              for ending in ("md", "tex", "csv")]
-    figures = ["figure.png", "gains.png", "generalized.vanilla.png", "generalized.RS_RP_co._100_.png",
-               "generalized.RS_RP_co._100_-vanilla.png"]
+    tables = [f"{name}.{ending}" for name in ("languages", "averages", "significance", "generalized") for ending in ("md", "tex", "csv")]
+    figures = ["figure.png", "gains.png", "generalized.vanilla.png", "generalized.RS_RP_co._100_.png", "generalized.RS_RP_co._100_-vanilla.png"]
     assert sorted(path.name for path in directory.iterdir()) == sorted([*tables, *figures, "table.md", "seeds.csv"])
 
 
@@ -88,8 +82,7 @@ def test_markdown(generalized):
     assert "avg.: mean of the 2 languages without en; w/en: with it." in text and "(5 tests, not corrected" in text
     values = [statistics.fmean([seed["test.fr"], seed["test.de"]]) for seed in accuracies["RS_RP & co. 100%"]]
     shown = f"**{statistics.mean(values):.1f}**"
-    assert table_cells(text, "RS_RP & co. 100%")[4] in (f"{shown} ± {statistics.stdev(values):.1f}",
-                                                       f"<u>{shown}</u> ± {statistics.stdev(values):.1f}")
+    assert table_cells(text, "RS_RP & co. 100%")[4] in (f"{shown} ± {statistics.stdev(values):.1f}", f"<u>{shown}</u> ± {statistics.stdev(values):.1f}")
     english = [statistics.mean(seed["test.en"] for seed in accuracies[name]) for name in ("RS_RP & co. 100%", "vanilla")]
     by_language = (directory / "table.md").read_text(encoding="utf-8")
     assert table_cells(by_language, "en")[2] == f"{english[0] - english[1]:+.1f}"  # to --baseline, which is not the first
@@ -130,16 +123,17 @@ def test_csv(generalized):
         assert rows[name, "fr"]["seeds"] == "2" and rows[name, "fr"]["best"] == "*" * (name != "vanilla")
     seeds = read_csv(directory / "seeds.csv")
     assert [(row["system"], row["seed"]) for row in seeds] == [(name, str(i)) for name in accuracies for i in range(2)]
-    assert float(seeds[1]["avg."]) == pytest.approx(
-        statistics.mean(accuracies["RS_RP & co. 100%"][1][name] for name in ("test.de", "test.fr")), rel=1e-5)
+    assert float(seeds[1]["avg."]) == pytest.approx(statistics.mean(accuracies["RS_RP & co. 100%"][1][name] for name in ("test.de", "test.fr")), rel=1e-5)
     cells = {(row["system"], row["premise"], row["hypothesis"]): row for row in read_csv(directory / "generalized.csv")}
     assert len(cells) == 18 and float(cells["vanilla", "fr", "de"]["accuracy"]) == pytest.approx(
-        statistics.mean(seed["test.fr-de"] for seed in accuracies["vanilla"]), rel=1e-5)
+        statistics.mean(seed["test.fr-de"] for seed in accuracies["vanilla"]), rel=1e-5
+    )
     tests = {row["measure"]: row for row in read_csv(directory / "significance.csv")}
     averages = {row["system"]: row for row in read_csv(directory / "averages.csv")}
     assert tests["avg."]["bootstrap_p"] == averages["RS_RP & co. 100%"]["avg_bootstrap_p"] and averages["vanilla"]["avg_welch_p"] == ""
     assert float(tests["generalized"]["difference"]) == pytest.approx(
-        float(averages["RS_RP & co. 100%"]["avg_generalized"]) - float(averages["vanilla"]["avg_generalized"]), abs=1e-3)
+        float(averages["RS_RP & co. 100%"]["avg_generalized"]) - float(averages["vanilla"]["avg_generalized"]), abs=1e-3
+    )
 
 
 def test_some_pairs_of_some_systems(tmp_path):

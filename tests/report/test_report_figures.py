@@ -6,11 +6,11 @@ from statistics import mean, stdev
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgba
-from support.result_files import published, subset
 
 from salt_fairseq.report import figures
 from salt_fairseq.report.results import read_results
 from salt_fairseq.report.significance import compare
+from support.result_files import published, subset
 
 SEEDS = {
     "vanilla": [{"test.en": 80.0, "test.de": 60.0, "test.fr": 61.0}, {"test.en": 81.0, "test.de": 62.0, "test.fr": 60.0}],
@@ -80,8 +80,7 @@ def test_bars_do_not_overlap_and_keep_their_colours(results):
     edges = sorted((bar.get_x(), bar.get_x() + bar.get_width()) for bar in axes.patches)
     assert len(edges) == 15 and all(end <= start + 1e-9 for (_, end), (start, _) in zip(edges, edges[1:]))
     colours = {bar.get_facecolor() for bar in axes.patches}
-    gained = {bar.get_facecolor() for panel in figures.gains(results, "vanilla", compare(results, "vanilla")).axes
-              for bar in panel.patches}
+    gained = {bar.get_facecolor() for panel in figures.gains(results, "vanilla", compare(results, "vanilla")).axes for bar in panel.patches}
     assert len(colours) == 3 and gained == colours - {axes.patches[0].get_facecolor()}  # all but vanilla's
 
 
@@ -89,9 +88,10 @@ def test_bars_do_not_overlap_and_keep_their_colours(results):
 def pairs(tmp_path):
     languages = ["en", "de", "fr"]
     systems = {"vanilla": [[80, 50, 52], [60, 62, 54], [58, 53, 64]], "SALT": [[79, 56, 52], [62, 63, 55], [60, 55.5, 64]]}
-    files = {name: [published(tmp_path / f"{name}.json", {subset(a, b): value for a, line in zip(languages, matrix)
-                                                          for b, value in zip(languages, line)})]
-             for name, matrix in systems.items()}
+    files = {
+        name: [published(tmp_path / f"{name}.json", {subset(a, b): value for a, line in zip(languages, matrix) for b, value in zip(languages, line)})]
+        for name, matrix in systems.items()
+    }
     return read_results(files, "en"), {name: np.array(matrix, float) for name, matrix in systems.items()}
 
 

@@ -6,12 +6,12 @@ inputs lies within 0.1 of it. One printed average does not: mBERT* with English 
 
 import numpy as np
 import pytest
-from support import paper_tables as paper
-from support.result_files import published, subset, table_cells
 
 from salt_fairseq.report import tables
 from salt_fairseq.report.results import read_results
 from salt_fairseq.report.significance import compare
+from support import paper_tables as paper
+from support.result_files import published, subset, table_cells
 
 ROUNDING = 0.1 + 1e-9
 
@@ -39,8 +39,7 @@ def generalized(tmp_path):
     files = {}
     for name, text in paper.GENERALIZED.items():
         lines = [[float(value) for value in line.split()[:-1]] for line in text.split("\n")[1:-2]]
-        seed = {subset(a, b): value for a, line in zip(paper.GENERALIZED_LANGUAGES, lines)
-                for b, value in zip(paper.GENERALIZED_LANGUAGES, line)}
+        seed = {subset(a, b): value for a, line in zip(paper.GENERALIZED_LANGUAGES, lines) for b, value in zip(paper.GENERALIZED_LANGUAGES, line)}
         files[name] = [published(tmp_path / f"{name}.json", seed)]
     return read_results(files, "en", paper.GENERALIZED_LANGUAGES)
 
@@ -103,7 +102,7 @@ def test_tables_4_to_6(generalized, name):
 
 
 def test_gain_in_the_generalized_setting(generalized):
-    """"SALT achieves 0.5% of improvement over the best baseline and 2.2% over the vanilla PLM in average" (§3.2)."""
+    """ "SALT achieves 0.5% of improvement over the best baseline and 2.2% over the vanilla PLM in average" (§3.2)."""
     text = tables.averages(generalized, "mBERT", compare(generalized, "mBERT")).markdown()
     assert table_cells(text, "SALT")[3] == "**56.8**" and table_cells(text, "SALT")[-3] == "+2.2"
     text = tables.averages(generalized, "RS-RP", compare(generalized, "RS-RP")).markdown()

@@ -4,10 +4,10 @@ import json
 import math
 
 import pytest
-from support.in_process import error_of
-from support.result_files import evaluated, published
 
 from salt_fairseq.report import __main__ as report
+from support.in_process import error_of
+from support.result_files import evaluated, published
 
 LABELS = [0, 1, 1, 0]
 TARGETS = {"test.en": LABELS, "test.fr": LABELS}
@@ -36,29 +36,43 @@ def test_what_is_no_result(tmp_path):
     (tmp_path / "empty.json").write_text("", encoding="utf-8")
     for name, content in (("list.json", []), ("none.json", {"checkpoints": []}), ("odd.json", {"checkpoints": [3]})):
         (tmp_path / name).write_text(json.dumps(content), encoding="utf-8")
-    for name, said in (("absent.json", "does not exist: make it with python -m salt_fairseq.evaluate"),
-                       ("log.json", "cannot be read"), ("empty.json", "cannot be read"), ("list.json", "holds no checkpoints"),
-                       ("none.json", "holds no checkpoints"), ("odd.json", "is not as python -m salt_fairseq.evaluate writes")):
+    for name, said in (
+        ("absent.json", "does not exist: make it with python -m salt_fairseq.evaluate"),
+        ("log.json", "cannot be read"),
+        ("empty.json", "cannot be read"),
+        ("list.json", "holds no checkpoints"),
+        ("none.json", "holds no checkpoints"),
+        ("odd.json", "is not as python -m salt_fairseq.evaluate writes"),
+    ):
         message = refused(tmp_path, f"a={tmp_path / name}")
         assert name in message and said in message, message
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("words, said", [
-    (["a"], "'a': NAME=FILE"), (["=x.json"], "NAME=FILE"), (["a=x.json,"], "NAME=FILE"),
-    (["a=x.json", "a=y.json"], "a is given twice"), (["a b=x.json", "a/b=y.json"], "figures of a b and a/b"),
-    (["a=x.json", "--baseline", "b"], "--baseline b is none of the systems"),
-])
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (["a"], "'a': NAME=FILE"),
+        (["=x.json"], "NAME=FILE"),
+        (["a=x.json,"], "NAME=FILE"),
+        (["a=x.json", "a=y.json"], "a is given twice"),
+        (["a b=x.json", "a/b=y.json"], "figures of a b and a/b"),
+        (["a=x.json", "--baseline", "b"], "--baseline b is none of the systems"),
+    ],
+)
 def test_command_line(tmp_path, words, said):
     assert said in refused(tmp_path, *words)
 
 
-@pytest.mark.parametrize("change, what", [
-    (lambda content: content["data"]["subsets"]["test.fr"]["sha256"].update(input0="other"), "sha256 of test.fr"),
-    (lambda content: content["data"]["subsets"]["test.fr"].update(examples=5), "examples of test.fr"),
-    (lambda content: content.update(labels=["yes", "no"]), "labels"),
-    (lambda content: content["targets"].update({"test.fr": [1, 1, 1, 0]}), "targets of test.fr"),
-])
+@pytest.mark.parametrize(
+    "change, what",
+    [
+        (lambda content: content["data"]["subsets"]["test.fr"]["sha256"].update(input0="other"), "sha256 of test.fr"),
+        (lambda content: content["data"]["subsets"]["test.fr"].update(examples=5), "examples of test.fr"),
+        (lambda content: content.update(labels=["yes", "no"]), "labels"),
+        (lambda content: content["targets"].update({"test.fr": [1, 1, 1, 0]}), "targets of test.fr"),
+    ],
+)
 def test_different_data(tmp_path, one, change, what):
     other = changed(one, tmp_path / "other.json", change)
     message = refused(tmp_path, f"a={one}", f"b={other}")
@@ -74,17 +88,21 @@ def test_accuracies_that_are_none(tmp_path, accuracy):
 def test_accuracy_that_contradicts_the_predictions(tmp_path, one):
     def change(content):
         content["checkpoints"][0]["accuracy"]["test.fr"] = 75.00001
+
     file = changed(one, tmp_path / "other.json", change)
     assert "the accuracy of test.fr is 75.00001, but its predictions and targets give 75.000000" in refused(tmp_path, f"a={file}")
 
 
-@pytest.mark.parametrize("change, said", [
-    (lambda content: content["checkpoints"][0]["predictions"].update({"test.fr": [0, 1, 1]}), "has 4 targets but 3 predictions"),
-    (lambda content: content["checkpoints"][0]["predictions"].update({"test.fr": ["a", "b"]}), "are no list of label numbers"),
-    (lambda content: content["targets"].update({"test.fr": [0, 1, [1], 0]}), "are no list of label numbers"),
-    (lambda content: content["targets"].update({"test.fr": [0, 1, 1]}), "has 4 examples but 3 targets"),
-    (lambda content: content.update(data=3), "data is not as"),
-])
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (lambda content: content["checkpoints"][0]["predictions"].update({"test.fr": [0, 1, 1]}), "has 4 targets but 3 predictions"),
+        (lambda content: content["checkpoints"][0]["predictions"].update({"test.fr": ["a", "b"]}), "are no list of label numbers"),
+        (lambda content: content["targets"].update({"test.fr": [0, 1, [1], 0]}), "are no list of label numbers"),
+        (lambda content: content["targets"].update({"test.fr": [0, 1, 1]}), "has 4 examples but 3 targets"),
+        (lambda content: content.update(data=3), "data is not as"),
+    ],
+)
 def test_targets_and_predictions(tmp_path, one, change, said):
     file = changed(one, tmp_path / "other.json", change)
     message = refused(tmp_path, f"a={file}")
@@ -94,6 +112,7 @@ def test_targets_and_predictions(tmp_path, one, change, said):
 def test_a_checkpoint_twice_is_not_two_seeds(tmp_path, one):
     def rename(content):
         content["checkpoints"][0]["path"] = "a copy.pt"
+
     copy = changed(one, tmp_path / "copy.json", rename)
     for again in (one, copy):
         message = refused(tmp_path, f"vanilla={one},{again}")
@@ -101,8 +120,9 @@ def test_a_checkpoint_twice_is_not_two_seeds(tmp_path, one):
 
 
 def test_missing_languages(tmp_path):
-    two, three = (published(tmp_path / f"{len(languages)}.json", {f"test.{language}": 50.0 for language in languages})
-                  for languages in (["en", "fr"], ["en", "fr", "de"]))
+    two, three = (
+        published(tmp_path / f"{len(languages)}.json", {f"test.{language}": 50.0 for language in languages}) for languages in (["en", "fr"], ["en", "fr", "de"])
+    )
     said = f"{two} has no accuracy of test.de, which {three} names"
     assert said in refused(tmp_path, f"a={two}", f"b={three}") and said in refused(tmp_path, f"a={three}", f"b={two}")
     assert f"{two} has no accuracy of test.ru, which --languages names" in refused(tmp_path, f"a={two}", "--languages", "en,ru")

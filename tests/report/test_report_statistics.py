@@ -6,11 +6,11 @@ from statistics import mean, variance
 import numpy as np
 import pytest
 from scipy import stats
-from support.result_files import evaluated, published
 
 from salt_fairseq.report import rows as plain_rows
 from salt_fairseq.report import significance, tables
 from salt_fairseq.report.results import read_results
+from support.result_files import evaluated, published
 
 
 def test_welch_by_its_formula():
@@ -80,9 +80,19 @@ def languages_alike(tmp_path, targets):
     """Vanilla wrong on the first 40 of 200, SALT on the next 20, both in three languages alike; English all right."""
     n = len(targets["test.en"])
     wrong = {"vanilla": range(40), "SALT": range(40, 60)}
-    files = {name: [evaluated(tmp_path / f"{name}.json", targets, {
-        subset: [1 - label if i in wrong[name] and subset != "test.en" else label for i, label in enumerate(labels)]
-        for subset, labels in targets.items()})] for name in wrong}
+    files = {
+        name: [
+            evaluated(
+                tmp_path / f"{name}.json",
+                targets,
+                {
+                    subset: [1 - label if i in wrong[name] and subset != "test.en" else label for i, label in enumerate(labels)]
+                    for subset, labels in targets.items()
+                },
+            )
+        ]
+        for name in wrong
+    }
     results = read_results(files, "en")
     assert n == 200
     return results, {c.measure: c for c in significance.compare(results, "vanilla")}

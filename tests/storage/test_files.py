@@ -8,7 +8,6 @@ import shutil
 import signal
 
 import pytest
-from support.in_process import error_of
 
 from preprocess import distill
 from salt_fairseq import evaluate
@@ -18,6 +17,7 @@ from salt_fairseq.errors import InputError
 from salt_fairseq.plm import PLM
 from salt_fairseq.storage.files import locked, replacing
 from salt_fairseq.storage.manifest import read_sealed, write_sealed
+from support.in_process import error_of
 
 
 def in_child(work, *args):
@@ -102,9 +102,12 @@ def flipped(path, at):
 
 
 USES = {  # the first use of a file of the data directory
-    "input0/train.bin": lambda data: data.load("train"), "input1/train.idx": lambda data: data.load("train"),
-    "label/test.fr.bin": lambda data: data.load("test.fr"), "label/test.fr.idx": lambda data: data.load("test.fr"),
-    "id/test.de.txt": lambda data: data.load("test.en-de"), "input0/dict.txt": lambda data: data.dictionary,
+    "input0/train.bin": lambda data: data.load("train"),
+    "input1/train.idx": lambda data: data.load("train"),
+    "label/test.fr.bin": lambda data: data.load("test.fr"),
+    "label/test.fr.idx": lambda data: data.load("test.fr"),
+    "id/test.de.txt": lambda data: data.load("test.en-de"),
+    "input0/dict.txt": lambda data: data.dictionary,
     "candidates/fr/input0/train.bin": lambda data: open_candidates(data.path, "train", "fr"),
     "candidates/fr/input1/train.idx": lambda data: open_candidates(data.path, "train", "fr", "input1"),
     "candidates/fr/input0/train.log_probs.npy": lambda data: open_candidates(data.path, "train", "fr"),
@@ -138,8 +141,10 @@ def test_flipped_bit_in_a_plm(bert_plm, tmp_path, name):
 def test_commands_lock_what_they_write(bert_data, bert_plm, tmp_path):
     """From their beginning, before any work is done twice."""
     data = shutil.copytree(bert_data, tmp_path / "data")
-    for path, command in ((data / "candidates", (distill, bert_plm, data)),
-                          (tmp_path / "out.json", (evaluate, data, "--path", tmp_path / "none.pt", "--out", tmp_path / "out.json"))):
+    for path, command in (
+        (data / "candidates", (distill, bert_plm, data)),
+        (tmp_path / "out.json", (evaluate, data, "--path", tmp_path / "none.pt", "--out", tmp_path / "out.json")),
+    ):
         process = in_child(hold, path)
         sentence = error_of(*command)
         process.kill()

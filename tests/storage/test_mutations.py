@@ -17,8 +17,6 @@ import numpy as np
 import pytest
 import torch
 from fairseq import checkpoint_utils
-from support.in_process import call
-from support.small_world import TYPED, ended
 
 from preprocess import binarize, look_up, target_vocabulary
 from preprocess.import_plm import import_plm
@@ -31,6 +29,8 @@ from salt_fairseq.plm import PLM
 from salt_fairseq.report import __main__ as report
 from salt_fairseq.storage.manifest import read_sealed, write_sealed
 from salt_fairseq.storage.resumable import Resumable
+from support.in_process import call
+from support.small_world import TYPED, ended
 
 TOTAL = int(os.environ.get("SALT_FUZZ", 300))
 SECONDS, BYTES = 30, 3 << 30  # that one input may take
@@ -65,23 +65,29 @@ def read_data():
 
 def read_plm():
     plm = PLM.load("plm")
-    return digest(plm.logits(plm.encode("the big house sleeps .", "the cat")[None]), plm.tokenizer.pieces,
-                  plm.description.lm_head, plm.description.special_tokens)
+    return digest(
+        plm.logits(plm.encode("the big house sleeps .", "the cat")[None]), plm.tokenizer.pieces, plm.description.lm_head, plm.description.special_tokens
+    )
 
 
 def read_checkpoint():
     checkpoint = load_checkpoint("checkpoint.pt")
     ids = torch.tensor([[0, 5, 6, 7, 2, 8, 2]])
     with torch.no_grad():
-        return digest(checkpoint.model(ids)[0], checkpoint.task, str(checkpoint.cfg.task), checkpoint.updates,
-                      load_tokenizer(checkpoint)(["the house"]))
+        return digest(checkpoint.model(ids)[0], checkpoint.task, str(checkpoint.cfg.task), checkpoint.updates, load_tokenizer(checkpoint)(["the house"]))
 
 
 def read_fairseq_checkpoint():
     """As fairseq-train does it to go on, and fairseq-validate."""
     state = checkpoint_utils.load_checkpoint_to_cpu("checkpoint.pt")
-    return digest(*state["model"].values(), str(state["cfg"]), state["optimizer_history"], str(state["last_optimizer_state"]),
-                  str(state["extra_state"]), str(state["task_state"]))
+    return digest(
+        *state["model"].values(),
+        str(state["cfg"]),
+        state["optimizer_history"],
+        str(state["last_optimizer_state"]),
+        str(state["extra_state"]),
+        str(state["task_state"]),
+    )
 
 
 def read_unfinished():
@@ -246,8 +252,10 @@ def test_random_damage(target, farm):
     assert refused, "no input was refused: is anything read?"
 
 
-@pytest.mark.parametrize("path, read", [("plm/plm.json", read_plm), ("data/meta.json", read_data),
-                                        ("data/candidates/fr/meta.json", read_data), ("data/lexicons/muse/meta.json", read_data)])
+@pytest.mark.parametrize(
+    "path, read",
+    [("plm/plm.json", read_plm), ("data/meta.json", read_data), ("data/candidates/fr/meta.json", read_data), ("data/lexicons/muse/meta.json", read_data)],
+)
 def test_descriptions_that_are_sealed_but_odd(path, read, farm):
     """JSON of other values or types, with the checksum that fits: somebody wrote it on purpose, or another version did."""
     whole, wrong = Path(path).read_bytes(), []

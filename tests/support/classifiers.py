@@ -6,13 +6,13 @@ from unittest import mock
 
 import torch
 from fairseq_cli import train
-from support.in_process import call
-from support.running import QUICKSTART, read_tsv
-from support.training import training
 
 from preprocess import binarize
 from salt_fairseq.checkpoints import load_checkpoint, load_labels
 from salt_fairseq.plm import PLM
+from support.in_process import call
+from support.running import QUICKSTART, read_tsv
+from support.training import training
 
 LABELS = ["other", "paraphrase"]  # of the quickstart's 0 and 1
 
@@ -22,8 +22,7 @@ def binarized(plm, data, pairs=True, rows=48, labels=LABELS):
     files = []
     for subset, source in (("train", "train.en"), ("test.fr", "test.fr")):
         path = Path(data).parent / f"{Path(data).name}.{subset}.tsv"
-        lines = [[row["sentence1"], *([row["sentence2"]] if pairs else []), labels[int(row["label"])]]
-                 for row in read_tsv(QUICKSTART / f"{source}.tsv")[:rows]]
+        lines = [[row["sentence1"], *([row["sentence2"]] if pairs else []), labels[int(row["label"])]] for row in read_tsv(QUICKSTART / f"{source}.tsv")[:rows]]
         path.write_text("".join("\t".join(line) + "\n" for line in lines), encoding="utf-8")
         files.append(f"{subset}={path}")
     call(binarize, plm, data, "--labels", ",".join(labels), "--subset", *files)

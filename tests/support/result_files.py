@@ -18,15 +18,25 @@ def published(path, *seeds):
 
 def evaluated(path, targets, *seeds, **changes):
     """A file with predictions; ``targets`` and each seed are dicts of subset to a list of labels."""
-    checkpoints = [{
-        "path": f"{path.stem}.{i}.pt", "sha256": f"{path.stem}{i}", "seed": i,
-        "accuracy": {name: 100 * float(np.mean(np.equal(labels, targets[name]))) for name, labels in seed.items()},
-        "predictions": seed,
-    } for i, seed in enumerate(seeds)]
+    checkpoints = [
+        {
+            "path": f"{path.stem}.{i}.pt",
+            "sha256": f"{path.stem}{i}",
+            "seed": i,
+            "accuracy": {name: 100 * float(np.mean(np.equal(labels, targets[name]))) for name, labels in seed.items()},
+            "predictions": seed,
+        }
+        for i, seed in enumerate(seeds)
+    ]
     subsets = {name: {"examples": len(labels), "sha256": {"input0": f"hash of {name}"}} for name, labels in targets.items()}
     content = {
-        "salt_fairseq": "0.1.0", "versions": {}, "data": {"path": "data", "source_language": "en", "subsets": subsets},
-        "labels": ["no", "yes"], "targets": targets, "checkpoints": checkpoints, **changes,
+        "salt_fairseq": "0.1.0",
+        "versions": {},
+        "data": {"path": "data", "source_language": "en", "subsets": subsets},
+        "labels": ["no", "yes"],
+        "targets": targets,
+        "checkpoints": checkpoints,
+        **changes,
     }
     path.write_text(json.dumps(content), encoding="utf-8")
     return path

@@ -8,12 +8,12 @@ from unittest import mock
 
 import torch
 from fairseq_cli import train
-from support.training import training
 
 from salt_fairseq.checkpoints import load_checkpoint
 from salt_fairseq.data.directory import DataDirectory
 from salt_fairseq.data.sentence_pair_dataset import SentencePairDataset
 from salt_fairseq.models.salt_encoder import SaltEncoder
+from support.training import training
 
 MAX_LENGTH = 40  # many pairs of the quickstart are longer
 

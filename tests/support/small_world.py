@@ -14,46 +14,52 @@ from pathlib import Path
 from unittest import mock
 
 from fairseq_cli import train, validate
+
+import salt_fairseq
+from preprocess import binarize, distill, export_hf, import_plm, look_up, show_candidates, substitution_precision, target_vocabulary, train_lm_head
+from salt_fairseq import evaluate, predict
+from salt_fairseq.report import __main__ as report
 from support.in_process import call
 from support.running import ROOT
 from support.tiny_plm import tiny_plm
 from support.training import training
 
-import salt_fairseq
-from preprocess import (
-    binarize,
-    distill,
-    export_hf,
-    import_plm,
-    look_up,
-    show_candidates,
-    substitution_precision,
-    target_vocabulary,
-    train_lm_head,
-)
-from salt_fairseq import evaluate, predict
-from salt_fairseq.report import __main__ as report
-
 ROWS = [("the big house sleeps .", "the cat ."), ("the cat sleeps", "the house , the cat"), ("big cat", "house"), ("a house .", "the 3")]
 FILES = {
-    "train.tsv": "id\tsentence1\tsentence2\tlabel\n" + "".join(f"{i}\t{a}\t{b}\t{'yes' if i % 2 else 'no'}\n"
-                                                               for i, (a, b) in enumerate(ROWS * 3)),
-    "test.fr.tsv": "id\tsentence1\tsentence2\tlabel\n" + "".join(f"{i}\tla maison\tle chat {b}\t{'yes' if i % 2 else 'no'}\n"
-                                                                 for i, (_, b) in enumerate(ROWS)),
+    "train.tsv": "id\tsentence1\tsentence2\tlabel\n" + "".join(f"{i}\t{a}\t{b}\t{'yes' if i % 2 else 'no'}\n" for i, (a, b) in enumerate(ROWS * 3)),
+    "test.fr.tsv": "id\tsentence1\tsentence2\tlabel\n" + "".join(f"{i}\tla maison\tle chat {b}\t{'yes' if i % 2 else 'no'}\n" for i, (_, b) in enumerate(ROWS)),
     "words.fr.txt": "la\nle\nmaison\nchat\ngrande\npeniche\n",
     "en-fr.txt": "house maison\ncat chat\nbig grande\n",
     "text.txt": "the big house sleeps .\nthe cat\n" * 15,
 }
 USER_DIR = Path(salt_fairseq.__file__).parent
 FAIRSEQ_TRAIN = ["--cpu", "--disable-validation", "--num-workers", 0]
-COMMANDS = {"fairseq-train": train.cli_main, "fairseq-validate": validate.cli_main,
-            **{module.__name__.removesuffix(".__main__").split(".")[-1]: module.main
-               for module in (import_plm, binarize, target_vocabulary, distill, show_candidates, look_up, train_lm_head,
-                              substitution_precision, export_hf, evaluate, report, predict)}}
+COMMANDS = {
+    "fairseq-train": train.cli_main,
+    "fairseq-validate": validate.cli_main,
+    **{
+        module.__name__.removesuffix(".__main__").split(".")[-1]: module.main
+        for module in (
+            import_plm,
+            binarize,
+            target_vocabulary,
+            distill,
+            show_candidates,
+            look_up,
+            train_lm_head,
+            substitution_precision,
+            export_hf,
+            evaluate,
+            report,
+            predict,
+        )
+    },
+}
 # The same as words for a process of its own.
-SCRIPTS = {command: ["python", "-m", f"salt_fairseq.{command}"] if command in ("evaluate", "report", "predict") else
-           ["python", f"{ROOT}/preprocess/{command}.py"] for command in COMMANDS} | {
-    command: [command] for command in ("fairseq-train", "fairseq-validate", "fairseq-hydra-train")}
+SCRIPTS = {
+    command: ["python", "-m", f"salt_fairseq.{command}"] if command in ("evaluate", "report", "predict") else ["python", f"{ROOT}/preprocess/{command}.py"]
+    for command in COMMANDS
+} | {command: [command] for command in ("fairseq-train", "fairseq-validate", "fairseq-hydra-train")}
 # What a user types to run each command as it should be; a case changes words of it.
 TYPED = {
     "import_plm": "hf new",
@@ -70,7 +76,7 @@ TYPED = {
     "predict": "checkpoint.pt --out new.tsv",
     "fairseq-train": shlex.join(map(str, training("data", "plm", "new", *FAIRSEQ_TRAIN, updates=2))).replace(" salt_fairseq ", f" {USER_DIR} "),
     "fairseq-validate": f"data --user-dir {USER_DIR} --task salt_sentence_pair --path checkpoint.pt --valid-subset test.en "
-                        "--batch-size 4 --cpu --num-workers 0",
+    "--batch-size 4 --cpu --num-workers 0",
 }
 PROGRESS = re.compile(r".*(\d+%\||\[\d\d:\d\d)")
 
@@ -101,9 +107,12 @@ def ended(command, words, stdin=b"the house\tthe cat\n"):
     """Run a command in this process as Python runs it in one of its own: ``(exit code, lines on stderr)``, progress bars
     left out. ``words`` is one string, as typed."""
     stderr, stdout, code = io.StringIO(), io.TextIOWrapper(io.BytesIO()), 0
-    with contextlib.redirect_stderr(stderr), contextlib.redirect_stdout(stdout), \
-            mock.patch.object(sys, "argv", [command, *shlex.split(words)]), \
-            mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin))):
+    with (
+        contextlib.redirect_stderr(stderr),
+        contextlib.redirect_stdout(stdout),
+        mock.patch.object(sys, "argv", [command, *shlex.split(words)]),
+        mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin))),
+    ):
         try:
             COMMANDS[command]()
         except SystemExit as error:

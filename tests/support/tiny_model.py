@@ -1,6 +1,5 @@
 """A model so small that its embeddings can be worked by hand, a batch for it, and training steps of the task on both."""
 
-
 import torch
 
 from salt_fairseq.models.salt_encoder import SaltEncoder, SaltEncoderConfig
@@ -18,8 +17,9 @@ def model(mixup="instance", ratio=0.5, segments=2, **options):
     """A model without dropout whose weights are large enough that a wrong embedding shows."""
     arch = Architecture(60, DIM, 2, 3, 20, 16, segments, 1e-12, True)
     description = Description("tiny", "test", "wordpiece", 1, SPECIALS, arch, {}, "bert")
-    config = SaltEncoderConfig(plm_description=description.to_json(), dropout=0, attention_dropout=0,
-                               classifier_dropout=0, mixup=mixup, mixup_ratio=ratio, **options)
+    config = SaltEncoderConfig(
+        plm_description=description.to_json(), dropout=0, attention_dropout=0, classifier_dropout=0, mixup=mixup, mixup_ratio=ratio, **options
+    )
     torch.manual_seed(1)
     net = SaltEncoder(config, 3)
     net.pooler.weight.data *= 20
@@ -55,8 +55,7 @@ def train_steps(directory, updates, **options):
 
     tokens, substitutes = batch()
     for update in updates:
-        sample = {"id": torch.arange(2), "net_input": {"src_tokens": tokens, "substitutes": substitutes},
-                  "target": torch.tensor([1, 2])}
+        sample = {"id": torch.arange(2), "net_input": {"src_tokens": tokens, "substitutes": substitutes}, "target": torch.tensor([1, 2])}
         task.train_step(sample, net, criterion, Optimizer(), update)
         assert set(sample["net_input"]) == {"src_tokens", "substitutes"}, "the sample itself stays as it is"
     return seen

@@ -4,17 +4,19 @@ import json
 
 import tokenizers
 import torch
-from support.in_process import call
 from tokenizers import models, normalizers, pre_tokenizers
 
 from preprocess import binarize, look_up
 from salt_fairseq.modules.encoder import Architecture, Encoder, LMHead
 from salt_fairseq.plm import FILES, Description
 from salt_fairseq.storage.files import sha256
+from support.in_process import call
 
 SPECIALS = {"wordpiece": ["[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]"], "sentencepiece": ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]}
-WORDPIECES = ("the The house House ##boat ##s sleeps big Big cat resume . , ' 3 maison demeure le la peniche pen ##iche chat "
-              "grand ##e haus Haus ##boot katze gross casa gato sum ##mary don t").split()
+WORDPIECES = (
+    "the The house House ##boat ##s sleeps big Big cat resume . , ' 3 maison demeure le la peniche pen ##iche chat "
+    "grand ##e haus Haus ##boot katze gross casa gato sum ##mary don t"
+).split()
 UNIGRAMS = "▁the ▁The ▁house ▁House boat s ▁sleeps ▁big ▁cat . , ▁maison ▁pen iche ▁chat ▁Haus boot ▁Katze ▁".split()
 
 
@@ -39,8 +41,9 @@ def tiny_plm(directory, kind="wordpiece", lowercase=False):
         modules = torch.nn.ModuleDict({"encoder": Encoder(arch), "lm_head": LMHead(arch)})
     torch.save({"model": modules.state_dict(), "published": {"ids": torch.arange(len(pieces))}}, directory / "model.pt")
     names = dict(zip(("bos", "pad", "eos", "unk", "mask"), (bos, pad, eos, unk, mask)))
-    description = Description("tiny", "test", kind, 1, names, arch, {name: sha256(directory / name) for name in FILES},
-                              "bert" if kind == "wordpiece" else "roberta")
+    description = Description(
+        "tiny", "test", kind, 1, names, arch, {name: sha256(directory / name) for name in FILES}, "bert" if kind == "wordpiece" else "roberta"
+    )
     description.save(directory)
     return directory
 

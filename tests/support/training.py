@@ -11,23 +11,57 @@ import torch
 from fairseq.logging import metrics
 from fairseq_cli import train
 from omegaconf import OmegaConf
-from support.running import ROOT, run
 
 # fairseq imports neither when --user-dir names a package that is in use already, as it is in the tests' own process.
 from salt_fairseq.models.salt_encoder import SaltEncoder
 from salt_fairseq.tasks import salt_sentence_pair
 from salt_fairseq.tasks.salt_sentence_pair import SaltSentencePairTask
+from support.running import ROOT, run
 
 USER_DIR = "salt_fairseq"  # as typed in the checkout
 
 
 def training(data, plm, save_dir, *more, updates=8):
     """The words after ``fairseq-train`` for a few updates; options in ``more`` win over these."""
-    return [data, "--user-dir", USER_DIR, "--task", "salt_sentence_pair", "--arch", "salt_encoder", "--criterion",
-            "salt_classification", "--plm", plm, "--optimizer", "adam", "--adam-eps", "1e-8", "--lr", "1e-3",
-            "--lr-scheduler", "polynomial_decay", "--total-num-update", 30, "--max-update", updates,
-            "--clip-norm", "1.0", "--batch-size", 32, "--seed", 100003, "--save-dir", save_dir,
-            "--no-epoch-checkpoints", "--log-format", "simple", "--log-interval", 5, *more]
+    return [
+        data,
+        "--user-dir",
+        USER_DIR,
+        "--task",
+        "salt_sentence_pair",
+        "--arch",
+        "salt_encoder",
+        "--criterion",
+        "salt_classification",
+        "--plm",
+        plm,
+        "--optimizer",
+        "adam",
+        "--adam-eps",
+        "1e-8",
+        "--lr",
+        "1e-3",
+        "--lr-scheduler",
+        "polynomial_decay",
+        "--total-num-update",
+        30,
+        "--max-update",
+        updates,
+        "--clip-norm",
+        "1.0",
+        "--batch-size",
+        32,
+        "--seed",
+        100003,
+        "--save-dir",
+        save_dir,
+        "--no-epoch-checkpoints",
+        "--log-format",
+        "simple",
+        "--log-interval",
+        5,
+        *more,
+    ]
 
 
 def typed(config):
@@ -62,8 +96,20 @@ def assert_equal_parameters(a, b):
 
 def validate(data, path, subsets, *more, check=True):
     """Subset to its logged numbers, ``{"loss": ..., "accuracy": ..., "examples": ...}``, of ``fairseq-validate``."""
-    done = run("fairseq-validate", data, "--user-dir", USER_DIR, "--task", "salt_sentence_pair", "--path", path,
-               "--valid-subset", ",".join(subsets), *more, check=check)
+    done = run(
+        "fairseq-validate",
+        data,
+        "--user-dir",
+        USER_DIR,
+        "--task",
+        "salt_sentence_pair",
+        "--path",
+        path,
+        "--valid-subset",
+        ",".join(subsets),
+        *more,
+        check=check,
+    )
     found = {}
     for subset, numbers in re.findall(r"\| INFO \| (\S+) \| valid on '\S+' subset \| (.*)", done.stdout + done.stderr):
         fields = (field.split() for field in numbers.split(" | "))
@@ -85,9 +131,20 @@ def watched_rank(rank, words, port, out):
         ids.extend(sample["id"].tolist())
         return step(self, sample, model, *args, **kwargs)
 
-    distributed = ["--distributed-no-spawn", "--distributed-rank", rank, "--distributed-world-size", 2, "--cpu",
-                   "--distributed-init-method", f"tcp://127.0.0.1:{port}", "--distributed-backend", "gloo",
-                   "--ddp-backend", "legacy_ddp"]
+    distributed = [
+        "--distributed-no-spawn",
+        "--distributed-rank",
+        rank,
+        "--distributed-world-size",
+        2,
+        "--cpu",
+        "--distributed-init-method",
+        f"tcp://127.0.0.1:{port}",
+        "--distributed-backend",
+        "gloo",
+        "--ddp-backend",
+        "legacy_ddp",
+    ]
     argv = ["fairseq-train", *map(str, [*words, *distributed])]
     spies = {SaltEncoder: {"embed": embed}, SaltSentencePairTask: {"train_step": train_step}, sys: {"argv": argv}}
     with contextlib.ExitStack() as stack:

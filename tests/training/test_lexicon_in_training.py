@@ -7,13 +7,13 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from scipy import stats
-from support.tiny_plm import WORDPIECES, binarized, looked_up, tiny_plm
-from support.training import epoch_batches
 
 from salt_fairseq.errors import InputError
 from salt_fairseq.models.salt_encoder import SaltEncoderConfig
 from salt_fairseq.modules.encoder import BOS, EOS, PAD
 from salt_fairseq.tasks.salt_sentence_pair import SaltSentencePairConfig, SaltSentencePairTask
+from support.tiny_plm import WORDPIECES, binarized, looked_up, tiny_plm
+from support.training import epoch_batches
 
 PAIR = ("The big House sleeps.", "House cat, big the cat")
 ID = {piece: i for i, piece in enumerate(WORDPIECES, 4)}
@@ -70,9 +70,19 @@ def test_synonyms(data, plm):
     assert len(dataset) == 3 * 300
     substitutes = {"the": ["le", "la"], "house": ["casa", "Haus ##boot ##s", "maison"], "big": ["grand ##e maison"]}
     texts = [parsed(dataset[i]["tokens"], substitutes) for i in range(900)]
-    expected = {0: ["The", *substitutes["the"]], 1: ["big", *substitutes["big"]], 2: ["House", *substitutes["house"]], 3: ["sleeps"],
-                4: ["."], 5: ["House", *substitutes["house"]], 6: ["cat"], 7: [","], 8: ["big", *substitutes["big"]],
-                9: ["the", *substitutes["the"]], 10: ["cat"]}
+    expected = {
+        0: ["The", *substitutes["the"]],
+        1: ["big", *substitutes["big"]],
+        2: ["House", *substitutes["house"]],
+        3: ["sleeps"],
+        4: ["."],
+        5: ["House", *substitutes["house"]],
+        6: ["cat"],
+        7: [","],
+        8: ["big", *substitutes["big"]],
+        9: ["the", *substitutes["the"]],
+        10: ["cat"],
+    }
     for place, choices in expected.items():
         counts = Counter(text[place] for text in texts)
         assert set(counts) == set(choices)
@@ -105,8 +115,7 @@ def epochs_of(data, plm, workers, **options):
     dataset, epochs = found.load_dataset("train"), []
     for epoch in (1, 2, 3, 1):
         batches = epoch_batches(found, dataset, epoch, max_sentences=32, num_workers=workers)
-        texts = {i: [t for t in row if t != PAD] for batch in batches
-                 for i, row in zip(batch["id"].tolist(), batch["net_input"]["src_tokens"].tolist())}
+        texts = {i: [t for t in row if t != PAD] for batch in batches for i, row in zip(batch["id"].tolist(), batch["net_input"]["src_tokens"].tolist())}
         assert sorted(texts) == list(range(300))
         epochs.append(texts)
     return epochs
@@ -234,14 +243,17 @@ def test_one_stream(data, plm):
     assert min(found[s] for s in range(3)) > 150
 
 
-@pytest.mark.parametrize("options, sentence", [
-    ({"lexicon": "muse", "augment": "fr"}, "--lexicon and --augment: substitutes come from a lexicon or from the PLM, choose one"),
-    ({"lexicon": "must"}, r"has no lexicon 'must' \(it has: muse, one, synonyms\): run preprocess/look_up.py"),
-    ({"lexicon": "muse", "variants": 0}, r"--variants 0 is outside \[1, 1000\]"),
-    ({"sentence_ratio": 1.1}, r"--sentence-ratio 1.1 is outside \[0, 1\]"),
-    ({"word_ratio": -0.5}, r"--word-ratio -0.5 is outside \[0, 1\]"),
-    ({"no_original": True}, "--no-original without --augment or --lexicon leaves nothing to train on"),
-])
+@pytest.mark.parametrize(
+    "options, sentence",
+    [
+        ({"lexicon": "muse", "augment": "fr"}, "--lexicon and --augment: substitutes come from a lexicon or from the PLM, choose one"),
+        ({"lexicon": "must"}, r"has no lexicon 'must' \(it has: muse, one, synonyms\): run preprocess/look_up.py"),
+        ({"lexicon": "muse", "variants": 0}, r"--variants 0 is outside \[1, 1000\]"),
+        ({"sentence_ratio": 1.1}, r"--sentence-ratio 1.1 is outside \[0, 1\]"),
+        ({"word_ratio": -0.5}, r"--word-ratio -0.5 is outside \[0, 1\]"),
+        ({"no_original": True}, "--no-original without --augment or --lexicon leaves nothing to train on"),
+    ],
+)
 def test_errors(data, plm, options, sentence):
     with pytest.raises(InputError, match=sentence):
         loaded(data, plm, **options)

@@ -5,11 +5,11 @@ import re
 import numpy as np
 import pytest
 import torch
-from support.training import trained, training, validate
 
 from salt_fairseq.data.directory import DataDirectory
 from salt_fairseq.data.sentence_pair_dataset import SentencePairDataset
 from salt_fairseq.errors import InputError
+from support.training import trained, training, validate
 
 
 @pytest.mark.parametrize("more", [[], ["--update-freq", 2, "--augment", "fr"]])

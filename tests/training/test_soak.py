@@ -13,14 +13,14 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from support.in_process import call
-from support.running import run
-from support.training import trained, training
 
 from preprocess import distill
 from salt_fairseq import evaluate
 from salt_fairseq.tasks import salt_sentence_pair
 from salt_fairseq.tasks.salt_sentence_pair import SaltSentencePairTask
+from support.in_process import call
+from support.running import run
+from support.training import trained, training
 
 MINUTES = float(os.environ.get("SALT_SOAK_MINUTES", 0))
 WARM_UP = 3  # cycles until caches are full
@@ -37,8 +37,7 @@ def held():
 
 def flat(seen):
     first, last = seen[WARM_UP - 1], seen[-1]
-    print(f"{len(seen)} times: resident {first[0] >> 20} then {last[0] >> 20} MiB, at most {max(seen)[0] >> 20} MiB; open files "
-          f"{first[1]} then {last[1]}")
+    print(f"{len(seen)} times: resident {first[0] >> 20} then {last[0] >> 20} MiB, at most {max(seen)[0] >> 20} MiB; open files {first[1]} then {last[1]}")
     # Fewer is well: what was left behind before may be closed meanwhile.
     return last[0] - first[0] < GROWTH and all(now <= before for now, before in zip(last[1:], first[1:]))
 
@@ -47,16 +46,17 @@ def held_in_epochs(words):
     """What fairseq-train holds when each epoch begins."""
     multiprocessing.set_start_method("fork", force=True)  # of its workers: a spawned process would spawn them, too
     seen = []
-    with mock.patch.object(SaltSentencePairTask, "begin_epoch", lambda *unused: seen.append(held())), \
-            mock.patch.object(salt_sentence_pair, "workers", lambda asked: asked):  # on CPUs, too
+    with (
+        mock.patch.object(SaltSentencePairTask, "begin_epoch", lambda *unused: seen.append(held())),
+        mock.patch.object(salt_sentence_pair, "workers", lambda asked: asked),
+    ):  # on CPUs, too
         trained(words)
     return seen
 
 
 def test_epochs(bert_data, bert_plm, tmp_path):
     """Each epoch has new batches and new worker processes. In a process of its own: what other tests left open comes and goes."""
-    words = training(bert_data, bert_plm, tmp_path, "--augment", "en,fr", "--one-stream", "--num-workers", 2, "--max-epoch", 6,
-                     updates=0)
+    words = training(bert_data, bert_plm, tmp_path, "--augment", "en,fr", "--one-stream", "--num-workers", 2, "--max-epoch", 6, updates=0)
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
         seen = process.submit(held_in_epochs, words).result()
     assert len(seen) == 6 and flat(seen)

@@ -7,14 +7,14 @@ from unittest import mock
 import pytest
 import torch
 from fairseq_cli import train, validate
-from support.in_process import call
-from support.running import ROOT, run
-from support.tiny_plm import binarized, looked_up, tiny_plm
-from support.training import USER_DIR, assert_equal_parameters, checkpoint, composed, typed
 
 from preprocess import distill
 from salt_fairseq.data.sentence_pair_dataset import SentencePairDataset
 from salt_fairseq.models.salt_encoder import SaltEncoder
+from support.in_process import call
+from support.running import ROOT, run
+from support.tiny_plm import binarized, looked_up, tiny_plm
+from support.training import USER_DIR, assert_equal_parameters, checkpoint, composed, typed
 
 ALL = "en,fr,es,de"
 # System: (substitutes from the PLM in, from the lexicon), mixing, perturbation. A perturbation or substitutes: None is none.
@@ -29,8 +29,22 @@ SYSTEMS = {
     "CoSDA-ML": (None, "muse", "none", None),
     "SCOPA": (None, "muse", "fixed", None),
 }
-KNOBS = {"augment", "lexicon", "variants", "sentence_ratio", "word_ratio", "redraw", "no_original", "mixup", "mixup_ratio",
-         "perturbation", "radius", "norm", "ascent_steps", "ascent_step_size"}
+KNOBS = {
+    "augment",
+    "lexicon",
+    "variants",
+    "sentence_ratio",
+    "word_ratio",
+    "redraw",
+    "no_original",
+    "mixup",
+    "mixup_ratio",
+    "perturbation",
+    "radius",
+    "norm",
+    "ascent_steps",
+    "ascent_step_size",
+}
 
 
 def test_every_file_is_a_system():
@@ -93,8 +107,15 @@ def examples():
 
 
 def options(data, plm, directory, *more):
-    return [f"task.data={data}", f"model.plm={plm}", "optimization.max_epoch=2", "common.seed=100003", "optimization.lr=[1e-2]",
-            "dataset.batch_size=16", *more], f"checkpoint.save_dir={directory}"
+    return [
+        f"task.data={data}",
+        f"model.plm={plm}",
+        "optimization.max_epoch=2",
+        "common.seed=100003",
+        "optimization.lr=[1e-2]",
+        "dataset.batch_size=16",
+        *more,
+    ], f"checkpoint.save_dir={directory}"
 
 
 def trained(data, plm, directory, system, *more):
@@ -181,8 +202,21 @@ def test_a_checkpoint_needs_no_lexicon(data, plm, tmp_path):
     trained(data, plm, tmp_path / "ckpt", "SCOPA")
     bare = binarized(plm, tmp_path / "data", [("The big house sleeps.", "A big cat")] * 5)
     assert not (bare / "lexicons").exists()
-    words = [bare, "--user-dir", USER_DIR, "--task", "salt_sentence_pair", "--path", tmp_path / "ckpt" / "checkpoint_best.pt",
-             "--valid-subset", "valid", "--batch-size", "2", "--num-workers", "0"]
+    words = [
+        bare,
+        "--user-dir",
+        USER_DIR,
+        "--task",
+        "salt_sentence_pair",
+        "--path",
+        tmp_path / "ckpt" / "checkpoint_best.pt",
+        "--valid-subset",
+        "valid",
+        "--batch-size",
+        "2",
+        "--num-workers",
+        "0",
+    ]
     with mock.patch.object(sys, "argv", ["fairseq-validate", *map(str, words)]), examples() as ids:
         validate.cli_main()
     assert sorted(i for batch in ids for i in batch) == list(range(5))

@@ -8,9 +8,6 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import OmegaConf
-from support.in_process import call
-from support.running import QUICKSTART, read_tsv, run
-from support.training import assert_equal_parameters, checkpoint, composed, training, typed, validate, watched_rank
 from transformers import BertConfig, BertModel, BertTokenizerFast, XLMRobertaConfig, XLMRobertaModel
 
 from preprocess import binarize, distill
@@ -18,6 +15,9 @@ from salt_fairseq.data.directory import DataDirectory
 from salt_fairseq.models.salt_encoder import SaltEncoderConfig
 from salt_fairseq.plm import PLM
 from salt_fairseq.tasks.salt_sentence_pair import SaltSentencePairConfig, SaltSentencePairTask
+from support.in_process import call
+from support.running import QUICKSTART, read_tsv, run
+from support.training import assert_equal_parameters, checkpoint, composed, training, typed, validate, watched_rank
 
 AUGMENT = ["--augment", "en,fr,es,de"]
 SUBSETS = ["test.en", "test.fr", "test.en-de"]
@@ -27,10 +27,17 @@ def as_transformers(saved):
     """Hugging Face's model with the tensors of a checkpoint, whose ids are the fairseq ids."""
     state, arch = dict(saved["model"]), json.loads(saved["cfg"]["model"]["plm_description"])["architecture"]
     bert = arch["segments"] == 2
-    names = {"embed_tokens": "embeddings.word_embeddings", "embed_positions": "embeddings.position_embeddings",
-             "embed_segments": "embeddings.token_type_embeddings", "layernorm_embedding": "embeddings.LayerNorm",
-             "out_proj": "attention.output.dense", "self_attn_layer_norm": "attention.output.LayerNorm",
-             "fc1": "intermediate.dense", "fc2": "output.dense", "final_layer_norm": "output.LayerNorm"}
+    names = {
+        "embed_tokens": "embeddings.word_embeddings",
+        "embed_positions": "embeddings.position_embeddings",
+        "embed_segments": "embeddings.token_type_embeddings",
+        "layernorm_embedding": "embeddings.LayerNorm",
+        "out_proj": "attention.output.dense",
+        "self_attn_layer_norm": "attention.output.LayerNorm",
+        "fc1": "intermediate.dense",
+        "fc2": "output.dense",
+        "final_layer_norm": "output.LayerNorm",
+    }
     theirs = {"pooler.dense.weight": state["pooler.weight"], "pooler.dense.bias": state["pooler.bias"]}
     for name, tensor in state.items():
         *layer, module, kind = name.removeprefix("encoder.").split(".")
@@ -44,9 +51,14 @@ def as_transformers(saved):
     positions = theirs["embeddings.position_embeddings.weight"]
     theirs["embeddings.position_embeddings.weight"] = torch.cat([torch.zeros(offset, arch["dim"]), positions])
     config = (BertConfig if bert else XLMRobertaConfig)(
-        vocab_size=arch["vocabulary"], hidden_size=arch["dim"], num_hidden_layers=arch["layers"],
-        num_attention_heads=arch["heads"], intermediate_size=arch["ffn_dim"], pad_token_id=1,
-        max_position_embeddings=arch["positions"] + offset, type_vocab_size=arch["segments"],
+        vocab_size=arch["vocabulary"],
+        hidden_size=arch["dim"],
+        num_hidden_layers=arch["layers"],
+        num_attention_heads=arch["heads"],
+        intermediate_size=arch["ffn_dim"],
+        pad_token_id=1,
+        max_position_embeddings=arch["positions"] + offset,
+        type_vocab_size=arch["segments"],
         layer_norm_eps=arch["layer_norm_eps"],
     )
     model = (BertModel if bert else XLMRobertaModel)(config)
@@ -98,8 +110,8 @@ def test_train_and_validate(name, request, tmp_path):
     assert len({numbers["loss"] for numbers in found.values()}) == 3
     if name == "xlmr":
         assert validate(data, tmp_path / "sharp.pt", SUBSETS, "--max-tokens", 300, "--cpu") == {
-            subset: {**numbers, "wps": 0, "wpb": pytest.approx(numbers["wpb"]), "bsz": pytest.approx(numbers["bsz"])}
-            for subset, numbers in found.items()}
+            subset: {**numbers, "wps": 0, "wpb": pytest.approx(numbers["wpb"]), "bsz": pytest.approx(numbers["bsz"])} for subset, numbers in found.items()
+        }
 
 
 def test_fresh_model_starts_from_the_pretrained_pooler(bert_dir, bert_plm, bert_data):
@@ -121,8 +133,7 @@ def test_recipe_config_trains_what_the_command_line_trains(bert_data, bert_plm, 
     """fairseq-hydra-train and fairseq-train with equal options, and fairseq-train once more: equal bit for bit."""
     overrides = [f"task.data={bert_data}", f"model.plm={bert_plm}", "optimization.max_update=5", "common.seed=100003"]
     directories = {name: f"checkpoint.save_dir={tmp_path / name}" for name in ("hydra", "typed", "again")}
-    run("fairseq-hydra-train", "--config-dir", "recipes/config", "--config-name", "xnli", *overrides,
-        directories["hydra"], "hydra/job_logging=stdout")
+    run("fairseq-hydra-train", "--config-dir", "recipes/config", "--config-name", "xnli", *overrides, directories["hydra"], "hydra/job_logging=stdout")
     for name in ("typed", "again"):
         run("fairseq-train", *typed(composed("xnli", *overrides, f"+{directories[name]}")))
     by_hydra, once, again = (checkpoint(tmp_path / name) for name in directories)

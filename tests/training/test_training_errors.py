@@ -8,11 +8,11 @@ from unittest import mock
 import pytest
 import torch
 from fairseq_cli import train, validate
+
+from salt_fairseq.errors import InputError
 from support.edited import edited
 from support.running import run
 from support.training import USER_DIR, training
-
-from salt_fairseq.errors import InputError
 
 
 def error_of(main, *words):
@@ -34,8 +34,7 @@ def sentence_of(command, *words):
 
 
 def validation(data, path, subset="test.en"):
-    return [data, "--user-dir", USER_DIR, "--task", "salt_sentence_pair", "--path", path, "--batch-size", 7,
-            "--valid-subset", subset]
+    return [data, "--user-dir", USER_DIR, "--task", "salt_sentence_pair", "--path", path, "--batch-size", 7, "--valid-subset", subset]
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +49,17 @@ def bert_checkpoint(bert_data, bert_plm, tmp_path_factory):
 def test_command_lines(bert_data, xlmr_plm, bert_dir, xlmr_data, bert_checkpoint, tmp_path):
     """The form: exit code 1, no traceback, the sentence last."""
     words = training(bert_data, xlmr_plm, tmp_path / "ckpt")
-    assert re.fullmatch(f"error: {bert_data} was binarized with the vocabulary of bert.*, but {xlmr_plm} has that of "
-                        "xlmr.*: binarize the data with that PLM", sentence_of("fairseq-train", *words))
+    assert re.fullmatch(
+        f"error: {bert_data} was binarized with the vocabulary of bert.*, but {xlmr_plm} has that of xlmr.*: binarize the data with that PLM",
+        sentence_of("fairseq-train", *words),
+    )
     assert sentence_of("fairseq-train", *training(bert_data, bert_dir, tmp_path / "ckpt")) == (
-        f"error: {bert_dir}/plm.json does not exist: make it with preprocess/import_plm.py")
+        f"error: {bert_dir}/plm.json does not exist: make it with preprocess/import_plm.py"
+    )
     sentence = sentence_of("fairseq-validate", *validation(xlmr_data, bert_checkpoint))
-    assert re.fullmatch(f"error: {xlmr_data} was binarized with the vocabulary of xlmr.*, but the checkpoint has that "
-                        "of bert.*: binarize the data with that PLM", sentence)
+    assert re.fullmatch(
+        f"error: {xlmr_data} was binarized with the vocabulary of xlmr.*, but the checkpoint has that of bert.*: binarize the data with that PLM", sentence
+    )
     assert not (tmp_path / "ckpt" / "checkpoint_last.pt").exists()
 
 
@@ -67,29 +70,35 @@ def test_plm_missing(bert_data, tmp_path):
     assert error_of(train.cli_main, *words).startswith("--plm is missing: name the PLM directory")
 
 
-@pytest.mark.parametrize("options, sentence", [
-    (["--augment", "en,sw"], "has no candidates in language 'sw' (it has: de, en, es, fr): run preprocess/distill.py"),
-    (["--augment", "en", "--thresholds", "2"], "threshold '2': a probability in [0, 1] or a share from 0% to 100%"),
-    (["--max-tokens", "100"], "--max-tokens 100 is less than --max-length 128"),
-    (["--max-length", "161"], "--max-length 161 is more than the PLM's 160 positions"),
-    (["--mixup-ratio", "1.5"], "--mixup-ratio 1.5 is outside [0, 1]"),
-    (["--no-original"], "--no-original without --augment or --lexicon leaves nothing to train on"),
-    (["--augment", "en", "--lexicon", "muse"], "--lexicon and --augment: substitutes come from a lexicon or from the PLM"),
-    (["--lexicon", "muse"], "has no lexicon 'muse' (it has: none): run preprocess/look_up.py"),
-    (["--perturbation", "random", "--radius", "-1"], "--radius -1.0 is outside [0, 1000]"),
-    (["--restore-file", "checkpoint_best.pt"], "--restore-file checkpoint_best.pt does not exist: name a checkpoint, with its directory"),
-    (["--valid-subset", "valid,valid.xx"], "has no subset 'valid.xx'; it has train, valid, test.en"),
-])
+@pytest.mark.parametrize(
+    "options, sentence",
+    [
+        (["--augment", "en,sw"], "has no candidates in language 'sw' (it has: de, en, es, fr): run preprocess/distill.py"),
+        (["--augment", "en", "--thresholds", "2"], "threshold '2': a probability in [0, 1] or a share from 0% to 100%"),
+        (["--max-tokens", "100"], "--max-tokens 100 is less than --max-length 128"),
+        (["--max-length", "161"], "--max-length 161 is more than the PLM's 160 positions"),
+        (["--mixup-ratio", "1.5"], "--mixup-ratio 1.5 is outside [0, 1]"),
+        (["--no-original"], "--no-original without --augment or --lexicon leaves nothing to train on"),
+        (["--augment", "en", "--lexicon", "muse"], "--lexicon and --augment: substitutes come from a lexicon or from the PLM"),
+        (["--lexicon", "muse"], "has no lexicon 'muse' (it has: none): run preprocess/look_up.py"),
+        (["--perturbation", "random", "--radius", "-1"], "--radius -1.0 is outside [0, 1000]"),
+        (["--restore-file", "checkpoint_best.pt"], "--restore-file checkpoint_best.pt does not exist: name a checkpoint, with its directory"),
+        (["--valid-subset", "valid,valid.xx"], "has no subset 'valid.xx'; it has train, valid, test.en"),
+    ],
+)
 def test_options(bert_data, bert_plm, tmp_path, options, sentence):
     words = training(bert_data, bert_plm, tmp_path / "ckpt", *options)
     assert sentence in error_of(train.cli_main, *words)
 
 
-@pytest.mark.parametrize("subset, sentence", [
-    ("test.xx", "has no subset 'test.xx'; it has train, valid, test.en, test.fr, test.de, test.ru"),
-    ("test.en,test.en-xx", "has no subset 'test.xx'"),
-    ("test.en-fr-de", "'test.en-fr-de': the generalized setting takes two languages"),
-])
+@pytest.mark.parametrize(
+    "subset, sentence",
+    [
+        ("test.xx", "has no subset 'test.xx'; it has train, valid, test.en, test.fr, test.de, test.ru"),
+        ("test.en,test.en-xx", "has no subset 'test.xx'"),
+        ("test.en-fr-de", "'test.en-fr-de': the generalized setting takes two languages"),
+    ],
+)
 def test_unknown_subset(bert_data, bert_checkpoint, subset, sentence):
     assert sentence in error_of(validate.cli_main, *validation(bert_data, bert_checkpoint, subset))
 
@@ -100,10 +109,18 @@ def test_no_data_directory(bert_plm, bert_checkpoint, tmp_path):
     assert sentence in error_of(validate.cli_main, *validation(tmp_path, bert_checkpoint))
 
 
-@pytest.mark.parametrize("name", [
-    "input0/train.bin", "input1/train.idx", "label/train.bin", "candidates/fr/input1/train.bin",
-    "candidates/fr/input0/train.log_probs.npy", "input1/valid.bin", "id/valid.txt",
-])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "input0/train.bin",
+        "input1/train.idx",
+        "label/train.bin",
+        "candidates/fr/input1/train.bin",
+        "candidates/fr/input0/train.log_probs.npy",
+        "input1/valid.bin",
+        "id/valid.txt",
+    ],
+)
 @pytest.mark.parametrize("damage", ["cut", "gone"])
 def test_damaged_data(bert_data, bert_plm, tmp_path, name, damage):
     """A file of the data directory that ends early, or is not there, is named."""

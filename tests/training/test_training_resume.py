@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
+
+from preprocess import look_up
+from salt_fairseq.errors import InputError
 from support.edited import edited
 from support.in_process import call
 from support.running import ROOT
 from support.training import assert_equal_parameters, checkpoint, trained, training, watched_rank
-
-from preprocess import look_up
-from salt_fairseq.errors import InputError
 
 SAVED, UPDATES = 20, 25  # 480 pairs, 32 a step: update 20 is the fifth of the second epoch
 OFTEN = ["--disable-validation", "--save-interval-updates", SAVED, "--max-epoch", 2]
@@ -74,8 +74,9 @@ def test_killed(data, bert_plm, tmp_path):
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": str(torch.get_num_threads())}
     for _ in range(2):
         before = len(list((tmp_path / "killed").glob("*.pt")))
-        process = subprocess.Popen([*map(str, command)], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.DEVNULL, start_new_session=True)
+        process = subprocess.Popen(
+            [*map(str, command)], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
         while len(list((tmp_path / "killed").glob("*.pt"))) < before + 3:
             assert process.poll() is None
             time.sleep(0.01)
@@ -92,8 +93,7 @@ def test_two_processes_continued(data, bert_plm, tmp_path):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        words = training(data, bert_plm, save_dir, *SYSTEMS["mixup"], "--one-stream", "--disable-validation",
-                         "--save-interval-updates", 3, updates=4)
+        words = training(data, bert_plm, save_dir, *SYSTEMS["mixup"], "--one-stream", "--disable-validation", "--save-interval-updates", 3, updates=4)
         torch.multiprocessing.spawn(watched_rank, (words, port, tmp_path), nprocs=2)
 
     run(tmp_path / "whole")

@@ -7,15 +7,15 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
+
+from salt_fairseq import evaluate
+from salt_fairseq.models.salt_encoder import SaltEncoder
+from salt_fairseq.storage.resumable import Resumable
 from support.edited import edited
 from support.in_process import call
 from support.running import QUICKSTART, read_tsv, run
 from support.scored import MAX_LENGTH, counted_rows, loop, opened, results
 from support.training import validate
-
-from salt_fairseq import evaluate
-from salt_fairseq.models.salt_encoder import SaltEncoder
-from salt_fairseq.storage.resumable import Resumable
 
 LANGUAGES = ["en", "fr", "de", "ru"]
 
@@ -27,8 +27,7 @@ def labels_of(language):
 def test_command_line(xlmr_data, checkpoints, tmp_path):
     """As typed: accuracies are those of fairseq-validate, predictions those of a loop over single examples."""
     out, names = tmp_path / "new" / "results.json", ["test.en", "test.fr", "test.en-de"]
-    done = run("python", "-m", "salt_fairseq.evaluate", xlmr_data, "--path", *checkpoints, "--out", out, "--subsets",
-               "test.en-en,test.f*,test.en-de")
+    done = run("python", "-m", "salt_fairseq.evaluate", xlmr_data, "--path", *checkpoints, "--out", out, "--subsets", "test.en-en,test.f*,test.en-de")
     found = results(out)
     assert list(out.parent.iterdir()) == [out]
     assert found["labels"] == ["0", "1"] and found["data"]["source_language"] == "en"
@@ -36,8 +35,7 @@ def test_command_line(xlmr_data, checkpoints, tmp_path):
     assert found["data"]["subsets"] == {
         "test.en": {"examples": 120, "sha256": meta["test.en"]["sha256"]},
         "test.fr": {"examples": 120, "sha256": meta["test.fr"]["sha256"]},
-        "test.en-de": {"examples": 120, "sha256": {"input0": meta["test.en"]["sha256"]["input0"],
-                                                   "input1": meta["test.de"]["sha256"]["input1"]}},
+        "test.en-de": {"examples": 120, "sha256": {"input0": meta["test.en"]["sha256"]["input0"], "input1": meta["test.de"]["sha256"]["input1"]}},
     }
     assert found["targets"] == {name: labels_of(name[5:7]) for name in names}
     validated = validate(xlmr_data, checkpoints[1], names, "--max-length", MAX_LENGTH, "--batch-size", 9)
@@ -68,8 +66,20 @@ def test_generalized_scores_each_distinct_pair_once(xlmr_data, checkpoints, tmp_
         meta["subsets"]["test.xx"] = meta["subsets"]["test.en"]
     for max_tokens in (MAX_LENGTH, 2000):
         with counted_rows() as rows:
-            call(evaluate, data, "--path", checkpoints[0], "--generalized", "test", "--subsets", "test.fr,test.fr-fr",
-                 "--max-tokens", max_tokens, "--out", tmp_path / f"{max_tokens}.json")
+            call(
+                evaluate,
+                data,
+                "--path",
+                checkpoints[0],
+                "--generalized",
+                "test",
+                "--subsets",
+                "test.fr,test.fr-fr",
+                "--max-tokens",
+                max_tokens,
+                "--out",
+                tmp_path / f"{max_tokens}.json",
+            )
         assert sum(rows) == 16 * 120
     few, many = results(tmp_path / "2000.json"), results(tmp_path / "40.json")
     assert few["checkpoints"] == many["checkpoints"]

@@ -5,15 +5,15 @@ from unittest import mock
 
 import pytest
 import torch
-from support.edited import edited
-from support.in_process import call, error_of
-from support.running import QUICKSTART, read_tsv
-from support.scored import loop, results
 
 from preprocess import binarize
 from salt_fairseq import evaluate
 from salt_fairseq.data.directory import DataDirectory
 from salt_fairseq.data.distinct_pairs import Batches
+from support.edited import edited
+from support.in_process import call, error_of
+from support.running import QUICKSTART, read_tsv
+from support.scored import loop, results
 
 
 def test_single_sentences(xlmr_data, xlmr_plm, checkpoints, tmp_path):
@@ -32,8 +32,7 @@ def test_single_sentences(xlmr_data, xlmr_plm, checkpoints, tmp_path):
     assert found["checkpoints"][0]["predictions"] == {"test.fr": expected}
     assert list(found["data"]["subsets"]["test.fr"]["sha256"]) == ["input0"]
     sentence = error_of(evaluate, *words, tmp_path / "single.pt", "--generalized", "test")
-    assert sentence == (f"--generalized test: sentence pairs of this split in two languages or more are needed, but "
-                        f"{tmp_path / 'data'} has test.fr")
+    assert sentence == (f"--generalized test: sentence pairs of this split in two languages or more are needed, but {tmp_path / 'data'} has test.fr")
     sentence = error_of(evaluate, *words, checkpoints[0])
     assert sentence == f"one of {checkpoints[0]} and {tmp_path / 'data'} is for sentence pairs and the other for single sentences"
 
@@ -47,8 +46,7 @@ def test_not_finite(xlmr_data, checkpoints, tmp_path):
     torch.save(state, tmp_path / "broken.pt")
     guilty = [i for i in range(120) if token in first[i].tolist() + second[i].tolist()][0]
     id = read_tsv(QUICKSTART / "test.fr.tsv")[guilty]["id"]
-    sentence = error_of(evaluate, xlmr_data, "--path", tmp_path / "broken.pt", "--subsets", "test.fr", "--out",
-                        tmp_path / "out.json")
+    sentence = error_of(evaluate, xlmr_data, "--path", tmp_path / "broken.pt", "--subsets", "test.fr", "--out", tmp_path / "out.json")
     assert sentence.startswith(f"{tmp_path / 'broken.pt'} gives logits that are not finite, first for example {id} of test.fr:")
     assert not (tmp_path / "out.json").exists()
 
@@ -59,17 +57,20 @@ def test_a_lost_example_is_noticed(xlmr_data, checkpoints, tmp_path):
         call(evaluate, xlmr_data, "--path", checkpoints[0], "--max-tokens", 200, "--out", tmp_path / "out.json")
 
 
-@pytest.mark.parametrize("more, sentence", [
-    (["--subsets", "test.xx"], "has no subset 'test.xx'; it has train, valid, test.en, test.fr, test.de, test.ru"),
-    (["--subsets", "test.en-xx"], "has no subset 'test.xx'; it has train"),
-    (["--subsets", "test.en-fr-de"], "'test.en-fr-de': the generalized setting takes two languages"),
-    (["--subsets", "tset.*"], "--subsets tset.* matches no subset of "),
-    (["--generalized", "valid"], "--generalized valid: "),
-    (["--max-tokens", 39], "--max-tokens 39 is less than the --max-length 40 of "),
-    (["--out", "/proc/x/out.json"], "cannot write /proc/x/out.json: No such file or directory; choose another output path"),
-    (["--device", "cuda:77"], "--device cuda:77 cannot be used here ("),
-    (["--out", "tests"], "--out tests is a directory: name a file"),
-])
+@pytest.mark.parametrize(
+    "more, sentence",
+    [
+        (["--subsets", "test.xx"], "has no subset 'test.xx'; it has train, valid, test.en, test.fr, test.de, test.ru"),
+        (["--subsets", "test.en-xx"], "has no subset 'test.xx'; it has train"),
+        (["--subsets", "test.en-fr-de"], "'test.en-fr-de': the generalized setting takes two languages"),
+        (["--subsets", "tset.*"], "--subsets tset.* matches no subset of "),
+        (["--generalized", "valid"], "--generalized valid: "),
+        (["--max-tokens", 39], "--max-tokens 39 is less than the --max-length 40 of "),
+        (["--out", "/proc/x/out.json"], "cannot write /proc/x/out.json: No such file or directory; choose another output path"),
+        (["--device", "cuda:77"], "--device cuda:77 cannot be used here ("),
+        (["--out", "tests"], "--out tests is a directory: name a file"),
+    ],
+)
 def test_options(xlmr_data, checkpoints, tmp_path, more, sentence):
     words = [xlmr_data, "--path", checkpoints[0], *([] if "--out" in more else ["--out", tmp_path / "out.json"]), *more]
     assert sentence in error_of(evaluate, *words)
@@ -98,8 +99,7 @@ def test_checkpoints_that_do_not_fit(xlmr_data, checkpoints, tmp_path, capsys):
     torch.save({**state, "cfg": {"task": {"_name": "sentence_prediction"}, "model": {"_name": "roberta"}}}, bad)
     assert f"{bad} holds the model roberta" in sentence(first, bad)
     torch.save({**state, "task_state": {**state["task_state"], "labels": ["1", "0"]}}, bad)
-    assert sentence(bad) == (f"{bad} tells 1, 0 apart, but {xlmr_data} has 0, 1: binarize its data with the labels of the "
-                             "training data, in their order")
+    assert sentence(bad) == (f"{bad} tells 1, 0 apart, but {xlmr_data} has 0, 1: binarize its data with the labels of the training data, in their order")
     state["model"] |= {"classifier.weight": torch.zeros(3, 40), "classifier.bias": torch.zeros(3)}
     torch.save({**state, "task_state": {}}, bad)
     assert f"{bad} tells 3 labels apart, but {xlmr_data} has 0, 1" in sentence(bad)

@@ -11,9 +11,6 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from support.classifiers import LABELS, binarized, fine_tuned
-from support.in_process import call, error_of
-from support.running import QUICKSTART, randomize, read_tsv, run
 from transformers import (
     AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
@@ -33,9 +30,16 @@ from salt_fairseq import evaluate
 from salt_fairseq.checkpoints import load_checkpoint
 from salt_fairseq.plm import PLM, Description, load_state, pad
 from salt_fairseq.storage.files import sha256
+from support.classifiers import LABELS, binarized, fine_tuned
+from support.in_process import call, error_of
+from support.running import QUICKSTART, randomize, read_tsv, run
 
-INPUTS = [("Oui",), ("Tomorrow there will be sunshine all over the north.", "He didn't call on 3 May 1999, did he?"),
-          ("Sie hat die Übersetzung «да» nicht gelesen …",), ("Nobody (yet) knows why!", "你好, el número es 42; c'est l'été.")]
+INPUTS = [
+    ("Oui",),
+    ("Tomorrow there will be sunshine all over the north.", "He didn't call on 3 May 1999, did he?"),
+    ("Sie hat die Übersetzung «да» nicht gelesen …",),
+    ("Nobody (yet) knows why!", "你好, el número es 42; c'est l'été."),
+]
 MAX_LENGTH = 70
 SPELLED = ["one </s> two", "a [SEP] b", "x<pad>y [MASK]", "<mask>"]
 
@@ -50,8 +54,9 @@ def sources(bert_dir, xlmr_dir, tmp_path_factory):
     randomize(DistilBertForMaskedLM(config), 5).save_pretrained(directory / "distilbert")
     shutil.copy(bert_dir / "vocab.txt", directory / "distilbert")
     model = XLMRobertaForMaskedLM.from_pretrained(xlmr_dir)
-    config = BertConfig(vocab_size=model.config.vocab_size + 35, hidden_size=40, num_hidden_layers=2, num_attention_heads=5,
-                        intermediate_size=96, max_position_embeddings=160)
+    config = BertConfig(
+        vocab_size=model.config.vocab_size + 35, hidden_size=40, num_hidden_layers=2, num_attention_heads=5, intermediate_size=96, max_position_embeddings=160
+    )
     randomize(BertForMaskedLM(config), 6).save_pretrained(directory / "minilm")
     model.half().save_pretrained(directory / "xlmr")
     for name in ("minilm", "xlmr"):
@@ -197,20 +202,30 @@ def test_pipeline_gives_the_labels_of_evaluate(name, classifiers, tmp_path):
 def test_command_line_and_model_card(classifiers, tmp_path):
     made, results, out = classifiers["bert"], tmp_path / "results.json", tmp_path / "out"
     other = {"path": "b.pt", "sha256": "0" * 64, "accuracy": {"test.fr": 1.0}}
-    ours = {"path": "a.pt", "sha256": sha256(made.path),
-            "accuracy": {"test.fr": 61.25, "test.en": 70.0, "test.de": 58.75, "test.en-de": 50.0, "valid": 40.0}}
+    ours = {"path": "a.pt", "sha256": sha256(made.path), "accuracy": {"test.fr": 61.25, "test.en": 70.0, "test.de": 58.75, "test.en-de": 50.0, "valid": 40.0}}
     results.write_text(json.dumps({"labels": LABELS, "checkpoints": [other, ours]}))
     saved = torch.load(made.path, weights_only=True)
     done = run("python", "preprocess/export_hf.py", made.path, out, "--results", results)
     pieces = len(PLM.load(made.plm).tokenizer.pieces)
-    assert done.stdout == (f"wrote {out}: BertForSequenceClassification, {pieces:,} pieces, labels other, paraphrase, from "
-                           f"{made.path}\n")
+    assert done.stdout == (f"wrote {out}: BertForSequenceClassification, {pieces:,} pieces, labels other, paraphrase, from {made.path}\n")
     _, head, card = (out / "README.md").read_text(encoding="utf-8").split("---\n", 2)
-    assert yaml.safe_load(head) == {"library_name": "transformers", "pipeline_tag": "text-classification",
-                                    "language": ["de", "en", "fr"], "tags": ["salt_fairseq"]}
-    for line in ("| base model | `bert0` |", "| data | data |", "| augmentation | none |", "| seed | 100003 |", "| updates | 2 |",
-                 "| learning rate | 0.001 |", "| batch size | 32 |", "| tokens of an example, at most | 70 |",
-                 "| en | 70.00 |\n| de | 58.75 |\n| fr | 61.25 |\n| average without en | 60.00 |"):
+    assert yaml.safe_load(head) == {
+        "library_name": "transformers",
+        "pipeline_tag": "text-classification",
+        "language": ["de", "en", "fr"],
+        "tags": ["salt_fairseq"],
+    }
+    for line in (
+        "| base model | `bert0` |",
+        "| data | data |",
+        "| augmentation | none |",
+        "| seed | 100003 |",
+        "| updates | 2 |",
+        "| learning rate | 0.001 |",
+        "| batch size | 32 |",
+        "| tokens of an example, at most | 70 |",
+        "| en | 70.00 |\n| de | 58.75 |\n| fr | 61.25 |\n| average without en | 60.00 |",
+    ):
         assert f"{line}\n" in card, line
     assert "50.0" not in card and "thresholds" not in card and str(tmp_path) not in card
     provenance = json.loads((out / "salt_fairseq.json").read_text(encoding="utf-8"))
@@ -222,8 +237,13 @@ def test_command_line_and_model_card(classifiers, tmp_path):
     torch.save(saved, tmp_path / "salt.pt")
     call(export_hf, tmp_path / "salt.pt", out)  # again into the same directory
     card = (out / "README.md").read_text(encoding="utf-8")
-    for line in ("| languages of augmentation | fr, de |", "| thresholds | `25%` |", "| embedding mixup | fixed 0.25 |",
-                 "| unchanged instances | left out |", "| token embeddings | frozen |"):
+    for line in (
+        "| languages of augmentation | fr, de |",
+        "| thresholds | `25%` |",
+        "| embedding mixup | fixed 0.25 |",
+        "| unchanged instances | left out |",
+        "| token embeddings | frozen |",
+    ):
         assert f"{line}\n" in card, line
     assert "Accuracy" not in card
 
@@ -263,13 +283,13 @@ def test_errors(classifiers, plms, tmp_path):
     made, out = classifiers["bert"], tmp_path / "out"
     assert error_of(export_hf, tmp_path / "no", out).startswith(f"{tmp_path / 'no'} does not exist")
     assert error_of(export_hf, tmp_path, out).startswith(f"{tmp_path} is a directory: name a checkpoint in it")
-    assert error_of(export_hf, made.plm, out, "--data", made.data) == (
-        f"--data is for checkpoints, and {made.plm} is a PLM directory: leave it out")
+    assert error_of(export_hf, made.plm, out, "--data", made.data) == (f"--data is for checkpoints, and {made.plm} is a PLM directory: leave it out")
     assert "has the vocabulary of xlmr, but" in error_of(export_hf, made.path, out, "--plm", plms["xlmr"].plm)
     results = tmp_path / "results.json"
     results.write_text('{"checkpoints": [{"sha256": "1", "accuracy": {}}]}')
     assert error_of(export_hf, made.path, out, "--results", results).startswith(
-        f"{results} has no results of this checkpoint (SHA-256 {sha256(made.path)[:12]}…)")
+        f"{results} has no results of this checkpoint (SHA-256 {sha256(made.path)[:12]}…)"
+    )
     for content in ("[]", '{"checkpoints": [1]}', '{"labels": []}'):
         results.write_text(content)
         assert "is not a file of python -m salt_fairseq.evaluate" in error_of(export_hf, made.path, out, "--results", results)

@@ -17,8 +17,9 @@ from salt_fairseq.plm import PLM, load_published, pad
 BASE = dict(hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072)
 SHAPES = {  # of bert-base-multilingual-cased and xlm-roberta-base
     "mBERT": BertConfig(vocab_size=119_547, max_position_embeddings=512, **BASE),
-    "XLM-R": XLMRobertaConfig(vocab_size=250_002, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5, pad_token_id=1,
-                              bos_token_id=0, eos_token_id=2, **BASE),
+    "XLM-R": XLMRobertaConfig(
+        vocab_size=250_002, max_position_embeddings=514, type_vocab_size=1, layer_norm_eps=1e-5, pad_token_id=1, bos_token_id=0, eos_token_id=2, **BASE
+    ),
 }
 
 
@@ -48,6 +49,7 @@ def make(config, directory):
 
 def batches(vocabulary, separators, positions):
     """Our ids: one token, two, as many as there are positions; then single sentences and pairs of other lengths, padded."""
+
     def words(n):
         return torch.randint(4, vocabulary - 1, (n,))
 
@@ -75,8 +77,7 @@ def differences(model, plm_dir):
         with torch.no_grad():
             out = model(**arguments, output_hidden_states=True)
         expected = out.logits[at][:, ids] if not torch.equal(ids, torch.arange(len(ids))) else out.logits[at]
-        yield ((plm.logits(tokens)[at] - expected).abs().max().item(),
-               (plm.features(tokens)[at] - out.hidden_states[-1][at]).abs().max().item())
+        yield ((plm.logits(tokens)[at] - expected).abs().max().item(), (plm.features(tokens)[at] - out.hidden_states[-1][at]).abs().max().item())
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -11,14 +11,14 @@ from unittest import mock
 
 import pytest
 import torch
-from support.classifiers import LABELS, binarized, fine_tuned
-from support.in_process import call, error_of
-from support.running import QUICKSTART, ROOT, read_tsv
 
 from salt_fairseq import predict
 from salt_fairseq.checkpoints import load_checkpoint, load_labels
 from salt_fairseq.errors import InputError
 from salt_fairseq.plm import PLM
+from support.classifiers import LABELS, binarized, fine_tuned
+from support.in_process import call, error_of
+from support.running import QUICKSTART, ROOT, read_tsv
 
 MAX_LENGTH = {"pairs": 54, "single": 30}  # tokens: some of the examples are longer
 
@@ -30,9 +30,7 @@ def made(bert_plm, xlmr_plm, tmp_path_factory):
     for name, plm, pairs in (("pairs", xlmr_plm, True), ("single", bert_plm, False)):
         directory = tmp_path_factory.mktemp(name)
         data = binarized(plm, directory / "data", pairs)
-        made[name] = SimpleNamespace(
-            data=data, plm=plm, path=fine_tuned(data, plm, directory / "ckpt", "--max-length", MAX_LENGTH[name])
-        )
+        made[name] = SimpleNamespace(data=data, plm=plm, path=fine_tuned(data, plm, directory / "ckpt", "--max-length", MAX_LENGTH[name]))
     return made
 
 
@@ -97,9 +95,7 @@ def test_order_in_chunks_and_batches(name, made, rows, tmp_path, capsys):
     rows = rows if name == "pairs" else [row[:1] for row in rows]
     plm = PLM.load(made[name].plm)
     assert 0 < sum(len(plm.encode(*row)) > MAX_LENGTH[name] for row in rows) < 25
-    with mock.patch.object(predict, "CHUNK", 7), mock.patch.object(
-        sys, "stdin", SimpleNamespace(buffer=io.BytesIO(lines(rows)))
-    ):
+    with mock.patch.object(predict, "CHUNK", 7), mock.patch.object(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(lines(rows)))):
         call(predict, made[name].path, "--max-tokens", 60, "--out", tmp_path / "out.tsv")
     assert capsys.readouterr().out.splitlines()[-1] == f"wrote {tmp_path / 'out.tsv'}: 25 lines"
     assert_answers((tmp_path / "out.tsv").read_bytes(), one_by_one(made[name], rows))
@@ -127,16 +123,19 @@ def test_forms_of_input(made, rows):
     assert typed(b"", made["pairs"].path) == b""
 
 
-@pytest.mark.parametrize("name, content, sentence", [
-    ("pairs", b"a\tb\nc\n", "standard input, line 2: 1 column, but sentence1 TAB sentence2 is needed"),
-    ("pairs", b"a\tb\tc\n", "standard input, line 1: 3 columns, but sentence1 TAB sentence2 is needed"),
-    ("single", b"a\nb\tc\n", "standard input, line 2: 2 columns, but one sentence is needed"),
-    ("pairs", b"a\tb\na\t \n", "standard input, line 2: sentence2 is empty, but sentence1 TAB sentence2 is needed"),
-    ("pairs", b"a\tb\n\na\tb\n", "standard input, line 2: the line is empty, but sentence1 TAB sentence2 is needed"),
-    ("single", b"a\n  \nb\n", "standard input, line 2: the line is empty, but one sentence is needed"),
-    ("pairs", b"a\tb\na\t\xe9t\xe9\n", "standard input, line 2: not UTF-8 (invalid continuation byte), convert the text"),
-    ("pairs", b"a\tb\n" * 9 + "a\t\u200b\n".encode(), "standard input, line 10: a sentence has no visible character"),
-])
+@pytest.mark.parametrize(
+    "name, content, sentence",
+    [
+        ("pairs", b"a\tb\nc\n", "standard input, line 2: 1 column, but sentence1 TAB sentence2 is needed"),
+        ("pairs", b"a\tb\tc\n", "standard input, line 1: 3 columns, but sentence1 TAB sentence2 is needed"),
+        ("single", b"a\nb\tc\n", "standard input, line 2: 2 columns, but one sentence is needed"),
+        ("pairs", b"a\tb\na\t \n", "standard input, line 2: sentence2 is empty, but sentence1 TAB sentence2 is needed"),
+        ("pairs", b"a\tb\n\na\tb\n", "standard input, line 2: the line is empty, but sentence1 TAB sentence2 is needed"),
+        ("single", b"a\n  \nb\n", "standard input, line 2: the line is empty, but one sentence is needed"),
+        ("pairs", b"a\tb\na\t\xe9t\xe9\n", "standard input, line 2: not UTF-8 (invalid continuation byte), convert the text"),
+        ("pairs", b"a\tb\n" * 9 + "a\t\u200b\n".encode(), "standard input, line 10: a sentence has no visible character"),
+    ],
+)
 def test_bad_lines(name, content, sentence, made, tmp_path):
     """Nothing is left at ``--out``; the line's number counts from the first chunk on."""
     with mock.patch.object(predict, "CHUNK", 4):
@@ -148,8 +147,10 @@ def test_reader_that_has_enough(made, rows, capfd):
     """``| head``: the pipe is closed; no traceback, and the exit status of other tools."""
     read_end, write_end = os.pipe()
     os.close(read_end)
-    with open(write_end, "w") as pipe, pytest.raises(SystemExit) as left, mock.patch.multiple(
-        sys, stdin=SimpleNamespace(buffer=io.BytesIO(lines(rows[:1]))), stdout=pipe
+    with (
+        open(write_end, "w") as pipe,
+        pytest.raises(SystemExit) as left,
+        mock.patch.multiple(sys, stdin=SimpleNamespace(buffer=io.BytesIO(lines(rows[:1]))), stdout=pipe),
     ):
         call(predict, made["pairs"].path)
     assert left.value.code == 141 and "BrokenPipe" not in capfd.readouterr().err
@@ -187,24 +188,24 @@ def test_labels(made, bert_plm, tmp_path):
     assert typed(sentence, older) == expected
     data = shutil.move(ours.data, tmp_path / "moved")
     assert typed(sentence, ours.path) == typed(sentence, older, "--data", data) == expected
-    assert error(sentence, older) == (f"{ours.data} is no data directory, and {older} does not name its labels: name the data "
-                                      "directory that it was trained on with --data")
+    assert error(sentence, older) == (
+        f"{ours.data} is no data directory, and {older} does not name its labels: name the data directory that it was trained on with --data"
+    )
     with_three = binarized(ours.plm, tmp_path / "three", labels=["no", "yes", "perhaps"])
-    assert f"{older} tells 2 classes apart, but {with_three} has the labels no, yes, perhaps" in error(
-        sentence, older, "--data", with_three)
+    assert f"{older} tells 2 classes apart, but {with_three} has the labels no, yes, perhaps" in error(sentence, older, "--data", with_three)
     shutil.move(data, ours.data)
 
 
 def test_plm_directory(made, bert_plm, tmp_path):
     sentence, path = b"a\tb\n", made["pairs"].path
     assert error(sentence, path, "--plm", bert_plm) == (
-        f"{bert_plm} has the vocabulary of bert0, but {path} was trained with that of xlmr0: name its PLM directory with --plm")
+        f"{bert_plm} has the vocabulary of bert0, but {path} was trained with that of xlmr0: name its PLM directory with --plm"
+    )
     assert error(sentence, path, "--plm", tmp_path).startswith(f"{tmp_path} is no PLM directory, and the tokenizer of {path}")
     copy = shutil.copytree(made["pairs"].plm, tmp_path / "plm")
     assert typed(sentence, path, "--plm", copy) == typed(sentence, path)
     (copy / "tokenizer.json").write_text("{}")
-    assert error(sentence, path, "--plm", copy) == (f"{copy / 'tokenizer.json'} is not the file plm.json describes: import the "
-                                                    "PLM again")
+    assert error(sentence, path, "--plm", copy) == (f"{copy / 'tokenizer.json'} is not the file plm.json describes: import the PLM again")
 
 
 class Payload:
