@@ -2,8 +2,10 @@
 
 import argparse
 import os
+import re
+from collections.abc import Iterable
 
-from salt_fairseq.errors import DEBUG
+from salt_fairseq.errors import DEBUG, InputError
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -36,3 +38,20 @@ def positive(text):
     if not (text.isdecimal() and 0 < int(text) < 1 << 63):
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
     return int(text)
+
+
+def name_value_pairs(option: str, texts: Iterable[str], form: str = "LANG=FILE", names: str = r"[\w-]+") -> dict[str, str]:
+    """The values of an option that takes ``NAME=VALUE`` several times, by name, in order.
+
+    ``names`` is a regular expression that a whole name matches, ``form`` tells the user what is needed. Raises for anything
+    else, and for a name that is given twice.
+    """
+    values: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not re.fullmatch(names, name):
+            raise InputError(f"{option} {text}: {form} is needed")
+        if name in values:
+            raise InputError(f"{option} {text}: {name} is given twice, also as {values[name]}; leave one of them out")
+        values[name] = value
+    return values
