@@ -1,19 +1,20 @@
-"""Files that are either complete or absent, that one process at a time writes, and their hashes."""
+"""Files that are either complete or absent and written by one process at a time, and their hashes."""
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
 
 from salt_fairseq.errors import InputError, failed_write
 
-_held = set()  # what this process has locked
 
-
-def sha256(path):
+def sha256(path: str | Path) -> str:
     """Hex SHA-256 of a file's bytes."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
@@ -23,63 +24,47 @@ def sha256(path):
 
 
 @contextlib.contextmanager
-def locked(path):
-    """Let no other process write ``path`` until the block ends; raises where one does already, and for devices and pipes.
+def locked(path: str | Path) -> Iterator[None]:
+    """Let no other process write ``path`` until the block ends.
 
-    The system releases the lock of a process that dies. Within a process, a lock may be taken again.
+    Raises if another process is writing it, and for devices and pipes. The system releases the lock of a process that dies,
+    whatever processes it has forked. A process may lock a path that it has locked already.
     """
     path = Path(path).resolve()
-    if path in _held:
-        yield
-        return
-    if path.exists() and not (path.is_file() or path.is_dir()):  # renaming onto it would take away even /dev/null
-        raise InputError(f"{path} is no regular file: choose another output path")
-    lock = path.with_name(f".{path.name}.lock")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = _acquired(lock, path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {failed_write(error)}") from None
-    _held.add(path)
-    try:
-        yield
-    finally:
-        _held.discard(path)
-        lock.unlink(missing_ok=True)  # while it is held, so that it is nobody else's
-        file.close()
+    if path.exists() and not (path.is_file() or path.is_dir()):  # renaming onto it would replace even /dev/null
+        raise InputError(f"{path} is not a regular file: choose another output path")
+    lock_file = path.with_name(f".{path.name}.lock")
+    lock = FileLock(lock_file, blocking=False, is_singleton=True, fallback_to_soft=False)
 
+    def remove_lock_file() -> None:
+        if lock.lock_counter == 1:  # while it is held, so that it is not another process's
+            lock_file.unlink(missing_ok=True)
 
-def _acquired(lock, path):
-    while True:
-        file = open(lock, "a+")
+    with contextlib.ExitStack() as release:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            owner = file.read().strip()
-            file.close()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            release.enter_context(lock)
+            release.callback(remove_lock_file)
+            lock_file.write_text(str(os.getpid()))
+        except Timeout:
+            owner = ""
+            with contextlib.suppress(FileNotFoundError):  # it has just ended
+                owner = f" {lock_file.read_text()}"
             raise InputError(
-                f"{path} is being written by process {owner}: wait until it has finished, or choose another output path"
+                f"{path} is being written by process{owner}: wait until it has finished, or choose another output path"
             ) from None
-        if lock.exists() and os.path.samestat(os.fstat(file.fileno()), lock.stat()):
-            try:
-                file.truncate(0)
-                file.write(str(os.getpid()))
-                file.flush()
-            except OSError:  # a full disk
-                lock.unlink()
-                raise
-            return file
-        file.close()  # its last owner removed it between the two calls
+        except OSError as error:
+            raise InputError(f"cannot write {path}: {failed_write(error)}") from None
+        yield
 
 
 @contextlib.contextmanager
-def replacing(path, marker=None):
-    """Yield a temporary path beside ``path`` (a file or a directory) that replaces it when the block ends well.
+def replacing(path: str | Path, marker: str | None = None) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` (a file or a directory) that replaces it when the block succeeds.
 
-    When the block fails, the temporary is removed and ``path`` is as it was; what a killed process left is removed by the
-    next one. A directory is replaced only if it holds the file ``marker`` (or nothing), so that a mistyped output path
-    never costs somebody else's files.
+    When the block fails, the temporary is removed and ``path`` is as it was; what a killed process leaves behind, the next
+    one removes. A directory is replaced only if it is empty or holds the file ``marker``, so that a mistyped output path
+    never costs other files.
     """
     path = Path(path).resolve()  # what a link points to is replaced, not the link
     if path.is_dir() and not marker:
@@ -104,7 +89,7 @@ def replacing(path, marker=None):
             _tidy(path, temporary, old)
 
 
-def _tidy(path, temporary, old):
+def _tidy(path: Path, temporary: Path, old: Path) -> None:
     if old.exists() and not path.exists():  # stopped between the two renames
         os.replace(old, path)
     for leftover in (temporary, old):
@@ -113,13 +98,15 @@ def _tidy(path, temporary, old):
         leftover.unlink(missing_ok=True)
 
 
-def write_json(path, value):
+def write_json(path: str | Path, value: Any, compact: bool = False) -> None:
+    """Write a JSON value, indented, or on a single line without spaces."""
+    layout: dict[str, Any] = {"separators": (",", ":")} if compact else {"indent": 1}
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(value, ensure_ascii=False, **layout) + "\n", encoding="utf-8")
 
 
-def read_json(path, made_by):
-    """The JSON value of ``path``; ``made_by`` names the command that writes such a file, for the error."""
+def read_json(path: str | Path, made_by: str) -> Any:
+    """The JSON value of ``path``; errors name ``made_by``, the command that writes such a file."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Outputs: complete or absent, written by one process at a time, and the hashes that vouch for them."""
+"""Outputs: complete or absent, written by one process at a time, and the hashes that verify them."""
 
 import hashlib
 import json
@@ -20,17 +20,27 @@ from salt_fairseq.storage.manifest import read_sealed, write_sealed
 from support.in_process import error_of
 
 
-def in_child(work, *args):
+def in_child(work, *args, daemon=True):
     """Start ``work`` in another process, which says by a pipe when it is ready."""
-    ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("fork").Process(target=work, args=(*args, theirs), daemon=True)
+    parent, child = multiprocessing.Pipe()
+    process = multiprocessing.get_context("fork").Process(target=work, args=(*args, child), daemon=daemon)
     process.start()
-    assert ours.recv() == "ready"
+    assert parent.recv() == "ready"
     return process
 
 
 def hold(path, pipe):
     with locked(path):
+        pipe.send("ready")
+        signal.pause()
+
+
+def hold_and_fork(path, workers, pipe):
+    """As a training does whose data loader has workers."""
+    with locked(path):
+        worker = multiprocessing.get_context("fork").Process(target=signal.pause)
+        worker.start()
+        workers.put(worker.pid)
         pipe.send("ready")
         signal.pause()
 
@@ -55,6 +65,36 @@ def test_second_writer_stops(tmp_path):
     with locked(out), replacing(out) as temporary:
         temporary.write_text("new")
     assert out.read_text() == "new" and os.listdir(tmp_path) == ["out"]
+
+
+def test_workers_do_not_inherit_the_lock(tmp_path):
+    """A writer is killed and its worker lives on: the next writer need not wait for the worker."""
+    out, workers = tmp_path / "out", multiprocessing.get_context("fork").SimpleQueue()
+    process = in_child(hold_and_fork, out, workers, daemon=False)
+    worker = workers.get()
+    process.kill()
+    process.join()
+    os.kill(worker, 0)
+    try:
+        with replacing(out) as temporary:
+            temporary.write_text("new")
+    finally:
+        os.kill(worker, signal.SIGKILL)
+    assert out.read_text() == "new"
+
+
+def test_locked_again_by_the_same_process(tmp_path):
+    """Until the outer block ends, nobody else gets the lock."""
+    out = tmp_path / "out"
+    with locked(out):
+        with locked(out), replacing(out) as temporary:
+            temporary.write_text("new")
+        assert os.listdir(tmp_path).count(".out.lock") == 1
+        process = multiprocessing.get_context("fork").Process(target=hold, args=(out, None))
+        process.start()
+        process.join()
+        assert process.exitcode == 1
+    assert os.listdir(tmp_path) == ["out"]
 
 
 def test_killed_writer_leaves_nothing_that_stays(tmp_path):
