@@ -5,9 +5,11 @@
 Interrupted, the same command goes on where it was, with any number of processes.
 """
 
-from salt_fairseq.errors import InputError  # first: an interrupt while the rest loads ends in one line, too
+from salt_fairseq.cli.command import start_command
 
-# isort: split
+if __name__ == "__main__":
+    start_command()  # first: an interrupt while the rest loads ends in one line, too
+
 import contextlib
 import datetime
 import hashlib
@@ -26,9 +28,10 @@ from preprocess.distillation.word_lists import parse_word_lists, target_vocabula
 from salt_fairseq.candidates import write_candidates
 from salt_fairseq.cli.arguments import command_parser, positive
 from salt_fairseq.cli.device import add_device, check_device
+from salt_fairseq.cli.freed_memory import return_freed_memory
 from salt_fairseq.data.directory import INPUTS, DataDirectory
+from salt_fairseq.errors import InputError
 from salt_fairseq.modules.encoder import EOS
-from salt_fairseq.modules.freed_memory import return_freed_memory
 from salt_fairseq.plm import PLM, Description
 from salt_fairseq.storage.files import replacing
 from salt_fairseq.storage.indexed_data import best_fitting_int_dtype, ranges

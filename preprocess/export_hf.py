@@ -4,9 +4,11 @@ python preprocess/export_hf.py checkpoints/checkpoint_best.pt my-classifier
 python preprocess/export_hf.py plm/xlmr my-plm
 """
 
-from salt_fairseq.errors import InputError  # first: an interrupt while the rest loads ends in one line, too
+from salt_fairseq.cli.command import start_command
 
-# isort: split
+if __name__ == "__main__":
+    start_command()  # first: an interrupt while the rest loads ends in one line, too
+
 import json
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from safetensors.torch import save_file
 from preprocess.exporters import hf_model, hf_tokenizer, model_card
 from salt_fairseq.checkpoints import load_checkpoint, load_labels, plm_directory
 from salt_fairseq.cli.arguments import command_parser
+from salt_fairseq.errors import InputError
 from salt_fairseq.plm import Description, load_published, load_state
 from salt_fairseq.storage.files import replacing
 

@@ -3,9 +3,11 @@
 python preprocess/import_plm.py xlm-roberta-base plm/xlmr
 """
 
-from salt_fairseq.errors import InputError  # first: an interrupt while the rest loads ends in one line, too
+from salt_fairseq.cli.command import start_command
 
-# isort: split
+if __name__ == "__main__":
+    start_command()  # first: an interrupt while the rest loads ends in one line, too
+
 import json
 import sys
 from dataclasses import replace
@@ -16,6 +18,7 @@ import torch
 from preprocess.importers import embedded, fairseq_xlmr, hub, huggingface
 from preprocess.importers.vocabulary import SPECIAL_TOKENS, WORDPIECE_OPTIONS, kind_of, used_ids, with_fairseq_ids
 from salt_fairseq.cli.arguments import command_parser
+from salt_fairseq.errors import InputError
 from salt_fairseq.modules.encoder import Architecture, Encoder, LMHead, without_weights
 from salt_fairseq.plm import FILES, PLM, Description
 from salt_fairseq.storage.files import replacing, sha256

@@ -4,9 +4,11 @@ python preprocess/look_up.py plm/xlmr data/xnli --name muse --dictionary fr=en-f
 python preprocess/look_up.py plm/xlmr data/xnli --name synonyms --dictionary en=neighbours.json --include-word
 """
 
-from salt_fairseq.errors import InputError  # first: an interrupt while the rest loads ends in one line, too
+from salt_fairseq.cli.command import start_command
 
-# isort: split
+if __name__ == "__main__":
+    start_command()  # first: an interrupt while the rest loads ends in one line, too
+
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from preprocess.text.dictionaries import parse_dictionaries, read_dictionary
 from salt_fairseq.cli.arguments import command_parser
 from salt_fairseq.data.directory import INPUTS, DataDirectory
 from salt_fairseq.data.lexicon import CONTINUES, write_lexicon
+from salt_fairseq.errors import InputError
 from salt_fairseq.plm import Description
 from salt_fairseq.storage.files import replacing, sha256
 from salt_fairseq.storage.indexed_data import best_fitting_int_dtype

@@ -3,9 +3,11 @@
 python preprocess/show_candidates.py plm/xlmr data/xnli --thresholds en=1e-3,1e-7 --html sentences.html
 """
 
-from salt_fairseq.errors import InputError  # first: an interrupt while the rest loads ends in one line, too
+from salt_fairseq.cli.command import start_command
 
-# isort: split
+if __name__ == "__main__":
+    start_command()  # first: an interrupt while the rest loads ends in one line, too
+
 import html
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from salt_fairseq.candidates import languages as candidate_languages
 from salt_fairseq.cli.arguments import command_parser, positive
 from salt_fairseq.data.code_switching import CodeSwitching, thresholds_of
 from salt_fairseq.data.directory import INPUTS, DataDirectory
+from salt_fairseq.errors import InputError
 from salt_fairseq.plm import Description
 from salt_fairseq.storage.files import replacing
 from salt_fairseq.tokenizer import Tokenizer

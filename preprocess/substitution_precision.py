@@ -5,9 +5,11 @@
 SALT itself uses no dictionary; this is for choosing a PLM, an LM head, thresholds and the options of distill.py.
 """
 
-from salt_fairseq.errors import InputError  # first: an interrupt while the rest loads ends in one line, too
+from salt_fairseq.cli.command import start_command
 
-# isort: split
+if __name__ == "__main__":
+    start_command()  # first: an interrupt while the rest loads ends in one line, too
+
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from salt_fairseq.candidates import open_candidates
 from salt_fairseq.cli.arguments import command_parser, positive
 from salt_fairseq.data.code_switching import log_threshold
 from salt_fairseq.data.directory import INPUTS, DataDirectory
+from salt_fairseq.errors import InputError
 from salt_fairseq.plm import Description, load_state
 from salt_fairseq.storage.files import read_json
 from salt_fairseq.tokenizer import Tokenizer

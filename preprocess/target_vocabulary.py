@@ -3,6 +3,11 @@
 python preprocess/target_vocabulary.py plm/xlmr fr es de ru tr
 """
 
+from salt_fairseq.cli.command import start_command
+
+if __name__ == "__main__":
+    start_command()  # first: an interrupt while the rest loads ends in one line, too
+
 from pathlib import Path
 
 from preprocess.distillation.word_lists import TOP, frequencies, parse_word_lists, target_vocabularies

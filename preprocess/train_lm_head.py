@@ -5,9 +5,11 @@
 Interrupted, the same command goes on where it was.
 """
 
-from salt_fairseq.errors import InputError  # first: an interrupt while the rest loads ends in one line, too
+from salt_fairseq.cli.command import start_command
 
-# isort: split
+if __name__ == "__main__":
+    start_command()  # first: an interrupt while the rest loads ends in one line, too
+
 import math
 import os
 import shutil
@@ -23,6 +25,7 @@ from preprocess.lm_head.masking import Masking
 from preprocess.lm_head.plain_text import read
 from salt_fairseq.cli.arguments import command_parser
 from salt_fairseq.cli.device import add_device, check_device
+from salt_fairseq.errors import InputError
 from salt_fairseq.plm import FILES, PLM, Description
 from salt_fairseq.storage.files import replacing, sha256, write_json
 from salt_fairseq.storage.resumable import resuming

@@ -4,6 +4,11 @@ python -m salt_fairseq.evaluate data/xnli --path checkpoints/checkpoint_best.pt 
 python -m salt_fairseq.evaluate data/xnli --path salt.1.pt salt.2.pt --generalized test --out matrix.json
 """
 
+from salt_fairseq.cli.command import start_command
+
+if __name__ == "__main__":
+    start_command()  # first: an interrupt while the rest loads ends in one line, too
+
 import fnmatch
 import hashlib
 import json

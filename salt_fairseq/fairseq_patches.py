@@ -1,56 +1,163 @@
-"""How fairseq's own commands read and write checkpoints, with four faults mended.
+"""Faults of fairseq 0.12.3 in reading and writing checkpoints, each patched by one function.
 
-They load a checkpoint whatever its checksums say; they begin anew where ``--restore-file`` names no file; they copy onto
-``checkpoint_last.pt``, so that a process killed meanwhile leaves half of it; and training goes on in one process only, since
-what the trainer sends to the others is not what torch's safe loader takes.
+Importing ``salt_fairseq.tasks`` applies them. A checkpoint that cannot be read or written is named by an
+:class:`InputError`.
 """
 
+import contextlib
 import functools
 import os
+from collections.abc import Iterator
 
 import torch
 from fairseq import checkpoint_utils
-from fairseq.distributed.utils import _TensorPlaceholder
+from fairseq.distributed import utils as distributed_utils
+from fairseq.file_io import PathManager
+from fairseq.trainer import Trainer
 from omegaconf import OmegaConf
 
-from salt_fairseq.errors import InputError
+from salt_fairseq.errors import InputError, out_of_memory
 from salt_fairseq.storage.archives import check_archive
+from salt_fairseq.storage.files import replacing
 
-LAST = "checkpoint_last.pt"  # fairseq's default, which may be absent
-restored = {}  # the task's state in the checkpoint that a training goes on from, which its trainer does not look at
+LAST = "checkpoint_last.pt"  # fairseq's default of --restore-file, which may be absent
 
 
-def mend():
-    """Mend them in this process."""
-    load, restore = checkpoint_utils.load_checkpoint_to_cpu, checkpoint_utils.load_checkpoint
-    files = checkpoint_utils.PathManager
-    copy = files.copy
+def apply() -> None:
+    """Apply all patches to this process. Each is applied once, however often this is called."""
+    verify_checkpoints()
+    name_unfit_checkpoints()
+    require_restore_file()
+    restore_task_state()
+    save_once()
+    copy_atomically()
+    broadcast_plain_values()
 
-    @functools.wraps(restore)
-    def existing(cfg, *args, **kwargs):
-        if cfg.restore_file != LAST and not files.exists(cfg.restore_file):
-            raise InputError(
-                f"--restore-file {cfg.restore_file} does not exist: name a checkpoint, with its directory, or "
-                f"leave the option out to go on from {os.path.join(cfg.save_dir, LAST)} where there is one"
-            )
-        return restore(cfg, *args, **kwargs)
 
-    @functools.wraps(load)
-    def checked(path, *args, **kwargs):
+@functools.cache
+def verify_checkpoints() -> None:
+    """``checkpoint_utils.load_checkpoint_to_cpu`` loads a file whatever its checksums say.
+
+    The state of the task is added to ``extra_state``, which is all that a trainer hands on: see :func:`restore_task_state`.
+    """
+    original = checkpoint_utils.load_checkpoint_to_cpu
+
+    @functools.wraps(original)
+    def load_checkpoint_to_cpu(path, *args, **kwargs):
         check_archive(path)
-        state = load(path, *args, **kwargs)
-        if "load_on_all_ranks" in kwargs:
-            restored.update(state.get("task_state") or {})
-        if kwargs.get("load_on_all_ranks") is False and state.get("cfg") is not None:
-            # The trainer sends all of it to the other processes, and torch's safe loader there takes no classes of omegaconf.
-            state["cfg"] = OmegaConf.to_container(state["cfg"])
+        with _reading(path):
+            state = original(path, *args, **kwargs)
+            state["extra_state"]["task_state"] = state.get("task_state")
         return state
 
-    def copied(source, target, overwrite=False):
-        copy(source, f"{target}.tmp", overwrite=True)
-        os.replace(f"{target}.tmp", target)
-        return True
+    checkpoint_utils.load_checkpoint_to_cpu = load_checkpoint_to_cpu
 
-    checkpoint_utils.load_checkpoint, checkpoint_utils.load_checkpoint_to_cpu = existing, checked
-    torch.serialization.add_safe_globals([_TensorPlaceholder])  # stands for the tensors in what the trainer sends
-    files.copy = staticmethod(copied)
+
+@functools.cache
+def name_unfit_checkpoints() -> None:
+    """``checkpoint_utils.load_model_ensemble_and_task`` does not say which of the files does not fit its own model."""
+    original = checkpoint_utils.load_model_ensemble_and_task
+
+    @functools.wraps(original)
+    def load_model_ensemble_and_task(filenames, *args, **kwargs):
+        with _reading(*filenames):
+            return original(filenames, *args, **kwargs)
+
+    checkpoint_utils.load_model_ensemble_and_task = load_model_ensemble_and_task
+
+
+@functools.cache
+def require_restore_file() -> None:
+    """``checkpoint_utils.load_checkpoint`` begins a new training where ``--restore-file`` names no file."""
+    original = checkpoint_utils.load_checkpoint
+
+    @functools.wraps(original)
+    def load_checkpoint(cfg, *args, **kwargs):
+        if cfg.restore_file != LAST and not PathManager.exists(cfg.restore_file):
+            raise InputError(
+                f"--restore-file {cfg.restore_file} does not exist: name a checkpoint with its directory, or omit the "
+                f"option to resume from {os.path.join(cfg.save_dir, LAST)} if there is one"
+            )
+        return original(cfg, *args, **kwargs)
+
+    checkpoint_utils.load_checkpoint = load_checkpoint
+
+
+@functools.cache
+def restore_task_state() -> None:
+    """``Trainer.load_checkpoint`` saves the state of the task but never restores it, as validation does."""
+    original = Trainer.load_checkpoint
+
+    @functools.wraps(original)
+    def load_checkpoint(self, filename, *args, **kwargs):
+        with _reading(filename):
+            extra_state = original(self, filename, *args, **kwargs)
+        if extra_state is not None and (task_state := extra_state.pop("task_state", None)):
+            self.task.load_state_dict(task_state)
+        return extra_state
+
+    Trainer.load_checkpoint = load_checkpoint
+
+
+@functools.cache
+def save_once() -> None:
+    """``checkpoint_utils.torch_persistent_save`` tries up to three times to write to the same open file: what a failed attempt
+    left stays in front of the next one, which counts as saved and cannot be read."""
+    original = checkpoint_utils.torch_persistent_save
+
+    @functools.wraps(original)
+    def torch_persistent_save(obj, filename, async_write=False):
+        if async_write or not PathManager.supports_rename(filename):
+            return original(obj, filename, async_write)
+        with replacing(filename) as temporary, open(temporary, "wb") as file:
+            torch.save(obj, file)
+
+    checkpoint_utils.torch_persistent_save = torch_persistent_save
+
+
+@functools.cache
+def copy_atomically() -> None:
+    """``PathManager.copy`` writes onto ``checkpoint_last.pt``, half of which is left if the process is killed meanwhile."""
+    original = PathManager.copy
+
+    @functools.wraps(original)
+    def copy(src_path, dst_path, overwrite=False):
+        with replacing(dst_path) as temporary:
+            return original(src_path, str(temporary), overwrite=True)
+
+    PathManager.copy = staticmethod(copy)
+
+
+@functools.cache
+def broadcast_plain_values() -> None:
+    """``distributed.utils.broadcast_object`` sends a checkpoint's configuration and fairseq's own placeholders for tensors to
+    the other processes, whose ``torch.load`` refuses both since torch 2.6."""
+    original = distributed_utils.broadcast_object
+    torch.serialization.add_safe_globals([distributed_utils._TensorPlaceholder])
+
+    @functools.wraps(original)
+    def broadcast_object(obj, *args, **kwargs):
+        if isinstance(obj, dict) and OmegaConf.is_config(obj.get("cfg")):
+            obj = {**obj, "cfg": OmegaConf.to_container(obj["cfg"])}
+        return original(obj, *args, **kwargs)
+
+    distributed_utils.broadcast_object = broadcast_object
+
+
+@contextlib.contextmanager
+def _reading(*paths: str) -> Iterator[None]:
+    """Name the checkpoints in whatever is raised while they are read."""
+    try:
+        yield
+    except Exception as error:  # damaged and unfit files raise many kinds
+        if isinstance(error, InputError) or out_of_memory(error) or not all(paths):
+            raise
+        for path in paths:
+            if not os.path.exists(path):
+                raise InputError(f"{path} does not exist: name a checkpoint that fairseq-train wrote") from error
+        lines = str(error).strip().splitlines() or [""]
+        reason = lines[-1].strip() if lines[0].endswith(":") else lines[0]  # "Error(s) in loading state_dict for SaltEncoder:"
+        raise InputError(
+            f"{', '.join(paths)} cannot be read as a checkpoint ({type(error).__name__}: {reason[:200]}): it is damaged, of "
+            "another model, or holds more than tensors and plain values, which is not run; name another one"
+        ) from error

@@ -3,6 +3,11 @@
 python -m salt_fairseq.predict checkpoints/checkpoint_best.pt < pairs.tsv
 """
 
+from salt_fairseq.cli.command import start_command
+
+if __name__ == "__main__":
+    start_command()  # first: an interrupt while the rest loads ends in one line, too
+
 import contextlib
 import os
 import sys

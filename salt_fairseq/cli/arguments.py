@@ -5,7 +5,8 @@ import os
 import re
 from collections.abc import Iterable
 
-from salt_fairseq.errors import DEBUG, InputError
+from salt_fairseq.cli.sentences import DEBUG
+from salt_fairseq.errors import InputError
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):

@@ -3,6 +3,11 @@
 python -m salt_fairseq.report vanilla=vanilla.json SALT=salt.1.json,salt.2.json --out results
 """
 
+from salt_fairseq.cli.command import start_command
+
+if __name__ == "__main__":
+    start_command()  # first: an interrupt while the rest loads ends in one line, too
+
 import os
 import re
 import shutil

@@ -16,8 +16,7 @@ from salt_fairseq.data.directory import INPUTS, DataDirectory
 from salt_fairseq.data.lexicon import LexicalSubstitution, Lexicon
 from salt_fairseq.data.sentence_pair_dataset import SentencePairDataset
 from salt_fairseq.errors import InputError
-from salt_fairseq.fairseq_patches import restored
-from salt_fairseq.modules.freed_memory import keep_freed_memory
+from salt_fairseq.cli.freed_memory import keep_freed_memory
 from salt_fairseq.modules.perturbation import NORMS, PERTURBATIONS, ascend, random_in_ball
 from salt_fairseq.plm import Description
 
@@ -76,7 +75,6 @@ class SaltSentencePairConfig(FairseqDataclass):
 class SaltSentencePairTask(FairseqTask):
     def __init__(self, cfg):
         super().__init__(cfg)
-        restored.clear()
         self.data = DataDirectory(cfg.data)
         labels, source_language = self.data.labels, self.data.meta["source_language"]
         # fairseq stores the task's state in every checkpoint, which so names its labels.
@@ -100,14 +98,6 @@ class SaltSentencePairTask(FairseqTask):
         return self.cfg.max_length
 
     def load_state_dict(self, state_dict):
-        self._check_labels(state_dict)
-        super().load_state_dict(state_dict)
-
-    def begin_epoch(self, epoch, model):
-        self._check_labels(restored)
-        super().begin_epoch(epoch, model)
-
-    def _check_labels(self, state_dict):
         """Raise if a checkpoint was trained on data with other labels: it would be scored, or trained on, the wrong way."""
         labels = state_dict.get("labels", self.data.labels)
         if labels != self.data.labels:
@@ -115,6 +105,7 @@ class SaltSentencePairTask(FairseqTask):
                 f"the checkpoint tells {', '.join(labels)} apart, but {self.cfg.data} has "
                 f"{', '.join(self.data.labels)}: go on with the data that it was trained on"
             )
+        super().load_state_dict(state_dict)
 
     def build_model(self, cfg, from_checkpoint=False):
         """A model from a checkpoint brings its description and its weights; a new one takes both from ``--plm``."""

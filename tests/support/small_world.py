@@ -18,6 +18,7 @@ from fairseq_cli import train, validate
 import salt_fairseq
 from preprocess import binarize, distill, export_hf, import_plm, look_up, show_candidates, substitution_precision, target_vocabulary, train_lm_head
 from salt_fairseq import evaluate, predict
+from salt_fairseq.cli.command import print_sentence
 from salt_fairseq.report import __main__ as report
 from support.in_process import call
 from support.running import ROOT
@@ -118,7 +119,7 @@ def ended(command, words, stdin=b"the house\tthe cat\n"):
         except SystemExit as error:
             code = error.code
         except BaseException as error:
-            sys.excepthook(type(error), error, error.__traceback__)
+            print_sentence(type(error), error, error.__traceback__)
             code = 1
     return code, [line for line in stderr.getvalue().splitlines() if line.strip() and not PROGRESS.match(line)]
 
