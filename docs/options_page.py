@@ -55,24 +55,21 @@ def _row(*cells):
 def _default(value):
     if isinstance(value, bool) or value in (None, "", [], (), dataclasses.MISSING):
         return ""
-    text = str(getattr(value, "value", value))
-    return "" if text == "???" else f"`common.{text.rpartition('.')[2][:-1]}`" if text.startswith("${common") else f"`{text}`"
+    return "" if str(value) == "???" else f"`{getattr(value, 'value', value)}`"
 
 
 def group(name, config):
     """Table of the fields of one of fairseq's configuration groups."""
     yield from ("", "| option | YAML key | default | meaning |", "|---|---|---|---|")
     for field in dataclasses.fields(config):
-        if field.name.startswith("_"):
+        meaning = field.metadata.get("help")
+        if not meaning:  # a value that fairseq's other groups hand down, such as the seed
             continue
         default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-        choices = getattr(field.type, "__members__", None) or {}
-        meaning = (field.metadata.get("help") or "").replace("%%", "%")
-        if choices:
-            listed = ", ".join(f"`{getattr(choice, 'value', choice)}`" for choice in choices.values())
-            meaning += f": {listed}"
         option = field.name if (name, field.name) == ("task", "data") else f"--{field.name.replace('_', '-')}"
-        yield _row(f"`{option}`", f"`{name}.{field.name}`", _default(default), meaning)
+        if choices := getattr(field.type, "__members__", None):
+            option += " {" + ",".join(str(getattr(choice, "value", choice)) for choice in choices.values()) + "}"
+        yield _row(f"`{option}`", f"`{name}.{field.name}`", _default(default), meaning.replace("%%", "%"))
 
 
 def command(name):
