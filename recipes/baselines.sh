@@ -3,6 +3,7 @@
 #
 #   bash recipes/baselines.sh xnli|pawsx --downloads DIR --dictionary fr=en-fr.txt … --synonyms neighbours.json [--plm …]
 #
-# All options: recipes/experiment.sh.
-exec bash "$(dirname "$0")/experiment.sh" "$1" --systems "vanilla RS-ADV RS-RP SALT RS-DA CoSDA-ML SCOPA" \
+# All options: bash recipes/experiment.sh --help
+. "$(dirname "$0")/lib.sh"
+exec bash "$root/recipes/experiment.sh" "${1:-}" --systems "vanilla RS-ADV RS-RP SALT RS-DA CoSDA-ML SCOPA" \
     --report baselines "${@:2}"

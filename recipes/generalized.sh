@@ -3,6 +3,7 @@
 #
 #   bash recipes/generalized.sh xnli|pawsx --downloads DIR [--plm …]
 #
-# All options: recipes/experiment.sh.
-exec bash "$(dirname "$0")/experiment.sh" "$1" --systems "vanilla RS-RP SALT" --generalized test \
+# All options: bash recipes/experiment.sh --help
+. "$(dirname "$0")/lib.sh"
+exec bash "$root/recipes/experiment.sh" "${1:-}" --systems "vanilla RS-RP SALT" --generalized test \
     --report generalized "${@:2}"

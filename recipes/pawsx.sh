@@ -3,5 +3,6 @@
 #
 #   bash recipes/pawsx.sh --downloads DIR [--plm bert-base-multilingual-uncased] [--seeds "1 2 3 4 5"] [--out results/pawsx]
 #
-# DIR holds the unpacked x-final. All options: recipes/experiment.sh.
-exec bash "$(dirname "$0")/experiment.sh" pawsx "$@"
+# DIR holds the unpacked x-final. All options: bash recipes/experiment.sh --help
+. "$(dirname "$0")/lib.sh"
+exec bash "$root/recipes/experiment.sh" pawsx "$@"

@@ -2,16 +2,17 @@
 # Make .venv in the checkout and install everything into it. A second run takes seconds; a broken or half-made
 # environment is repaired. PYTHON=python3.12 bash recipes/setup.sh takes another interpreter (3.11 or 3.12).
 set -euo pipefail
-cd "$(dirname "$0")/.."
+. "$(dirname "$0")/lib.sh"
+cd "$root"
 
 python=${PYTHON:-python3}
 torch=2.13.0
 
-# What is installed must match this script, setup.py and the interpreter.
-wanted=$(cat setup.py recipes/setup.sh | sha256sum | cut -d' ' -f1)
+# What is installed must match this script, pyproject.toml and the interpreter.
+state=$(cat pyproject.toml recipes/setup.sh | sha256sum | cut -d' ' -f1)
 complete='import sys; from importlib.metadata import version
-[version(p) for p in ("salt_fairseq", "torch", "ve-fairseq", "tokenizers", "wordfreq", "pytest", "pytest-xdist", "transformers")]'
-if [ "$(cat .venv/complete 2>/dev/null)" = "$wanted" ] && .venv/bin/python -c "$complete" 2>/dev/null; then
+[version(p) for p in ("salt_fairseq", "torch", "ve-fairseq", "tokenizers", "wordfreq", "pytest", "pytest-xdist", "transformers", "ruff", "mypy")]'
+if [ "$(cat .venv/complete 2>/dev/null)" = "$state" ] && .venv/bin/python -c "$complete" 2>/dev/null; then
     exit 0
 fi
 
@@ -41,4 +42,4 @@ pip install --editable '.[quickstart,hub,test]' || {
 }
 # fairseq's dependency torchaudio needs CUDA libraries; beside a CPU torch it breaks the import of transformers.
 .venv/bin/python -c 'import torchaudio' >/dev/null 2>&1 || pip uninstall --yes torchaudio
-echo "$wanted" > .venv/complete
+echo "$state" > .venv/complete

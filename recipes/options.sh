@@ -1,0 +1,45 @@
+# Sourced by experiment.sh and run.sh with CONFIG and the options that experiment.sh explains: checks them and sets the variables
+# below. The Hydra overrides after -- are left as "$@".
+config=${1:-}
+[[ -n $config && $config != base && -e $root/recipes/config/$config.yaml ]] ||
+    fail "no recipes/config/$config.yaml: name the data set first, xnli or pawsx"
+shift
+
+systems="vanilla SALT" plm=bert-base-multilingual-uncased augment=en,fr,es,de seeds="1 2 3 4 5" jobs=1 out=results/$config
+report=report sources=() subsets=() dictionaries=() synonyms='' updates='' generalized=() device=()
+while [ $# -gt 0 ]; do
+    [[ $1 == @(--|-h|--help) || $# -gt 1 ]] || fail "$1 needs a value, or is no option: bash recipes/experiment.sh --help lists them"
+    case $1 in
+        --systems) systems=$2; shift 2 ;;
+        --downloads) sources+=("--$config" "$2"); shift 2 ;;
+        --subset) shift; while [ $# -gt 0 ] && [[ $1 == *=* ]]; do subsets+=("$1"); shift; done ;;
+        --plm) plm=$2; shift 2 ;;
+        --augment) augment=$2; shift 2 ;;
+        --dictionary) shift; while [ $# -gt 0 ] && [[ $1 == *=* ]]; do dictionaries+=("$1"); shift; done ;;
+        --synonyms) synonyms=$2; shift 2 ;;
+        --seeds) seeds=$2; shift 2 ;;
+        --jobs) jobs=$2; shift 2 ;;
+        --updates) updates=$2; shift 2 ;;
+        --generalized) generalized=(--generalized "$2"); shift 2 ;;
+        --out) out=$2; shift 2 ;;
+        --report) report=$2; shift 2 ;;
+        --device) device=(--device "$2"); shift 2 ;;
+        --) shift; break ;;
+        -h|--help) usage ;;
+        *) fail "unknown option $1: bash recipes/experiment.sh --help lists them" ;;
+    esac
+done
+for system in $systems; do
+    [ -e "$root/recipes/config/system/$system.yaml" ] ||
+        fail "unknown system $system; recipes/config/system has $(cd "$root/recipes/config/system" && echo *.yaml)"
+done
+for seed in $seeds; do
+    [[ $seed =~ ^[0-9]{1,3}$ ]] || fail "--seeds \"$seeds\": whole numbers below 1000 are needed, separated by spaces"
+done
+[[ -z $updates || $updates =~ ^[1-9][0-9]*$ ]] || fail "--updates $updates: a whole number of at least 1 is needed"
+[[ $jobs =~ ^[1-9][0-9]*$ ]] || fail "--jobs $jobs: a whole number of at least 1 is needed"
+
+[ ${#subsets[@]} -eq 0 ] || sources+=(--subset "${subsets[@]}")
+data=$out/data
+[ -e "$plm/plm.json" ] && plm_dir=$plm || plm_dir=$out/plm # where it is imported to
+[ ${#generalized[@]} -eq 0 ] && ending=json || ending=generalized.json # of a run's results

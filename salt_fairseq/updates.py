@@ -1,0 +1,60 @@
+"""How many updates the epochs of a configuration take, which fairseq's learning rate schedules ask for beforehand.
+
+python -m salt_fairseq.updates --config-dir recipes/config --config-name xnli +system=SALT task.data=DATA model.plm=PLM_DIR
+"""
+
+from salt_fairseq.cli.command import start_command
+
+if __name__ == "__main__":
+    start_command()  # first: an interrupt while the rest loads ends in one line, too
+
+import math
+import warnings
+from pathlib import Path
+
+import hydra
+from fairseq.dataclass.initialize import hydra_init
+from fairseq.tasks import setup_task
+from omegaconf import DictConfig
+
+from salt_fairseq.cli.arguments import command_parser
+from salt_fairseq.errors import InputError
+from salt_fairseq.plm import Description
+from salt_fairseq.tasks import salt_sentence_pair  # registers the task
+
+
+def composed(directory: Path, name: str, overrides: list[str]) -> DictConfig:
+    """The configuration that ``fairseq-hydra-train`` makes of the same words."""
+    hydra_init(name)
+    with warnings.catch_warnings(action="ignore"):  # of the compatibility with Hydra 1.1 that fairseq asks for
+        with hydra.initialize_config_dir(str(directory.absolute()), version_base="1.1"):
+            return hydra.compose(name, overrides)
+
+
+def updates(config: DictConfig) -> int:
+    """Batches of all streams in ``optimization.max_epoch`` epochs, spread over the processes, accumulated by ``update_freq``."""
+    epochs, accumulated = config.optimization.max_epoch, config.optimization.update_freq[0]
+    if epochs < 1:
+        raise InputError("optimization.max_epoch is 0, so that there is no end of training: set it to at least 1")
+    task = setup_task(config.task)
+    task.description = Description.load(config.model.plm)  # as building the model would set it
+    batches = task.get_batch_iterator(
+        task.load_dataset("train"),
+        max_tokens=config.dataset.max_tokens,
+        max_sentences=config.dataset.batch_size,
+        num_shards=config.distributed_training.distributed_world_size,
+    )
+    return epochs * math.ceil(len(batches) / accumulated)
+
+
+def main() -> None:
+    parser = command_parser(__doc__)
+    parser.add_argument("--config-dir", metavar="DIR", type=Path, required=True, help="folder of the configurations")
+    parser.add_argument("--config-name", metavar="NAME", required=True, help="the configuration, without .yaml")
+    parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help="changes, as for fairseq-hydra-train")
+    args = parser.parse_args()
+    print(updates(composed(args.config_dir, args.config_name, args.overrides)))
+
+
+if __name__ == "__main__":
+    main()
