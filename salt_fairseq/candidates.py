@@ -1,10 +1,11 @@
-"""Candidates: for every token and target language, the PLM's best counterpart and its log-probability.
+"""Candidates: for every token and target language, the PLM's most probable other word and its log-probability.
 
-They lie beside the binarized sentences, ``candidates/LANG/input0/train.{bin,idx}`` (ids) and ``train.log_probs.npy``,
-token by token; thresholds are applied when they are used (paper §2.1). A sentence that repeats itself is stored once: the
-index leads to it wherever it stands.
+They are stored beside the binarized sentences, ``candidates/LANG/input0/train.{bin,idx}`` (ids) and ``train.log_probs.npy``,
+token by token; thresholds are applied when they are used (paper §2.1). A repeated sentence is stored once: the index points to
+it wherever it occurs.
 """
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from salt_fairseq.errors import InputError
 from salt_fairseq.storage.indexed_data import load_indexed, ranges, write_flat
 from salt_fairseq.storage.manifest import Manifest, check_made_from
 
-PIECE = 1 << 17  # sentences whose log-probabilities are looked at at once
+BLOCK = 1 << 17  # sentences whose log-probabilities are read at once
 
 
 class Candidates:
@@ -24,35 +25,35 @@ class Candidates:
     (there the id is the token's own).
     """
 
-    def __init__(self, manifest, name):
+    def __init__(self, manifest: Manifest, name: str):
         self._ids = load_indexed(manifest, name)
-        manifest.verified(f"{name}.log_probs.npy")
+        manifest.verify(f"{name}.log_probs.npy")
         path = manifest.directory / f"{name}.log_probs.npy"
         self._log_probs = np.load(path, mmap_mode="r", allow_pickle=False)  # an element for each of the ids'
         self.sizes = self._ids.sizes
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._ids)
 
-    def __getitem__(self, i):
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, torch.Tensor]:
         start = self._ids.starts[i]
         return self._ids[i], torch.from_numpy(self._log_probs[start : start + self.sizes[i]].astype(np.float32))
 
-    def log_probs(self):
-        """Yield those of all tokens, one sentence after another, in float32 arrays (n,) of some sentences: together they may be
-        larger than the memory."""
-        for first in range(0, len(self), PIECE):
-            some = slice(first, first + PIECE)
-            yield self._log_probs[ranges(self._ids.starts[some], self.sizes[some])]
+    def log_probs(self) -> Iterator[np.ndarray]:
+        """Yield those of all tokens, one sentence after another, in float32 arrays (n,): together they may be larger than the
+        memory."""
+        for first in range(0, len(self), BLOCK):
+            block = slice(first, first + BLOCK)
+            yield self._log_probs[ranges(self._ids.starts[block], self.sizes[block])]
 
 
-def languages(data):
-    """The languages that the data directory has candidates in."""
+def languages(data: str | Path) -> list[str]:
+    """The languages in which the data directory has candidates."""
     directory = Path(data) / "candidates"
     return sorted(p.name for p in directory.iterdir() if p.is_dir()) if directory.is_dir() else []
 
 
-def open_candidates(data, subset, language, side="input0"):
+def open_candidates(data: str | Path, subset: str, language: str, side: str = "input0") -> Candidates:
     """The :class:`Candidates` of ``data/SIDE/SUBSET`` in a language, after checking that they belong to these sentences."""
     data = Path(data)
     directory = data / "candidates" / language
@@ -64,14 +65,20 @@ def open_candidates(data, subset, language, side="input0"):
     return Candidates(manifest, f"{side}/{subset}")
 
 
-def write_candidates(prefix, numbers, tokens, chunks, dtype):
-    """Write the candidates of one input's sentences, whose ``numbers`` int64 (N,) lead to distinct ones of ``tokens`` together.
+def write_candidates(
+    prefix: Path,
+    numbers: np.ndarray,
+    tokens: int,
+    chunks: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    dtype: type[np.integer],
+) -> None:
+    """Write the candidates of one input, whose sentence i is distinct sentence ``numbers[i]``, int64 (N,).
 
-    These are in ``chunks``, an iterable of ``(sizes, ids, log_probs)``: the sizes of some of them, and the ids and float32
-    log-probabilities of their tokens one after another."""
+    ``chunks`` are ``(sizes, ids, log_probs)`` of consecutive distinct sentences, which have ``tokens`` tokens together: the
+    sizes of the sentences, and the ids and float32 log-probabilities of their tokens one after another."""
     log_probs, written = np.lib.format.open_memmap(f"{prefix}.log_probs.npy", "w+", np.float32, (tokens,)), 0
 
-    def ids():
+    def ids() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         nonlocal written
         for sizes, chunk, values in chunks:
             log_probs[written : written + len(values)] = values

@@ -3,6 +3,7 @@
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -21,21 +22,21 @@ from salt_fairseq.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What ``fairseq-train`` saved, as far as a classifier in use needs it."""
+    """What a classifier in use needs of a file that ``fairseq-train`` saved."""
 
     path: Path
     model: SaltEncoder  # on the CPU, fp32, in evaluation mode; ``model.description`` describes its PLM
     cfg: DictConfig  # all of fairseq's configuration, by group (``cfg.task.max_length``)
-    task: dict  # what the data were: "labels", "pairs", "source_language"; empty in older checkpoints
+    task: dict[str, Any]  # what it was trained on: "labels", "pairs", "source_language"; empty in older checkpoints
     updates: int  # training steps
     sha256: str  # of the file
 
     @property
-    def classes(self):
+    def classes(self) -> int:
         return self.model.classifier.out_features
 
 
-def load_checkpoint(path):
+def load_checkpoint(path: str | Path) -> Checkpoint:
     """The :class:`Checkpoint` in a file. Only tensors and plain values are read: code pickled into the file never runs.
 
     Raises :class:`InputError` where the file is missing, damaged or unsafe, or holds another model.
@@ -57,7 +58,7 @@ def load_checkpoint(path):
     return Checkpoint(Path(path), _model(model_cfg, state, path), cfg, task, updates, sha256(path))
 
 
-def _read(path):
+def _read(path: Path) -> dict[str, Any]:
     if path.is_dir():
         raise InputError(f"{path} is a directory: name a checkpoint in it, e.g. {path / 'checkpoint_best.pt'}")
     if not path.is_file():
@@ -77,7 +78,7 @@ def _read(path):
     return saved
 
 
-def _model(cfg, state, path):
+def _model(cfg: DictConfig, state: dict[str, torch.Tensor], path: str | Path) -> SaltEncoder:
     classifier = state.get("classifier.weight")
     if not all(map(torch.is_tensor, state.values())) or classifier is None or classifier.dim() != 2:
         raise InputError(f"{path} lacks classifier.weight, or its weights are no tensors: train again")
@@ -94,27 +95,28 @@ def _model(cfg, state, path):
     return model.float().eval()
 
 
-def load_labels(checkpoint, data=None):
-    """``(names of the classes, sentences of an example: 1 or 2)``: the checkpoint's own, or of the data directory ``data``."""
-    labels = checkpoint.task.get("labels", ())
-    if data is None and len(labels) == checkpoint.classes:
-        return list(labels), 2 if checkpoint.task["pairs"] else 1
+def load_labels(checkpoint: Checkpoint, data: str | Path | None = None) -> tuple[list[str], int]:
+    """``(names of the classes, sentences of an example: 1 or 2)``: the checkpoint's own, or those of the directory ``data``."""
+    own = checkpoint.task.get("labels", ())
+    if data is None and len(own) == checkpoint.classes:
+        return list(own), 2 if checkpoint.task["pairs"] else 1
     directory = Path(data or checkpoint.cfg.task.data)
     if not (directory / "meta.json").is_file():
         raise InputError(
             f"{directory} is no data directory, and {checkpoint.path} does not name its labels: name the data "
             "directory that it was trained on with --data"
         )
-    found = DataDirectory(directory)
-    if len(found.labels) != checkpoint.classes:
+    opened = DataDirectory(directory)
+    labels = opened.labels
+    if len(labels) != checkpoint.classes:
         raise InputError(
             f"{checkpoint.path} tells {checkpoint.classes} classes apart, but {directory} has the labels "
-            f"{', '.join(found.labels)}: name the data directory that it was trained on with --data"
+            f"{', '.join(labels)}: name the data directory that it was trained on with --data"
         )
-    return found.labels, 2 if found.is_pairs else 1
+    return labels, len(opened.sides)
 
 
-def plm_directory(checkpoint, plm_dir=None):
+def plm_directory(checkpoint: Checkpoint, plm_dir: str | Path | None = None) -> Path:
     """The PLM directory that the checkpoint was trained from, or ``plm_dir``; raises unless it has the same vocabulary."""
     directory = Path(plm_dir or checkpoint.cfg.model.plm)
     if not (directory / "plm.json").is_file():
@@ -123,9 +125,7 @@ def plm_directory(checkpoint, plm_dir=None):
             "directory that it was trained from with --plm"
         )
     description, expected = Description.load(directory), checkpoint.model.description
-    for name in ("dict.txt", "tokenizer.json"):
-        if not (directory / name).is_file() or sha256(directory / name) != description.sha256[name]:
-            raise InputError(f"{directory / name} is not the file plm.json describes: import the PLM again")
+    description.verify(directory, ("dict.txt", "tokenizer.json"))
     if description.vocabulary_sha256 != expected.vocabulary_sha256:
         raise InputError(
             f"{directory} has the vocabulary of {description.name}, but {checkpoint.path} was trained with that "
@@ -134,6 +134,6 @@ def plm_directory(checkpoint, plm_dir=None):
     return directory
 
 
-def load_tokenizer(checkpoint, plm_dir=None):
+def load_tokenizer(checkpoint: Checkpoint, plm_dir: str | Path | None = None) -> Tokenizer:
     """The :class:`Tokenizer` of :func:`plm_directory`."""
     return Tokenizer.load(plm_directory(checkpoint, plm_dir), checkpoint.model.description.tokenizer)

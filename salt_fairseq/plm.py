@@ -1,8 +1,10 @@
 """A PLM directory in use: text to ids, ids to logits or features."""
 
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,7 +13,7 @@ from salt_fairseq.errors import InputError
 from salt_fairseq.modules.encoder import BOS, EOS, PAD, Architecture, Encoder, LMHead, without_weights
 from salt_fairseq.modules.pooling import POOLINGS
 from salt_fairseq.storage.files import sha256
-from salt_fairseq.storage.manifest import fits, read_sealed, write_sealed
+from salt_fairseq.storage.manifest import fits, read_verified, write_with_checksum
 from salt_fairseq.tokenizer import MARKERS, Tokenizer
 
 FILES = ("model.pt", "dict.txt", "tokenizer.json")
@@ -24,7 +26,7 @@ SHAPE = {
     "sha256": {str: str},
     "family": str,
     "special_tokens": dict.fromkeys(("bos", "pad", "eos", "unk", "mask"), str),
-}  # of what plm.json must say
+}  # of what plm.json must hold
 
 
 @dataclass(frozen=True)
@@ -38,28 +40,28 @@ class Description:
     special_tokens: dict  # how the PLM spells bos, pad, eos, unk and mask
     architecture: Architecture
     sha256: dict  # of each file of the directory
-    family: str  # the names its weights were published under: "bert", "roberta" or "distilbert"
-    pooling: str = "first"  # what it was trained to say of a whole sentence: its first token, or the "mean" of all
-    lm_head: str = "pretrained"  # "untrained": published without one; "trained": train_lm_head.py made it
+    family: str  # by whose names its weights were published: "bert", "roberta" or "distilbert"
+    pooling: str = "first"  # how it was trained to represent a sentence: by its first token, or the "mean" of all
+    lm_head: str = "pretrained"  # "untrained": published without one; "trained": by train_lm_head.py
     weights_dtype: str = "float32"  # as published; model.pt is always float32
     tokenizer_options: dict = field(default_factory=dict)  # WordPiece: lowercase, strip_accents, handle_chinese_chars
-    trimmed_from: int = 0  # pieces of the published vocabulary, if --trim-to dropped some
+    trimmed_from: int = 0  # pieces of the published vocabulary, if --trim-to dropped any
 
     @property
-    def vocabulary_sha256(self):
+    def vocabulary_sha256(self) -> str:
         """Identifies the vocabulary: data binarized with another one cannot be used with this PLM."""
         return self.sha256["dict.txt"]
 
     @classmethod
-    def load(cls, plm_dir):
+    def load(cls, plm_dir: str | Path) -> "Description":
         path = Path(plm_dir) / "plm.json"
-        description = cls.from_dict(read_sealed(path, "preprocess/import_plm.py"), path)
+        description = cls.from_dict(read_verified(path, "preprocess/import_plm.py"), path)
         if not description.sha256.keys() >= set(FILES):
             raise InputError(f"{path} does not name the hashes of {', '.join(FILES)}: import the PLM again with import_plm.py")
         return description
 
     @classmethod
-    def from_json(cls, text, where):
+    def from_json(cls, text: str, where: str | Path) -> "Description":
         try:
             values = json.loads(text)
         except ValueError as error:
@@ -67,7 +69,7 @@ class Description:
         return cls.from_dict(values, where)
 
     @classmethod
-    def from_dict(cls, values, where):
+    def from_dict(cls, values: dict[str, Any], where: str | Path) -> "Description":
         try:
             if (
                 not fits(values, SHAPE)
@@ -80,13 +82,21 @@ class Description:
         except (TypeError, KeyError, ValueError) as error:
             raise InputError(f"{where} does not describe a PLM ({error}): import it again with import_plm.py") from None
 
-    def save(self, plm_dir):
-        write_sealed(Path(plm_dir) / "plm.json", asdict(self))
+    def save(self, plm_dir: str | Path) -> None:
+        write_with_checksum(Path(plm_dir) / "plm.json", asdict(self))
 
-    def to_json(self):
+    def to_json(self) -> str:
         return json.dumps(asdict(self), ensure_ascii=False)
 
-    def join(self, a, b=None):
+    def verify(self, plm_dir: str | Path, files: Iterable[str] = FILES) -> None:
+        """Raise unless these files of the directory are, byte for byte, those that were imported."""
+        for path in (Path(plm_dir) / name for name in files):
+            if not path.is_file():
+                raise InputError(f"{path} does not exist: import the PLM again with import_plm.py")
+            if sha256(path) != self.sha256[path.name]:
+                raise InputError(f"{path} is not the file plm.json describes: import the PLM again")
+
+    def join(self, a: torch.Tensor, b: torch.Tensor | None = None) -> torch.Tensor:
         """``[bos] a [eos]`` or ``[bos] a [eos] b [eos]`` (XLM-R: two eos between) from stored sentences.
 
         ``a`` and ``b`` are LongTensor (T,) that end with eos, as the data directory holds them.
@@ -114,16 +124,16 @@ class PLM(nn.Module):
     True
     """
 
-    def __init__(self, description, tokenizer):
+    def __init__(self, description: Description, tokenizer: Tokenizer):
         super().__init__()
         self.description, self.tokenizer = description, tokenizer
         self.encoder = Encoder(description.architecture)
         self.lm_head = LMHead(description.architecture)
 
     @classmethod
-    def load(cls, plm_dir, tokenizer=None):
-        """The PLM of a directory that ``import_plm.py`` wrote, on the CPU, in fp32 and evaluation mode; ``tokenizer``: that
-        directory's, where it is loaded already."""
+    def load(cls, plm_dir: str | Path, tokenizer: Tokenizer | None = None) -> "PLM":
+        """The PLM of a directory that ``import_plm.py`` wrote, on the CPU, in fp32 and evaluation mode; ``tokenizer``: the
+        directory's own, if it is loaded already."""
         description = Description.load(plm_dir)
         state = load_state(plm_dir, description)
         with without_weights():  # the tensors of the file become the parameters, with no second copy of a large model
@@ -135,35 +145,35 @@ class PLM(nn.Module):
             raise InputError(f"{plm_dir}/model.pt does not fit plm.json ({mismatch}): import the PLM again") from None
         return plm.eval()
 
-    def encode(self, a, b=None):
+    def encode(self, a: str, b: str | None = None) -> torch.Tensor:
         """Fairseq ids, LongTensor (T,), of a sentence or a pair, specials included, not truncated."""
         sentences = [torch.tensor(ids + [EOS]) for ids in self.tokenizer([a] if b is None else [a, b])]
         return self.description.join(*sentences)
 
-    def decode(self, ids):
-        """Text of ids, specials left out."""
-        return self.tokenizer.decode(ids.tolist() if torch.is_tensor(ids) else ids)
+    def decode(self, ids: torch.Tensor | Sequence[int]) -> str:
+        """Text of ids, without specials."""
+        return self.tokenizer.decode(ids.tolist() if isinstance(ids, torch.Tensor) else ids)
 
     @torch.inference_mode()
-    def features(self, tokens):
+    def features(self, tokens: torch.Tensor) -> torch.Tensor:
         """LongTensor (B, T), right-padded with 1, to FloatTensor (B, T, d)."""
         return self.encoder(self._checked(tokens))
 
     @torch.inference_mode()
-    def logits(self, tokens):
+    def logits(self, tokens: torch.Tensor) -> torch.Tensor:
         """LongTensor (B, T), right-padded with 1, to FloatTensor (B, T, V): masked-LM scores of every token."""
         features = self.lm_head.features(self.encoder, self._checked(tokens))
         return self.lm_head(features, self.encoder.embed_tokens.weight)
 
-    def _checked(self, tokens):
+    def _checked(self, tokens: torch.Tensor) -> torch.Tensor:
         longest = self.description.architecture.positions
         if tokens.dim() != 2 or tokens.shape[1] > longest:
             raise InputError(f"token ids of shape {tuple(tokens.shape)}: (B, T) with T <= {longest} is needed")
         return tokens
 
 
-def load_state(plm_dir, description):
-    """The tensors of ``model.pt``, name to tensor, on the CPU; its hash is checked against ``plm.json``."""
+def load_state(plm_dir: str | Path, description: Description) -> dict[str, torch.Tensor]:
+    """The tensors of ``model.pt`` by name, on the CPU, after verifying the file."""
     state = _load_model_pt(plm_dir, description).get("model")
     if not isinstance(state, dict) or not all(torch.is_tensor(t) and t.is_floating_point() for t in state.values()):
         raise InputError(f"{plm_dir}/model.pt does not fit plm.json (it holds no named weights): import the PLM again")
@@ -173,29 +183,25 @@ def load_state(plm_dir, description):
     return state
 
 
-def load_published(plm_dir, description):
-    """What an export needs beside :func:`load_state` to give the published checkpoint back.
+def load_published(plm_dir: str | Path, description: Description) -> dict[str, Any]:
+    """What an export needs besides :func:`load_state` to restore the published checkpoint.
 
-    ``ids``: LongTensor (V,), the published id of each piece. ``rows``: rows of a tensor that have no use here, by our name
-    of it (of the vocabulary: those of ids without a piece, in order; of positions: the first; of segments: the last).
-    ``tensors``: unused tensors, by their published names.
+    ``ids``: LongTensor (V,), the published id of each piece. ``rows``: unused rows of tensors, by the tensor's name here (in
+    the vocabulary: those of ids without a piece, in order; in positions: the first; in segments: the last). ``tensors``: unused
+    tensors, by their published names.
     """
     return _load_model_pt(plm_dir, description)["published"]
 
 
-def _load_model_pt(plm_dir, description):
+def _load_model_pt(plm_dir: str | Path, description: Description) -> dict[str, Any]:
+    description.verify(plm_dir)
     path = Path(plm_dir) / "model.pt"
-    for name in FILES:
-        if not (Path(plm_dir) / name).is_file():
-            raise InputError(f"{Path(plm_dir) / name} does not exist: import the PLM again with import_plm.py")
-        if sha256(Path(plm_dir) / name) != description.sha256[name]:
-            raise InputError(f"{Path(plm_dir) / name} is not the file plm.json describes: import the PLM again")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a pickle may hold anything, so torch raises many kinds
-        raise InputError(f"{path} holds something else than a PLM ({str(error).splitlines()[0]}): import it again") from None
+        raise InputError(f"{path} does not hold a PLM ({str(error).splitlines()[0]}): import it again") from None
 
 
-def pad(sequences):
+def pad(sequences: list[torch.Tensor]) -> torch.Tensor:
     """LongTensors (T_i,) to one LongTensor (B, max T_i), padded on the right."""
     return nn.utils.rnn.pad_sequence(sequences, batch_first=True, padding_value=PAD)

@@ -1,6 +1,7 @@
-"""The PLM's own tokenizer, and what its pieces say about words."""
+"""The PLM's own tokenizer, and how its pieces form words."""
 
 import re
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -13,7 +14,7 @@ MARKERS = {"wordpiece": "##", "sentencepiece": "▁"}  # continues a word; begin
 SURROGATES = re.compile("[\ud800-\udfff]+")
 
 
-def _replace_surrogates(match):
+def _replace_surrogates(match: re.Match[str]) -> str:
     return match[0].encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
@@ -23,16 +24,16 @@ class Tokenizer:
     Text that spells a special token (``</s>``) is text.
     """
 
-    def __init__(self, path, kind):
+    def __init__(self, path: Path, kind: str):
         self.path, self.kind = path, kind
         self._fast  # a file that cannot be read is an error now
 
     @classmethod
-    def load(cls, plm_dir, kind):
+    def load(cls, plm_dir: str | Path, kind: str) -> "Tokenizer":
         return cls(Path(plm_dir) / "tokenizer.json", kind)
 
     @cached_property
-    def _fast(self):
+    def _fast(self) -> FastTokenizer:
         try:
             fast = FastTokenizer.from_file(str(self.path))
         except Exception as error:  # the library raises plain Exception
@@ -41,70 +42,70 @@ class Tokenizer:
         fast.encode_special_tokens = True
         return fast
 
-    def keep_words_only(self):
-        """Give back the memory of all that reads text (280 MB for XLM-R's 250,002 pieces): what is said of words by id
-        stays. Text that comes after all is read with the file once more."""
+    def keep_words_only(self) -> None:
+        """Free the memory of everything that reads text (280 MB for XLM-R's 250,002 pieces): what is known of pieces by their
+        ids stays. To read text after all, the file is loaded again."""
         self.words, self.starts_word, self.has_letter, self.caseless
         del self._fast, self.pieces
 
-    def __call__(self, texts):
-        """Ids of each text, specials not included: a list of lists. Lone surrogates, which are no text, read as U+FFFD."""
+    def __call__(self, texts: Iterable[str]) -> list[list[int]]:
+        """Ids of each text, without specials. Lone surrogates, which are not text, are read as U+FFFD."""
         texts = [SURROGATES.sub(_replace_surrogates, text) for text in texts]
         return [encoding.ids for encoding in self._fast.encode_batch_fast(texts, add_special_tokens=False)]
 
-    def caseless_word(self, word):
+    def caseless_word(self, word: str) -> str:
         """The word as the tokenizer reads it, without case: an uncased BERT also drops its accents."""
         normalizer = self._fast.normalizer
         return (normalizer.normalize_str(word) if normalizer else word).strip().casefold()
 
-    def decode(self, ids):
+    def decode(self, ids: Sequence[int]) -> str:
         return self._fast.decode(list(ids), skip_special_tokens=True)
 
     @cached_property
-    def pieces(self):
-        """The pieces in the order of their ids, a list of V strings."""
+    def pieces(self) -> list[str]:
+        """The V pieces in the order of their ids."""
         pieces = self._fast.get_vocab()
-        return sorted(pieces, key=pieces.get)
+        return sorted(pieces, key=pieces.__getitem__)
 
     @cached_property
-    def words(self):
-        """The text of each piece without its word marker, a list of V strings; specials have none ("")."""
+    def words(self) -> list[str]:
+        """The text of each of the V pieces without its word marker; specials have none ("")."""
         special = {token.content for token in self._fast.get_added_tokens_decoder().values()}
         marker = MARKERS[self.kind]
         return ["" if p in special else p.removeprefix(marker) for p in self.pieces]
 
     @cached_property
-    def starts_word(self):
+    def starts_word(self) -> np.ndarray:
         """(V,) bool: the piece begins a word."""
         marked = np.array([p.startswith(MARKERS[self.kind]) for p in self.pieces])
         return (marked if self.kind == "sentencepiece" else ~marked) & np.array([bool(w) for w in self.words])
 
     @cached_property
-    def has_letter(self):
-        """(V,) bool: the piece carries a letter, so it is neither punctuation nor a number nor special."""
+    def has_letter(self) -> np.ndarray:
+        """(V,) bool: the piece has a letter, so it is neither punctuation nor a number nor special."""
         return np.array([any(c.isalpha() for c in w) for w in self.words])
 
     @cached_property
-    def caseless(self):
-        """(V,) int64: equal for pieces that are the same text without case (``House``, ``house``)."""
-        numbers = {}
+    def caseless(self) -> np.ndarray:
+        """(V,) int64: equal for pieces whose texts differ at most in case (``House``, ``house``)."""
+        numbers: dict[str, int] = {}
         return np.array([numbers.setdefault(w.casefold(), len(numbers)) for w in self.words], dtype=np.int64)
 
-    def whole_words(self, ids):
-        """(T,) bool for ids (T,): the token is a word of its own, not the beginning or a part of one."""
+    def whole_words(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
+        """(T,) bool for ids (T,): the token is a word of its own, not the beginning or another part of one."""
         ids = np.asarray(ids, dtype=np.int64)
         whole = self.starts_word[ids].copy()
         continues = self.has_letter[ids[1:]] & ~self.starts_word[ids[1:]]
         whole[:-1] &= ~continues
         return whole & self.has_letter[ids]
 
-    def word_spans(self, ids):
-        """Words of one sentence's ids (T,), in order: a list of ``(start, end, text)``, ``text`` without word markers.
+    def word_spans(self, ids: Sequence[int] | np.ndarray) -> list[tuple[int, int, str]]:
+        """Words of one sentence's ids (T,), in order, as ``(start, end, text)``; ``text`` is without word markers.
 
-        A word is a piece that begins one and all lettered pieces that continue it; any piece without a letter ends it, so
+        A word is a piece that begins one and all pieces with a letter that continue it; a piece without a letter ends it, so
         ``house.`` is the word ``house``. Both kinds of vocabulary read ``don't`` as ``don`` first; then WordPiece begins
-        another word (``t``), while in a SentencePiece vocabulary letters right behind punctuation begin none, just as
-        in :meth:`whole_words`, whose words are the spans of length one. Special tokens are no words.
+        another word (``t``), while in a SentencePiece vocabulary letters right after punctuation begin none, as in
+        :meth:`whole_words`, whose words are the spans of length one. Special tokens are not words.
         """
         ids = np.asarray(ids, dtype=np.int64)
         begins = self.starts_word[ids] & self.has_letter[ids]

@@ -1,16 +1,17 @@
-"""Archives that ``torch.save`` wrote, checked before anything is read from them.
+"""Archives that ``torch.save`` wrote, verified before anything is read from them.
 
-They are zip files, which carry a checksum of each of their parts. ``torch.load`` never looks at these: a flipped bit in a
-weight would pass unnoticed.
+They are zip files, which hold a checksum of each member. ``torch.load`` does not check these: a flipped bit in a weight would
+pass unnoticed.
 """
 
 import zipfile
+from pathlib import Path
 
 from salt_fairseq.errors import InputError
 
 
-def check_archive(path):
-    """Raise unless ``path`` is complete and every part of it is as it was written."""
+def check_archive(path: str | Path) -> None:
+    """Raise unless ``path`` is complete and every member is as it was written."""
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()

@@ -1,8 +1,11 @@
-"""Work that a killed process leaves behind for the same command to go on with."""
+"""State of unfinished work, from which the same command resumes after its process was killed."""
 
 import contextlib
 import shutil
 import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -11,17 +14,17 @@ from salt_fairseq.storage.archives import check_archive
 from salt_fairseq.storage.files import locked, read_json, replacing, write_json
 
 CHECKPOINT_SECONDS = 45  # a batch or step that takes 15 more still leaves at most a minute's work to be lost
-MOST_UNSAVED = 250  # pieces that are held in memory
+MOST_UNSAVED = 250  # chunks that are held in memory
 
 
 class Resumable:
-    """The state of unfinished work on ``out``, in a hidden directory beside it that is there only while it is unfinished.
+    """The state of unfinished work on ``out``, in a hidden directory beside it that exists only until the work is finished.
 
-    ``work`` (*training*) names it. ``settings``, a JSON object, is all that the results depend on: state that was saved
-    with others is refused, and not mixed with this run's.
+    ``work`` names it (*training*). ``settings``, a JSON object, is everything that the results depend on: state that was
+    saved with other settings is refused.
     """
 
-    def __init__(self, out, settings, work):
+    def __init__(self, out: Path, settings: dict[str, Any], work: str):
         out = out.resolve()
         self.path, self.saved = out.with_name(f".{out.name}.{work}"), time.monotonic()
         try:
@@ -40,12 +43,12 @@ class Resumable:
         else:
             write_json(self.path / "settings.json", settings)
 
-    def names(self, pattern):
-        """Of what was saved, in alphabetical order."""
+    def names(self, pattern: str) -> list[str]:
+        """Names under which something was saved, in alphabetical order."""
         return sorted(path.name for path in self.path.glob(pattern))
 
-    def load(self, name, device="cpu"):
-        """What was saved under a name, or None."""
+    def load(self, name: str, device: str = "cpu") -> Any:
+        """The value that was saved under a name, or None."""
         path = self.path / name
         if not path.is_file():
             return None
@@ -57,21 +60,21 @@ class Resumable:
                 f"{path} is not as it was saved ({type(error).__name__}): delete {self.path} to begin anew"
             ) from None
 
-    def save(self, name, value):
+    def save(self, name: str, value: Any) -> None:
         with replacing(self.path / name) as temporary:
             torch.save(value, temporary)
         self.saved = time.monotonic()
 
-    def due(self):
+    def due(self) -> bool:
         return time.monotonic() - self.saved >= CHECKPOINT_SECONDS
 
-    def remove(self):
+    def remove(self) -> None:
         shutil.rmtree(self.path)
 
 
 @contextlib.contextmanager
-def resuming(out, settings, work):
-    """Lock ``out`` and yield its :class:`Resumable`, which stays if the block fails with anything saved."""
+def resuming(out: Path, settings: dict[str, Any], work: str) -> Iterator[Resumable]:
+    """Lock ``out`` and yield its :class:`Resumable`, which stays if the block fails after something was saved."""
     with locked(out):
         resumable = Resumable(out, settings, work)
         try:
@@ -84,28 +87,28 @@ def resuming(out, settings, work):
 
 
 class Remembered:
-    """A sequence of pieces of work, always made in the same order: a killed run's first ones are not made again."""
+    """Chunks of work that are always made in the same order: those that a killed run saved are not made again."""
 
-    def __init__(self, resumable):
+    def __init__(self, resumable: Resumable):
         self._resumable, self._saved = resumable, resumable.names("pieces.*")
 
-    def pieces(self, make):
-        """All pieces: those that were made before, then those of ``make(their number)``, an iterable. A piece is tensors,
-        and lists, tuples or dictionaries of tensors and plain values."""
+    def chunks(self, make: Callable[[int], Iterable[Any]]) -> Iterator[Any]:
+        """All chunks: those that were saved, then those of ``make(number of these)``. A chunk is tensors, and lists, tuples or
+        dictionaries of tensors and plain values."""
         number, unsaved = 0, []
         for name in list(self._saved):
-            for piece in self._resumable.load(name):
+            for chunk in self._resumable.load(name):
                 number += 1
-                yield piece
-        for piece in make(number):
-            unsaved.append(piece)
+                yield chunk
+        for chunk in make(number):
+            unsaved.append(chunk)
             if self._resumable.due() or len(unsaved) == MOST_UNSAVED:
                 self._saved.append(f"pieces.{len(self._saved):06}")
                 self._resumable.save(self._saved[-1], unsaved)
                 unsaved = []
-            yield piece
+            yield chunk
 
-    def forget(self):
-        """Of pieces that no run can complete."""
+    def forget(self) -> None:
+        """Remove chunks from which no run can make a result."""
         for name in self._saved:
             (self._resumable.path / name).unlink()

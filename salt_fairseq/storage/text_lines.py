@@ -1,15 +1,19 @@
-"""Lines of UTF-8 text out of a binary file, checked to be text."""
+"""Lines of UTF-8 text from a binary file, checked to be text."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
 
 from salt_fairseq.errors import InputError
 
 LONGEST = 1 << 20  # bytes; what is longer is no sentence, and no word
 
 
-def text_lines(file, where, before=0):
-    """Yield ``(line number, text)`` without line ends; ``where`` names the binary ``file`` in errors, and ``before`` lines
-    stand there in front of what it holds.
+def text_lines(file: IO[bytes], where: str | Path, before: int = 0) -> Iterator[tuple[int, str]]:
+    """Yield ``(line number, text)`` without line ends; ``where`` names ``file`` in errors, and ``before`` is the number of
+    lines that precede its position.
 
-    A byte order mark is dropped. Never holds more than one line, and none longer than :data:`LONGEST`.
+    A byte order mark is dropped. Never holds more than one line in memory, and none longer than :data:`LONGEST`.
     """
     number = before
     while line := file.readline(LONGEST + 1):

@@ -16,7 +16,7 @@ from salt_fairseq.data.directory import DataDirectory
 from salt_fairseq.errors import InputError
 from salt_fairseq.plm import PLM
 from salt_fairseq.storage.files import locked, replacing
-from salt_fairseq.storage.manifest import read_sealed, write_sealed
+from salt_fairseq.storage.manifest import read_verified, write_with_checksum
 from support.in_process import error_of
 
 
@@ -125,14 +125,14 @@ def test_killed_between_the_two_renames(tmp_path):
 def test_checksum_of_metadata(tmp_path):
     """Of the content in order of its keys, whatever the layout; without it, or with another, the file is refused."""
     path = tmp_path / "meta.json"
-    write_sealed(path, {"b": [1, 2.5], "a": "é"})
+    write_with_checksum(path, {"b": [1, 2.5], "a": "é"})
     written = json.loads(path.read_text(encoding="utf-8"))
     assert written["checksum"] == hashlib.sha256(b'{"a": "\\u00e9", "b": [1, 2.5]}').hexdigest()
-    assert read_sealed(path, "it") == {"a": "é", "b": [1, 2.5]}
+    assert read_verified(path, "it") == {"a": "é", "b": [1, 2.5]}
     for changed in ({**written, "b": [1, 2.6]}, {"a": "é", "b": [1, 2.5]}, {**written, "c": None}, [written], None):
         path.write_text(json.dumps(changed))
         with pytest.raises(InputError, match=f"{path} is not as it was written .its checksum does not fit.: make it again with it"):
-            read_sealed(path, "it")
+            read_verified(path, "it")
 
 
 def flipped(path, at):

@@ -27,7 +27,7 @@ from salt_fairseq.data.lexicon import Lexicon
 from salt_fairseq.errors import InputError, sentence_of
 from salt_fairseq.plm import PLM
 from salt_fairseq.report import __main__ as report
-from salt_fairseq.storage.manifest import read_sealed, write_sealed
+from salt_fairseq.storage.manifest import read_verified, write_with_checksum
 from salt_fairseq.storage.resumable import Resumable
 from support.in_process import call
 from support.small_world import TYPED, ended
@@ -38,12 +38,12 @@ SECONDS, BYTES = 30, 3 << 30  # that one input may take
 
 def digest(*values):
     """A hash of tensors, arrays and plain values, in order."""
-    found = hashlib.sha256()
+    hasher = hashlib.sha256()
     for value in values:
         if torch.is_tensor(value):
             value = value.detach().float().numpy()
-        found.update(value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode())
-    return found.hexdigest()
+        hasher.update(value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode())
+    return hasher.hexdigest()
 
 
 def read_data():
@@ -147,7 +147,7 @@ def other_value(value, rng):
     return odd[rng.integers(len(odd))]
 
 
-# What is read, the files that are damaged (globs), whether the result must be the same where there is one, share of the inputs.
+# What is read, the files that are damaged (globs), whether the result must be the same where there is one, relative number of inputs.
 TARGETS = {
     "data directory": (read_data, "data", True, 4),
     "PLM directory": (read_plm, "plm", True, 2),
@@ -163,7 +163,7 @@ TARGETS = {
     "dictionary": (lambda: call(look_up, "plm", "data", "--name", "x", "--dictionary", "fr=en-fr.txt"), "en-fr.txt", False, 1),
     "dictionary in JSON": (lambda: call(look_up, "plm", "data", "--name", "x", "--dictionary", "fr=en-fr.json"), "en-fr.json", False, 1),
 }
-SHARES = sum(share for *_, share in TARGETS.values())
+WEIGHTS = sum(weight for *_, weight in TARGETS.values())
 
 
 @contextlib.contextmanager
@@ -225,7 +225,7 @@ def tidy():
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_random_damage(target, farm):
-    use, place, compared, share = TARGETS[target]
+    use, place, compared, weight = TARGETS[target]
     files = [Path(place)] if Path(place).is_file() else sorted(path for path in Path(place).rglob("*") if path.is_file())
 
     def read():
@@ -237,7 +237,7 @@ def test_random_damage(target, farm):
     assert clean[0] == "result", clean
     tidy()
     wrong, refused = [], 0
-    for number in range(max(3, round(TOTAL * share / SHARES))):
+    for number in range(max(3, round(TOTAL * weight / WEIGHTS))):
         rng = np.random.default_rng([number, len(target)])
         path = files[rng.integers(len(files))]
         whole = path.read_bytes()
@@ -256,14 +256,14 @@ def test_random_damage(target, farm):
     "path, read",
     [("plm/plm.json", read_plm), ("data/meta.json", read_data), ("data/candidates/fr/meta.json", read_data), ("data/lexicons/muse/meta.json", read_data)],
 )
-def test_descriptions_that_are_sealed_but_odd(path, read, farm):
+def test_odd_descriptions_with_the_right_checksum(path, read, farm):
     """JSON of other values or types, with the checksum that fits: somebody wrote it on purpose, or another version did."""
     whole, wrong = Path(path).read_bytes(), []
     for number in range(max(10, round(TOTAL / 20))):
-        values = read_sealed(path, "")
+        values = read_verified(path, "")
         values = other_value(values, np.random.default_rng([number, 7]))
         if isinstance(values, dict):
-            write_sealed(path, values)
+            write_with_checksum(path, values)
             kind, value = outcome(read)
             wrong += [f"input {number}: {value[:300]}"] if kind == "defect" else []
         Path(path).write_bytes(whole)
