@@ -1,7 +1,8 @@
 """Code-switching (paper §2.1): substitute every token whose candidate is probable enough, when the data is used."""
 
-import itertools
 import math
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,21 +12,23 @@ from salt_fairseq.errors import InputError
 
 DEFAULT_THRESHOLDS = "en=1e-3,1e-7"  # of the paper
 
+Threshold = tuple[str, float]  # ("probability", 1e-3), or ("fraction", 0.4) of the candidate tokens
 
-def parse_thresholds(text):
+
+def parse_thresholds(text: str) -> dict[str | None, Threshold]:
     """``"en=1e-3,1e-7"`` to ``{"en": ("probability", 1e-3), None: ("probability", 1e-7)}``; ``None`` is every other
-    language. A value with a percent sign is the share of candidate tokens to substitute: ``"40%"``."""
-    thresholds = {}
+    language. A value with a percent sign is the fraction of candidate tokens to substitute: ``"40%"``."""
+    thresholds: dict[str | None, Threshold] = {}
     for part in text.split(","):
         language, _, value = part.strip().rpartition("=")
-        kind = "share" if value.endswith("%") else "probability"
+        kind = "fraction" if value.endswith("%") else "probability"
         try:
-            number = float(value.rstrip("%")) / (100 if kind == "share" else 1)
+            number = float(value.rstrip("%")) / (100 if kind == "fraction" else 1)
         except ValueError:
             number = math.nan
         if not 0 <= number <= 1:
             raise InputError(
-                f"threshold {part!r}: a probability in [0, 1] or a share from 0% to 100% is needed, "
+                f"threshold {part!r}: give a probability in [0, 1] or a fraction from 0% to 100%, "
                 "for one language (en=1e-3) or for all others (1e-7)"
             )
         if (language or None) in thresholds:
@@ -34,81 +37,63 @@ def parse_thresholds(text):
     return thresholds
 
 
-def thresholds_of(languages, text, source_language):
-    """Language to its ``(kind, value)``, from the text of ``--thresholds``, which may name the source language beside
+def thresholds_of(languages: Sequence[str], text: str, source_language: str) -> dict[str, Threshold]:
+    """The threshold of each language, from the text of ``--thresholds``, which may name the source language besides
     ``languages`` (its default does), but no other."""
     thresholds = parse_thresholds(text)
-    for language in thresholds.keys() - {*languages, source_language, None}:
+    for other in thresholds.keys() - {*languages, source_language, None}:
         if text != DEFAULT_THRESHOLDS:
             raise InputError(
-                f"--thresholds {text} names {language}, which is none of the languages {', '.join(languages)}: "
+                f"--thresholds {text} names {other}, which is none of the languages {', '.join(languages)}: "
                 "correct or remove it"
             )
     for language in languages:
         if language not in thresholds and None not in thresholds:
             raise InputError(f"--thresholds {text} says nothing of language {language}: add a value for all others")
-    return {language: thresholds.get(language, thresholds.get(None)) for language in languages}
+    return {language: thresholds[language if language in thresholds else None] for language in languages}
 
 
-def log_threshold(log_probs, kind, value):
-    """The least log-probability that is substituted, given all of a language (-inf: no candidate): ``log_probs()`` iterates
-    over them in float32 arrays, several times, so that together they may be larger than the memory.
+def log_threshold(log_probs: Iterable[np.ndarray], threshold: Threshold) -> float:
+    """The lowest log-probability that is substituted, given those of all tokens (-inf: no candidate), float32 arrays.
 
-    For a ``share`` this is the log-probability of the k-th most probable of n candidates, k = round(value * n).
+    For a fraction this is the log-probability of the k-th most probable of n candidates, k = round(fraction * n). All
+    candidates are held in memory for it, 4 bytes each.
     """
+    kind, value = threshold
     if kind == "probability":
         return math.log(value) if value > 0 else float(np.finfo(np.float32).min)
-    k = round(value * sum(len(piece) for piece in _candidates(log_probs)))
-    return math.inf if k == 0 else _highest(log_probs, k)
-
-
-def _candidates(log_probs):
-    """The finite values, piece by piece."""
-    return (piece[np.isfinite(piece)] for piece in log_probs())
-
-
-def _highest(log_probs, k):
-    """The k-th highest candidate, by counting: first among the upper halves of the numbers' bits, then the lower ones."""
-
-    def ordered(piece):  # an unsigned number for each float32, in the same order
-        bits = piece.view(np.uint32)
-        return np.where(bits >> 31, ~bits, bits | 1 << 31)
-
-    def bin_of(counts, k):
-        """The bin that holds the k-th highest, and how many are in those above."""
-        above = np.cumsum(counts[::-1])
-        at = int(np.searchsorted(above, k))
-        return len(counts) - 1 - at, int(above[at - 1]) if at else 0
-
-    counts = sum(np.bincount(ordered(piece) >> 16, minlength=1 << 16) for piece in _candidates(log_probs))
-    high, before = bin_of(counts, k)
-    inside = (numbers[numbers >> 16 == high] for numbers in map(ordered, _candidates(log_probs)))
-    low, _ = bin_of(sum(np.bincount(numbers & 0xFFFF, minlength=1 << 16) for numbers in inside), k - before)
-    number = np.uint32(high << 16 | low)
-    return float((number & 0x7FFFFFFF if number >> 31 else ~number).astype(np.uint32).view(np.float32))
+    candidates = np.concatenate([part[np.isfinite(part)] for part in log_probs])
+    rank = len(candidates) - round(value * len(candidates))
+    if rank == len(candidates):
+        return math.inf
+    candidates.partition(rank)
+    return float(candidates[rank])
 
 
 class CodeSwitching:
     """Substituted sentences of one subset in one language, at one threshold."""
 
-    def __init__(self, data, subset, language, sides, threshold):
+    epoch = 0  # the same substitutes in every epoch
+
+    def __init__(self, data: str | Path, subset: str, language: str, sides: Sequence[str], threshold: Threshold):
         self._candidates = [open_candidates(data, subset, language, side) for side in sides]
+        self.log_threshold = log_threshold(self._log_probs(), threshold)
+        candidates = chosen = 0
+        for part in self._log_probs():
+            candidates += int(np.isfinite(part).sum())
+            chosen += int((np.isfinite(part) & (part >= self.log_threshold)).sum())
+        self.fraction = chosen / max(1, candidates)  # of candidate tokens that are substituted
 
-        def log_probs():
-            return itertools.chain.from_iterable(candidates.log_probs() for candidates in self._candidates)
+    def _log_probs(self) -> Iterator[np.ndarray]:
+        for candidates in self._candidates:
+            yield from candidates.log_probs()
 
-        self.log_threshold = log_threshold(log_probs, *threshold)
-        possible = chosen = 0
-        for piece in _candidates(log_probs):
-            possible, chosen = possible + len(piece), chosen + int((piece >= self.log_threshold).sum())
-        self.share = chosen / max(1, possible)  # of candidate tokens
-
-    def text(self, side, i, tokens):
+    def text(self, side: int, i: int, tokens: torch.Tensor) -> torch.Tensor:
         """Sentence ``i`` of input number ``side``, LongTensor (T,), with its substitutes in place, LongTensor (T,)."""
         ids, log_probs = self._candidates[side][i]
         chosen = (log_probs >= self.log_threshold) & torch.isfinite(log_probs)
         return torch.where(chosen, ids, tokens)
 
-    def aligned(self, side, i, tokens):
+    def aligned(self, side: int, i: int, tokens: torch.Tensor) -> torch.Tensor:
         """The same, token by token, LongTensor (T, 1): here one token stands for one."""
         return self.text(side, i, tokens)[:, None]

@@ -4,10 +4,14 @@ Evaluation sets repeat themselves: the diagonal of the generalized setting is th
 equal in several languages. Nothing here is stored per example but a few integers: 15 x 15 languages have 1.1 million.
 """
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 import torch
 
-from salt_fairseq.data.sentence_pair_dataset import truncated_lengths
+from salt_fairseq.data.directory import Examples
+from salt_fairseq.data.joining import Joiner, truncated_lengths
+from salt_fairseq.data.token_batches import token_batches
 from salt_fairseq.modules.encoder import EOS, PAD
 
 
@@ -19,28 +23,30 @@ class DistinctPairs:
     after another, ``lengths[i]`` tokens from ``starts[i]`` on.
     """
 
-    def __init__(self, subsets):
-        found, numbers = {}, {}  # sentence to its number; indexed input to the numbers of its sentences
+    def __init__(self, subsets: dict[str, Examples]):
+        number_of: dict[bytes, int] = {}  # sentence to its number
+        numbers = {}  # indexed input to the numbers of its sentences
         for inputs, _, _ in subsets.values():
             for stored in inputs:
                 if stored not in numbers:
                     numbers[stored] = np.array(
-                        [found.setdefault(stored[i].numpy().tobytes(), len(found)) for i in range(len(stored))], dtype=np.int64
+                        [number_of.setdefault(stored[i].numpy().tobytes(), len(number_of)) for i in range(len(stored))],
+                        dtype=np.int64,
                     )
         keys = []
         for inputs, rows, _ in subsets.values():
             keys.append(np.zeros(len(rows[0]), dtype=np.int64))
             for stored, places in zip(inputs, rows):
-                keys[-1] = keys[-1] * len(found) + numbers[stored][places]
+                keys[-1] = keys[-1] * len(number_of) + numbers[stored][places]
         distinct, inverse = np.unique(np.concatenate(keys), return_inverse=True)
         self.number = dict(zip(subsets, np.split(inverse, np.cumsum([len(k) for k in keys])[:-1])))
         sides = len(next(iter(subsets.values()))[0])
-        self.sentences = np.stack([distinct] if sides == 1 else np.divmod(distinct, len(found)))
-        self.lengths = np.array([len(sentence) // 8 for sentence in found], dtype=np.int64)
+        self.sentences = np.stack([distinct] if sides == 1 else np.divmod(distinct, len(number_of)))
+        self.lengths = np.array([len(sentence) // 8 for sentence in number_of], dtype=np.int64)
         self.starts = np.cumsum(self.lengths) - self.lengths
-        self.tokens = np.frombuffer(b"".join(found), dtype=np.int64).astype(np.int32)
+        self.tokens = np.frombuffer(b"".join(number_of), dtype=np.int64).astype(np.int32)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.sentences.shape[1]
 
 
@@ -48,41 +54,31 @@ class Batches:
     """All distinct pairs, longest first: ``(start, stop, LongTensor (stop - start, T) on device)`` for those numbered
     ``order[start:stop]``, of at most ``max_tokens`` with padding.
 
-    Sentences are joined by ``join`` and truncated to ``max_length`` as :class:`SentencePairDataset` does it, but all of
-    a batch at once and from tokens that lie on the device, so that a loop over batches never waits for the host.
+    Sentences are joined by ``join`` and truncated to ``max_length`` as :class:`Joiner` does, but all of a batch
+    at once and from tokens that lie on the device, so that a loop over batches never waits for the host.
     """
 
-    def __init__(self, pairs, join, max_length, max_tokens, device):
+    def __init__(self, pairs: DistinctPairs, join: Callable[..., torch.Tensor], max_length: int, max_tokens: int, device: str):
         marks = range(-1, -1 - len(pairs.sentences), -1)
         self._template = join(*[torch.tensor([mark]) for mark in marks]).tolist()
-        specials = len(self._template) - len(marks)
+        joiner = Joiner(join, len(marks), max_length)
         kept = pairs.lengths[pairs.sentences]
-        too_long = np.flatnonzero(kept.sum(0) > max_length - specials)
-        for i in too_long:
-            kept[:, i] = truncated_lengths(kept[:, i].tolist(), max_length - specials)
-        sizes = kept.sum(0) + specials
+        for i in np.flatnonzero(kept.sum(0) > joiner.budget):
+            kept[:, i] = truncated_lengths(kept[:, i].tolist(), joiner.budget)
+        sizes = kept.sum(0) + joiner.specials
         self.order = np.argsort(-sizes, kind="stable")
-        self._bounds = self._split(sizes[self.order], max_tokens)
+        sizes = sizes[self.order]
+        self._bounds = [(start, stop, int(sizes[start])) for start, stop in token_batches(sizes, max_tokens)]
         self.padded_tokens = sum((stop - start) * longest for start, stop, longest in self._bounds)
         self._tokens = torch.from_numpy(pairs.tokens).to(device)
         self._kept = torch.from_numpy(kept[:, self.order]).to(device)
         self._starts = torch.from_numpy(pairs.starts[pairs.sentences[:, self.order]]).to(device)
 
-    @staticmethod
-    def _split(sizes, max_tokens):
-        """``[(start, stop, longest)]`` over descending sizes."""
-        bounds, start = [], 0
-        while start < len(sizes):
-            stop = min(len(sizes), start + max(1, max_tokens // int(sizes[start])))
-            bounds.append((start, stop, int(sizes[start])))
-            start = stop
-        return bounds
-
-    def __iter__(self):
+    def __iter__(self) -> Iterator[tuple[int, int, torch.Tensor]]:
         for start, stop, longest in self._bounds:
             yield start, stop, self._joined(slice(start, stop), longest)
 
-    def _joined(self, pairs, longest):
+    def _joined(self, pairs: slice, longest: int) -> torch.Tensor:
         column = torch.arange(longest, device=self._tokens.device)[None]
         joined = torch.full((pairs.stop - pairs.start, longest), PAD, device=column.device)
         place = torch.zeros(len(joined), 1, dtype=torch.int64, device=column.device)  # where the next part begins

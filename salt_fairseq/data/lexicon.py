@@ -1,5 +1,6 @@
 """Substitutes of words from dictionaries or synonym lists, drawn when the data is used (RS-DA, CoSDA-ML, SCOPA)."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,14 @@ CONTINUES = -1  # in the stored words: this token belongs to the word before
 
 
 class Lexicon:
-    """``DATA/lexicons/NAME``: the words of one subset that some dictionary lists, and their substitutes.
+    """``DATA/lexicons/NAME``: the words of one subset that a dictionary lists, and their substitutes.
 
-    ``words`` of a side are int sequences as long as its sentences: k + 1 where entry k's word begins, ``CONTINUES`` on its
-    further tokens, else 0. ``substitutes`` holds the ids of all substitutes; those of entry k in language number l
-    are ``ends[c - 1]`` to ``ends[c]`` with c = k * languages + l.
+    ``words`` of a side are int sequences as long as its sentences: k + 1 where the word of entry k begins, ``CONTINUES`` on its
+    other tokens, else 0. ``substitutes`` holds the ids of all substitutes; entry k has those numbered ``ends[c - 1]`` to
+    ``ends[c]`` in language number l, with c = k * languages + l.
     """
 
-    def __init__(self, data, name, subset, sides):
+    def __init__(self, data: str | Path, name: str, subset: str, sides: Sequence[str]):
         directory = Path(data) / "lexicons" / name
         if not directory.is_dir():
             known = sorted(p.name for p in directory.parent.iterdir()) if directory.parent.is_dir() else []
@@ -36,25 +37,32 @@ class Lexicon:
         counts = load_indexed(manifest, "counts")
         self._ends = np.cumsum(counts[0].numpy())
 
-    def listed(self, side, i):
-        """The listed words of sentence ``i``, in order: ``(entry, start, end)``."""
+    def listed(self, side: int, i: int) -> list[tuple[int, int, int]]:
+        """The listed words of sentence ``i`` of input number ``side``, in order: ``(entry, start, end)``."""
         words = self._words[side][i].numpy()
         starts = np.flatnonzero(words > 0)
         inside = np.append(words == CONTINUES, False)
         return [(int(words[s]) - 1, int(s), int(s + 1 + np.argmin(inside[s + 1 :]))) for s in starts]
 
-    def choices(self, entry, language):
-        """Numbers of an entry's substitutes in a language, for :meth:`substitute`."""
+    def choices(self, entry: int, language: int) -> range:
+        """Numbers of an entry's substitutes in language number ``language``, for :meth:`substitute`."""
         cell = entry * len(self.languages) + language
         return range(self._ends[cell - 1] if cell else 0, self._ends[cell])
 
-    def substitute(self, number):
-        """Token ids LongTensor (n,) of one substitute; none: the word itself."""
+    def substitute(self, number: int) -> torch.Tensor:
+        """Token ids LongTensor (n,) of one substitute; n = 0 stands for the word itself."""
         return self._substitutes[number].long()
 
 
-def write_lexicon(directory, sides, words, substitutes, counts, dtype):
-    """Write what :class:`Lexicon` reads; ``words`` maps a side to its sequences, ``sides`` names their files."""
+def write_lexicon(
+    directory: Path,
+    sides: dict[str, str],
+    words: dict[str, Iterable[Sequence[int]]],
+    substitutes: Iterable[Sequence[int]],
+    counts: Sequence[int],
+    dtype: type[np.integer],
+) -> None:
+    """Write what :class:`Lexicon` reads; ``words`` maps each side to its sequences, ``sides`` to the name of its subset."""
     for side, name in sides.items():
         (directory / side).mkdir(parents=True)
         write_indexed(directory / side / name, words[side], np.int32)
@@ -65,18 +73,26 @@ def write_lexicon(directory, sides, words, substitutes, counts, dtype):
 class LexicalSubstitution:
     """One stream of sentences in which words are substituted at random (CoSDA-ML, Qin et al., 2020).
 
-    A sentence is chosen with probability ``sentence_ratio``, each of its words with ``word_ratio``; of a chosen word, a
-    language uniformly over *all* languages (a word that this language lacks stays), and one of its substitutes there uniformly.
+    A sentence is chosen with probability ``sentence_ratio``, each of its words with ``word_ratio``; for a chosen word, a
+    language uniformly from *all* languages (a word that this language lacks stays), and one of its substitutes there uniformly.
     Draws follow from (seed, variant, side, sentence) and, with ``redraw``, the epoch.
     """
 
-    def __init__(self, lexicon, variant, seed, sentence_ratio=1.0, word_ratio=1.0, redraw=False):
+    def __init__(
+        self,
+        lexicon: Lexicon,
+        variant: int,
+        seed: int,
+        sentence_ratio: float = 1.0,
+        word_ratio: float = 1.0,
+        redraw: bool = False,
+    ):
         self.lexicon, self.variant, self.seed = lexicon, variant, seed
         self.sentence_ratio, self.word_ratio, self.redraw = sentence_ratio, word_ratio, redraw
         self.epoch = 0
 
-    def _drawn(self, side, i):
-        """``[(start, end, ids)]`` of the substituted words."""
+    def _drawn(self, side: int, i: int) -> list[tuple[int, int, torch.Tensor]]:
+        """``(start, end, ids)`` of each substituted word."""
         rng = np.random.default_rng([self.seed, self.variant, side, i, self.epoch if self.redraw else 0])
         if rng.random() >= self.sentence_ratio:
             return []
@@ -89,7 +105,7 @@ class LexicalSubstitution:
                 drawn += [(start, end, ids)] if len(ids) else []
         return drawn
 
-    def text(self, side, i, tokens):
+    def text(self, side: int, i: int, tokens: torch.Tensor) -> torch.Tensor:
         """Sentence ``i`` of input number ``side``, LongTensor (T,), with its substitutes in place, LongTensor (T',)."""
         parts, at = [], 0
         for start, end, ids in self._drawn(side, i):
@@ -97,7 +113,7 @@ class LexicalSubstitution:
             at = end
         return torch.cat([*parts, tokens[at:]])
 
-    def aligned(self, side, i, tokens):
+    def aligned(self, side: int, i: int, tokens: torch.Tensor) -> torch.Tensor:
         """LongTensor (T, M): at each token of a substituted word all ids of its substitute, padded; else the token."""
         drawn = self._drawn(side, i)
         width = max([len(ids) for _, _, ids in drawn], default=1)

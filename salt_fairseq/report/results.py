@@ -11,6 +11,7 @@ from statistics import fmean
 
 import numpy as np
 
+from salt_fairseq.data.subset import Subset
 from salt_fairseq.errors import InputError
 from salt_fairseq.storage.files import read_json
 
@@ -151,9 +152,9 @@ def _object(parent, key, path):
 
 def _pair(subset, split, source):
     """``test.fr-de`` to ``("fr", "de")``, ``test.fr`` to ``("fr", "fr")``, None for a subset of another split."""
-    name, _, languages = subset.partition(".")
-    first, _, second = (languages or source or "").partition("-")
-    return (first, second or first) if name == split and first else None
+    name = Subset.parse(subset)
+    pair = name.pair(source or "")
+    return pair if name.split == split and pair[0] else None
 
 
 def _labels(values, what):

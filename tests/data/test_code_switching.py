@@ -38,22 +38,23 @@ def loaded(data, plm, **options):
 
 def test_parse_thresholds():
     assert parse_thresholds("en=1e-3,1e-7") == {"en": ("probability", 1e-3), None: ("probability", 1e-7)}
-    assert parse_thresholds("40%") == {None: ("share", 0.4)}
-    assert parse_thresholds("en=0, fr=100%") == {"en": ("probability", 0), "fr": ("share", 1)}
+    assert parse_thresholds("40%") == {None: ("fraction", 0.4)}
+    assert parse_thresholds("en=0, fr=100%") == {"en": ("probability", 0), "fr": ("fraction", 1)}
 
 
 @pytest.mark.parametrize("text", ["2", "-1e-3", "en=101%", "en=", "", "en:1e-3", "1e-3;1e-7", "1e-7,", "nan", "=%"])
 def test_misspelt_thresholds(text):
-    with pytest.raises(InputError, match="a probability in .0, 1. or a share from 0% to 100% is needed"):
+    with pytest.raises(InputError, match="give a probability in .0, 1. or a fraction from 0% to 100%"):
         parse_thresholds(text)
 
 
 @settings(deadline=None)
 @given(st.lists(st.floats(-90, 0, width=32), max_size=50), st.floats(0, 1))
-def test_share_is_that_of_the_most_probable(values, share):
+def test_fraction_is_that_of_the_most_probable(values, fraction):
     """The reference is a full sort: k of n values reach the threshold, more only where the k-th has equals."""
     values = np.array([*values, -np.inf, -np.inf], dtype=np.float32)
-    threshold, k = log_threshold(lambda: np.split(values, [len(values) // 2]), "share", share), round(share * (len(values) - 2))
+    threshold = log_threshold(np.split(values, [len(values) // 2]), ("fraction", fraction))
+    k = round(fraction * (len(values) - 2))
     descending = np.sort(values)[::-1]
     assert threshold == (descending[k - 1] if k else math.inf)
     assert (values >= threshold).sum() >= k and (values > threshold).sum() < max(k, 1)
@@ -74,10 +75,10 @@ def write_data(directory, corpus):
 def substituted(data, corpus, kind, value):
     """Which tokens of each sentence are substituted, as sets of (sentence, token)."""
     switching = CodeSwitching(data, "train", "xx", ["input0"], (kind, value))
-    found = {(i, int(k)) for i, c in enumerate(corpus) for k in (switching.text(0, i, torch.zeros(len(c))) > 0).nonzero()}
+    positions = {(i, int(k)) for i, c in enumerate(corpus) for k in (switching.text(0, i, torch.zeros(len(c))) > 0).nonzero()}
     candidates = sum(math.isfinite(x) for c in corpus for x in c)
-    assert switching.share == pytest.approx(len(found) / max(1, candidates))
-    return found
+    assert switching.fraction == pytest.approx(len(positions) / max(1, candidates))
+    return positions
 
 
 @settings(max_examples=40, deadline=None)
@@ -125,7 +126,7 @@ def test_thresholds_on_real_candidates(plm_name, request):
     assert len({count for (language, _), count in counts.items() if language == "en"}) == 1
 
 
-def test_share_of_real_candidates(bert_data, bert_plm):
+def test_fraction_of_real_candidates(bert_data, bert_plm):
     """30% of the candidate tokens of both sentences together are substituted."""
     dataset = loaded(bert_data, bert_plm, augment="fr", thresholds="30%", no_original=True, max_length=160)
     both = [p for side in ("input0", "input1") for _, p in open_candidates(bert_data, "train", "fr", side)]
@@ -171,7 +172,7 @@ def test_no_language_model_is_needed(bert_data, bert_plm, tmp_path):
     "options, sentence",
     [
         ({"augment": "en,sw"}, "has no candidates in language 'sw' .it has: de, en, es, fr.: run preprocess/distill.py"),
-        ({"augment": "fr", "thresholds": "2"}, "threshold '2': a probability in .0, 1."),
+        ({"augment": "fr", "thresholds": "2"}, "threshold '2': give a probability in .0, 1."),
         ({"augment": "fr", "thresholds": "en=1e-3"}, "--thresholds en=1e-3 says nothing of language fr"),
         ({"no_original": True}, "--no-original without --augment or --lexicon leaves nothing to train on"),
     ],

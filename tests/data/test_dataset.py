@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from salt_fairseq.data.directory import DataDirectory
+from salt_fairseq.data.directory import DataDirectory, Examples
 from salt_fairseq.data.sentence_pair_dataset import SentencePairDataset
+from salt_fairseq.data.streams import Streams
 from salt_fairseq.errors import InputError
 from salt_fairseq.modules.encoder import BOS, EOS
 from salt_fairseq.plm import PLM, Description
@@ -67,13 +68,13 @@ def test_truncation_of_pairs(length_a, length_b, max_length, separators):
     inputs = [Sentences([torch.tensor([*s, EOS])]) for s in (a, b)]
     description = Description("", "", "", separators, {}, None, {}, "")
 
-    rows = [np.arange(1)] * 2
-    dataset = SentencePairDataset(inputs, rows, np.zeros(1, int), description.join, max_length, [None, Thousands()])
+    examples = Examples(inputs, [np.arange(1)] * 2, np.zeros(1, int))
+    dataset = SentencePairDataset(examples, description.join, max_length, Streams([None, Thousands()]))
     original, switched = dataset[0], dataset[1]
     assert original["tokens"].tolist() == original["substitutes"][:, 0].tolist() == switched["tokens"].tolist() == expected
     assert switched["substitutes"].tolist() == [[t + 1000] if t >= 100 else [t] for t in expected]
     assert dataset.size(0) == dataset.num_tokens(1) == len(expected) <= max_length
-    text = SentencePairDataset(inputs, rows, np.zeros(1, int), description.join, max_length, [Thousands()], mixed=False)[0]
+    text = SentencePairDataset(examples, description.join, max_length, Streams([Thousands()], mixed=False))[0]
     assert text["tokens"].tolist() == [t + 1000 if t >= 100 else t for t in expected] and "substitutes" not in text
 
 
@@ -83,7 +84,7 @@ def test_truncation_of_single_sentences(length, max_length):
     """The first ``max_length - 2`` tokens between bos and eos."""
     inputs = [Sentences([torch.tensor([*range(100, 100 + length), EOS])])]
     join = Description("", "", "", 2, {}, None, {}, "").join
-    item = SentencePairDataset(inputs, [np.arange(1)], np.zeros(1, int), join, max_length)[0]
+    item = SentencePairDataset(Examples(inputs, [np.arange(1)], np.zeros(1, int)), join, max_length)[0]
     assert item["tokens"].tolist() == [BOS, *range(100, 100 + length)][: max_length - 1] + [EOS]
 
 
@@ -129,13 +130,13 @@ def test_one_stream(bert_data, bert_plm, workers):
 
     def drawn(t, dataset, epoch):
         """For every instance the streams whose substitutes it has (several, where languages agree)."""
-        found = {}
+        matching = {}
         for batch in epoch_batches(t, dataset, epoch, max_sentences=32, num_workers=workers):
             for i, substitutes in zip(batch["id"].tolist(), batch["net_input"]["substitutes"].tolist()):
                 length = len(variants[i][0])
-                found[i] = tuple(s for s in range(5) if variants[i][s] == tuple(substitutes[:length]))
-        assert sorted(found) == list(range(480)) and all(found.values())
-        return found
+                matching[i] = tuple(s for s in range(5) if variants[i][s] == tuple(substitutes[:length]))
+        assert sorted(matching) == list(range(480)) and all(matching.values())
+        return matching
 
     epochs = [drawn(t, dataset, epoch) for epoch in (1, 2, 3)]
     again = task(bert_data, bert_plm, augment=LANGUAGES, thresholds="0", one_stream=True)

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from salt_fairseq.data.directory import Examples
 from salt_fairseq.data.distinct_pairs import Batches, DistinctPairs
 from salt_fairseq.data.sentence_pair_dataset import SentencePairDataset
 from salt_fairseq.plm import Description
@@ -31,20 +32,20 @@ def test_batches_are_those_of_the_dataset(lengths, max_length, more_tokens, sepa
     inputs = [Sentences(torch.tensor([*rng.integers(4, 9, n - 1), 2]) for n in side) for side in zip(*lengths)][: 2 - single]
     rows, targets = [rng.permutation(len(lengths)) for _ in inputs], np.zeros(len(lengths), int)
     join = Description("", "", "", separators, {}, None, {}, "").join
-    pairs = DistinctPairs({"a": (inputs, rows, targets), "b": (inputs, [r[:1] for r in rows], targets[:1])})
+    pairs = DistinctPairs({"a": Examples(inputs, rows, targets), "b": Examples(inputs, [r[:1] for r in rows], targets[:1])})
     assert pairs.number["b"][0] == pairs.number["a"][0]
     for side in inputs:
         side.sizes = np.array([len(s) for s in side])
-    dataset = SentencePairDataset(inputs, rows, targets, join, max_length)
+    dataset = SentencePairDataset(Examples(inputs, rows, targets), join, max_length)
     expected = {int(number): dataset[i]["tokens"].tolist() for i, number in enumerate(pairs.number["a"])}
-    batches, found, sizes = Batches(pairs, join, max_length, max_length + more_tokens, "cpu"), {}, []
+    batches, unpadded, sizes = Batches(pairs, join, max_length, max_length + more_tokens, "cpu"), {}, []
     for start, stop, tokens in batches:
         assert tokens.numel() <= max_length + more_tokens and len(tokens) == stop - start
         sizes += [tokens.shape[1]]
         for number, row in zip(batches.order[start:stop].tolist(), tokens.tolist(), strict=True):
-            assert number not in found
+            assert number not in unpadded
             length = len(expected[number])
-            found[number] = row[:length]
+            unpadded[number] = row[:length]
             assert row[length:] == [1] * (len(row) - length)
-    assert found == expected and sizes == sorted(sizes, reverse=True)
+    assert unpadded == expected and sizes == sorted(sizes, reverse=True)
     assert len(pairs) == len({tuple(tuple(s[i].tolist()) for s, i in zip(inputs, place)) for place in zip(*rows)})

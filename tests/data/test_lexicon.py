@@ -42,17 +42,17 @@ def lexicon(tmp_path_factory):
 
 def outcome(text):
     """For each of the three words, what stands for it: ``None`` itself, else (language, number); from the text alone."""
-    rest, found = text.tolist(), []
+    rest, choices = text.tolist(), []
     for (start, end), languages in zip(SPANS, SUBSTITUTES):
         known = {tuple(SENTENCE[start:end]): None}
         known |= {tuple(ids): (k, n) for k, cell in enumerate(languages) for n, ids in enumerate(cell)}
         ids = next(ids for ids in known if tuple(rest[: len(ids)]) == ids)
-        found.append(known[ids])
+        choices.append(known[ids])
         rest = rest[len(ids) :]
-        if len(found) == 1:
+        if len(choices) == 1:
             assert rest.pop(0) == 11
     assert rest == [EOS]
-    return tuple(found)
+    return tuple(choices)
 
 
 def outcomes(lexicon, epochs, variants=(0, 1), seeds=(1,), **options):
@@ -87,12 +87,12 @@ def test_frequencies(lexicon, sentence_ratio, word_ratio):
     expected = probabilities(sentence_ratio, word_ratio)
     assert sum(expected.values()) == pytest.approx(1) and set(numbers) <= set(expected)
     counts = Counter(drawn.ravel().tolist())
-    found = {o: counts[numbers[o]] if o in numbers else 0 for o in expected}
+    frequencies = {o: counts[numbers[o]] if o in numbers else 0 for o in expected}
     rare = [o for o, p in expected.items() if p * drawn.size < 10]  # one class for the test
     groups = [[o] for o in expected if o not in rare] + [rare] * bool(rare)
     assert len(groups) > 20
-    observed, wanted = ([sum(values[o] for o in group) for group in groups] for values in (found, expected))
-    assert stats.chisquare(observed, np.array(wanted) * drawn.size).pvalue > 1e-3
+    observed, probability = ([sum(values[o] for o in group) for group in groups] for values in (frequencies, expected))
+    assert stats.chisquare(observed, np.array(probability) * drawn.size).pvalue > 1e-3
     for axis in range(1, drawn.ndim):  # variants, epochs, sides, sentences: as if drawn independently
         half = [np.take(drawn, range(k, drawn.shape[axis], 2), axis) for k in (0, 1)]
         chance = sum(p * p for p in expected.values())
@@ -132,9 +132,9 @@ def test_aligned_and_text_are_the_same_draw(lexicon):
     """At each token of a substituted word the tokens of its substitute, padded; elsewhere the token itself."""
     stream, sentence, widths = LexicalSubstitution(lexicon, 0, 1, 0.9, 0.8), torch.tensor(SENTENCE), Counter()
     for i in range(SENTENCES):
-        found = outcome(stream.text(1, i, sentence))
+        choices = outcome(stream.text(1, i, sentence))
         rows = [[t] for t in SENTENCE]
-        for chosen, (start, end), languages in zip(found, SPANS, SUBSTITUTES):
+        for chosen, (start, end), languages in zip(choices, SPANS, SUBSTITUTES):
             if chosen is not None:
                 rows[start:end] = [languages[chosen[0]][chosen[1]]] * (end - start)
         width = max(map(len, rows))

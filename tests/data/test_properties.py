@@ -16,13 +16,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from preprocess.binarize import binarize
-from preprocess.distillation.counterparts import POSITIONS, candidate_positions
+from preprocess.distillation.candidate_search import POSITIONS, candidate_positions
 from preprocess.look_up import Entries
 from preprocess.text.readers import TextFile, every_example
 from salt_fairseq.data.code_switching import CodeSwitching
-from salt_fairseq.data.directory import DataDirectory
+from salt_fairseq.data.directory import DataDirectory, Examples
 from salt_fairseq.data.lexicon import LexicalSubstitution
 from salt_fairseq.data.sentence_pair_dataset import SentencePairDataset
+from salt_fairseq.data.streams import Streams
 from salt_fairseq.errors import InputError
 from salt_fairseq.modules.encoder import BOS, EOS, PAD
 from salt_fairseq.plm import PLM
@@ -62,11 +63,11 @@ def plms(bert_plm, xlmr_plm):
 def test_tokens_of_any_text(plms, kind, texts):
     """Ids of pieces, never of a special token but <unk>; a batch is its sentences; a pair is its sentences, joined."""
     tokenizer, description = plms[kind].tokenizer, plms[kind].description
-    found = tokenizer(texts)
+    encoded = tokenizer(texts)
     mask = description.architecture.vocabulary - 1
-    assert all(i not in (BOS, PAD, EOS, mask) and 0 <= i <= mask for ids in found for i in ids)
-    assert found == [tokenizer([text])[0] for text in texts]
-    a, b = found[0], found[-1]
+    assert all(i not in (BOS, PAD, EOS, mask) and 0 <= i <= mask for ids in encoded for i in ids)
+    assert encoded == [tokenizer([text])[0] for text in texts]
+    a, b = encoded[0], encoded[-1]
     assert plms[kind].encode(texts[0]).tolist() == [BOS, *a, EOS]
     between = [EOS] * description.separators
     assert plms[kind].encode(texts[0], texts[-1]).tolist() == [BOS, *a, *between, *b, EOS]
@@ -224,9 +225,10 @@ def test_streams(tiny, kind, source, data):
     inputs, targets = [Sentences(sentences), Sentences(sentences)], np.array(draw(st.lists(st.integers(0, 2), min_size=count, max_size=count)))
     rows = [np.arange(count), np.array(draw(st.permutations(range(count))))]
     one_stream = draw(st.booleans())
-    dataset = SentencePairDataset(inputs, rows, targets, join, max_length, [None, made], one_stream=one_stream)
+    examples = Examples(inputs, rows, targets)
+    dataset = SentencePairDataset(examples, join, max_length, Streams([None, made], one_per_instance=one_stream))
     dataset.set_epoch(draw(st.integers(1, 3)))
-    plain = SentencePairDataset(inputs, rows, targets, join, max_length)
+    plain = SentencePairDataset(examples, join, max_length)
     assert len(dataset) == count * (1 if one_stream else 2)
     for i in range(len(dataset)):
         item, original = dataset[i], plain[i % count]

@@ -18,7 +18,7 @@ from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
 
 from preprocess.import_plm import import_plm
 from salt_fairseq import tokenizer as tokenizer_module
-from salt_fairseq.data.sentence_pair_dataset import truncated_lengths
+from salt_fairseq.data.joining import truncated_lengths
 from salt_fairseq.plm import PLM, load_published
 from salt_fairseq.tokenizer import Tokenizer
 from support.running import randomize

@@ -21,7 +21,7 @@ MAX_LENGTH = 40  # many pairs of the quickstart are longer
 def opened(path, data, name):
     """The model of a checkpoint and the examples of a subset."""
     model = load_checkpoint(path).model
-    return model, SentencePairDataset(*DataDirectory(data).load(name), model.description.join, MAX_LENGTH)
+    return model, SentencePairDataset(DataDirectory(data).load(name), model.description.join, MAX_LENGTH)
 
 
 def loop(path, data, name):
