@@ -11,7 +11,7 @@ from salt_fairseq.errors import InputError
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
     def _get_help_string(self, action):
-        """With the default, where there is one."""
+        """With the default, if there is one."""
         return action.help if action.default in (None, False, "") or action.default == [] else super()._get_help_string(action)
 
 
@@ -20,9 +20,11 @@ class _Debug(argparse.Action):
         os.environ[DEBUG] = "1"  # so that processes that this one starts know it, too
 
 
-def command_parser(documentation):
+def command_parser(documentation: str | None) -> argparse.ArgumentParser:
     """A parser with ``--debug``, described by the first line of a module's documentation."""
-    parser = argparse.ArgumentParser(description=documentation.split("\n")[0], formatter_class=_Help, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        description=(documentation or "").split("\n")[0], formatter_class=_Help, allow_abbrev=False
+    )
     parser.add_argument(
         "--debug",
         action=_Debug,
@@ -34,7 +36,7 @@ def command_parser(documentation):
     return parser
 
 
-def positive(text):
+def positive(text: str) -> int:
     """Type of an option that is a whole number of at least 1."""
     if not (text.isdecimal() and 0 < int(text) < 1 << 63):
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")

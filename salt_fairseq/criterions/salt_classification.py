@@ -1,6 +1,6 @@
 """Cross-entropy over the labels, with the accuracy in percent to two decimals.
 
-fairseq's own ``sentence_prediction`` criterion rounds the accuracy to one decimal before the best checkpoint is chosen.
+fairseq's ``sentence_prediction`` criterion rounds the accuracy to one decimal before the best checkpoint is chosen.
 """
 
 import math

@@ -1,18 +1,27 @@
 """Model ``salt_encoder``: an imported PLM with a classifier on one vector, and embedding mixup while training."""
 
+import enum
 from dataclasses import dataclass, field
 
 import torch
-from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.dataclass import FairseqDataclass
 from fairseq.models import BaseFairseqModel, register_model
 from torch import nn
 
 from salt_fairseq.errors import InputError
 from salt_fairseq.modules.dropout import Dropout
 from salt_fairseq.modules.encoder import PAD, Encoder
-from salt_fairseq.modules.mixup import MIXINGS, coefficients, mean_embeddings, mix
-from salt_fairseq.modules.pooling import POOLINGS, normalized_mean
+from salt_fairseq.modules.mixup import Mixing, coefficients, mean_embeddings, mix
+from salt_fairseq.modules.pooling import normalized_mean
 from salt_fairseq.plm import Description, load_state
+
+
+class PoolingChoice(enum.StrEnum):
+    """``plm``: as the PLM was trained; otherwise one of :data:`salt_fairseq.modules.pooling.POOLINGS`."""
+
+    plm = "plm"
+    first = "first"
+    mean = "mean"
 
 
 @dataclass
@@ -24,11 +33,11 @@ class SaltEncoderConfig(FairseqDataclass):
     dropout: float = field(default=0.1, metadata={"help": "dropout after embeddings, attention and feed-forward"})
     attention_dropout: float = field(default=0.1, metadata={"help": "dropout of attention weights"})
     classifier_dropout: float = field(default=0.1, metadata={"help": "dropout between pooler and classifier"})
-    pooling: ChoiceEnum(("plm", *POOLINGS)) = field(
-        default="plm",
+    pooling: PoolingChoice = field(
+        default=PoolingChoice.plm,
         metadata={
-            "help": "what is classified: the features of the first token or the mean of all, as the PLM was trained "
-            "(plm), or named"
+            "help": "what is classified: the features of the first token, the mean of all tokens, or whichever the PLM "
+            "was trained with (plm)"
         },
     )
     autocast_bf16: bool = field(
@@ -39,8 +48,8 @@ class SaltEncoderConfig(FairseqDataclass):
         },
     )
     freeze_embeddings: bool = field(default=False, metadata={"help": "do not train the token embeddings"})
-    mixup: ChoiceEnum(MIXINGS) = field(
-        default="instance",
+    mixup: Mixing = field(
+        default=Mixing.instance,
         metadata={
             "help": "how token and substitute embeddings are mixed: one random vector per instance (the paper) or "
             "per token, one random number per instance (scalar), a fixed ratio, or none: train on the substituted text"
@@ -59,7 +68,7 @@ class SaltEncoder(BaseFairseqModel):
         self.cfg = cfg
         self.description = Description.from_json(cfg.plm_description, "the checkpoint")
         arch = self.description.architecture
-        self.pooling = self.description.pooling if str(cfg.pooling) == "plm" else str(cfg.pooling)
+        self.pooling = self.description.pooling if cfg.pooling == PoolingChoice.plm else str(cfg.pooling)
         self.encoder = Encoder(arch, cfg.dropout, cfg.attention_dropout)
         self.pooler = nn.Linear(arch.dim, arch.dim)
         self.classifier = nn.Linear(arch.dim, classes)
@@ -84,16 +93,16 @@ class SaltEncoder(BaseFairseqModel):
         """Start from the weights of a PLM directory."""
         state = load_state(plm_dir, self.description)
         unused = ("lm_head.",) if self.pooling == "first" else ("lm_head.", "pooler.")
-        wanted = {k: v for k, v in state.items() if not k.startswith(unused)}
+        used = {k: v for k, v in state.items() if not k.startswith(unused)}
         own = self.state_dict()
-        misfits = [name for name, tensor in wanted.items() if name not in own or own[name].shape != tensor.shape]
-        missing = own.keys() - wanted.keys()
+        misfits = [name for name, tensor in used.items() if name not in own or own[name].shape != tensor.shape]
+        missing = own.keys() - used.keys()
         fresh = {"classifier.weight", "classifier.bias"}
         if not self.description.architecture.pooler or self.pooling != "first":
             fresh |= {"pooler.weight", "pooler.bias"}
         if misfits or missing - fresh:
             raise InputError(f"{plm_dir}: model.pt does not fit plm.json: import the PLM again with import_plm.py")
-        self.load_state_dict(wanted, strict=False)
+        self.load_state_dict(used, strict=False)
 
     def max_positions(self):
         return self.description.architecture.positions
@@ -106,9 +115,9 @@ class SaltEncoder(BaseFairseqModel):
         """
         if not self.training:
             return self.classify(src_tokens), None
-        embeddings = None
-        if substitutes is not None or perturbation is not None:
-            embeddings = self.embed(src_tokens, substitutes, mixup_seed)
+        if substitutes is None and perturbation is None:
+            return self.classify(src_tokens), None
+        embeddings = self.embed(src_tokens, substitutes, mixup_seed)
         if perturbation is not None:
             embeddings = embeddings + perturbation.to(embeddings.dtype)
         return self.classify(src_tokens, embeddings), None
@@ -124,14 +133,14 @@ class SaltEncoder(BaseFairseqModel):
         if self._generator is None or self._generator.device != src_tokens.device:
             self._generator = torch.Generator(src_tokens.device)
         self._generator.manual_seed(mixup_seed)
-        r = coefficients(str(self.cfg.mixup), self.cfg.mixup_ratio, originals.shape, self._generator, src_tokens.device)
+        r = coefficients(self.cfg.mixup, self.cfg.mixup_ratio, originals.shape, self._generator, src_tokens.device)
         return mix(originals, others, r)
 
     def classify(self, tokens, embeddings=None):
         """Logits (B, classes) of tokens (B, T), whose embeddings (B, T, d) may be given."""
         with torch.autocast(tokens.device.type, torch.bfloat16, enabled=self.cfg.autocast_bf16):
             if self.pooling == "first":
-                vector = self.encoder(tokens, embeddings, wanted=1)[:, 0]
+                vector = self.encoder(tokens, embeddings, first_tokens=1)[:, 0]
             else:
                 vector = normalized_mean(self.encoder(tokens, embeddings), tokens)
             return self.classifier(self.dropout(torch.tanh(self.pooler(vector))))

@@ -1,6 +1,7 @@
 """The body that BERT and XLM-R share: a post-norm Transformer encoder with absolute positions and segments."""
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -28,7 +29,7 @@ class Architecture:
     segments: int  # 2: BERT's token types; 1: none
     layer_norm_eps: float  # 1e-12 in BERT, 1e-5 in XLM-R
     pooler: bool  # whether the PLM brings a pretrained pooler (BERT does)
-    head_layers: int = 0  # layers of the LM head's own, in the place of the encoder's top ones (train_lm_head.py makes them)
+    head_layers: int = 0  # layers of the LM head that replace the encoder's top ones (train_lm_head.py makes them)
 
     def __post_init__(self):
         for name in ("vocabulary", "dim", "layers", "heads", "ffn_dim", "positions", "segments"):
@@ -44,7 +45,7 @@ class Architecture:
 class EncoderLayer(nn.Module):
     """Self-attention and feed-forward, each followed by dropout, residual and LayerNorm (Vaswani et al., 2017)."""
 
-    def __init__(self, arch, dropout, attention_dropout):
+    def __init__(self, arch: Architecture, dropout: float, attention_dropout: float):
         super().__init__()
         self.heads, self.attention_dropout = arch.heads, attention_dropout
         self.qkv = nn.Linear(arch.dim, 3 * arch.dim)
@@ -55,22 +56,22 @@ class EncoderLayer(nn.Module):
         self.final_layer_norm = nn.LayerNorm(arch.dim, eps=arch.layer_norm_eps)
         self.dropout = Dropout(dropout)
 
-    def forward(self, x, mask, wanted=None):
-        """``x`` (B, T, d), ``mask`` of :func:`attention_mask`; ``wanted``: make the features of as many first tokens (all)."""
+    def forward(self, x: torch.Tensor, mask: torch.Tensor, first_tokens: int | None = None) -> torch.Tensor:
+        """``x`` (B, T, d), ``mask`` of :func:`attention_mask`; ``first_tokens``: compute the features of only so many (all)."""
         batch, _, dim = x.shape
-        if wanted is None:
+        if first_tokens is None:
             q, k, v = self._by_head(self.qkv(x))
         else:
             weights, biases = self.qkv.weight.split([dim, 2 * dim]), self.qkv.bias.split([dim, 2 * dim])
             k, v = self._by_head(F.linear(x, weights[1], biases[1]))
-            x = x[:, :wanted]
+            x = x[:, :first_tokens]
             (q,) = self._by_head(F.linear(x, weights[0], biases[0]))
         attended = attention(q, k, v, mask, self.attention_dropout if self.training else 0.0)
         attended = self.out_proj(attended.transpose(1, 2).reshape(batch, -1, dim))
         x = self.self_attn_layer_norm(x + self.dropout(attended))
         return self.final_layer_norm(x + self.dropout(self.fc2(F.gelu(self.fc1(x)))))
 
-    def _by_head(self, projected):
+    def _by_head(self, projected: torch.Tensor) -> torch.Tensor:
         """(B, T, n * d) to (n, B, H, T, d / H)."""
         batch, length, _ = projected.shape
         by_head = projected.view(batch, length, -1, self.heads, self.out_proj.in_features // self.heads)
@@ -84,7 +85,7 @@ class Encoder(nn.Module):
     ``[CLS] a [SEP] b [SEP]`` has it.
     """
 
-    def __init__(self, arch, dropout=0.0, attention_dropout=0.0):
+    def __init__(self, arch: Architecture, dropout: float = 0.0, attention_dropout: float = 0.0):
         super().__init__()
         self.arch = arch
         self.embed_tokens = TokenEmbedding(arch.vocabulary, arch.dim, padding_idx=PAD)
@@ -94,11 +95,19 @@ class Encoder(nn.Module):
         self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(EncoderLayer(arch, dropout, attention_dropout) for _ in range(arch.layers))
 
-    def forward(self, tokens, embeddings=None, layers=None, wanted=None):
-        """``tokens`` LongTensor (B, T), padded with ``PAD`` on the right, T <= ``arch.positions``; ``embeddings``
-        FloatTensor (B, T, d) stands in for the token embeddings (mixup); ``layers``: how many to run (all); ``wanted``: of how
-        many first tokens the features are made (all), which spares the last layer the others. Returns FloatTensor
-        (B, T or wanted, d); what stands at padded positions means nothing."""
+    def forward(
+        self,
+        tokens: torch.Tensor,
+        embeddings: torch.Tensor | None = None,
+        layers: int | None = None,
+        first_tokens: int | None = None,
+    ) -> torch.Tensor:
+        """``tokens`` LongTensor (B, T), padded with ``PAD`` on the right, T <= ``arch.positions``.
+
+        ``embeddings`` FloatTensor (B, T, d) replaces the token embeddings (mixup); ``layers`` is how many layers to run (all).
+        With ``first_tokens``, the last layer computes the features of only so many tokens. Returns FloatTensor
+        (B, T or first_tokens, d), arbitrary at padded positions.
+        """
         x = self.embed_tokens(tokens) if embeddings is None else embeddings
         x = x + self.embed_positions.weight[: tokens.shape[1]]
         if self.arch.segments == 1:
@@ -110,42 +119,42 @@ class Encoder(nn.Module):
         mask = attention_mask(tokens)
         run = self.layers[:layers]
         for layer in run:
-            x = layer(x, mask, wanted if layer is run[-1] else None)
+            x = layer(x, mask, first_tokens if layer is run[-1] else None)
         return x
 
 
-def attention_mask(tokens):
-    """bool (B, 1, 1, T): what may be attended to in ``tokens`` (B, T)."""
+def attention_mask(tokens: torch.Tensor) -> torch.Tensor:
+    """bool (B, 1, 1, T): which of ``tokens`` (B, T) may be attended to."""
     return tokens.ne(PAD)[:, None, None, :]
 
 
 class LMHead(nn.Module):
     """Features to logits over the vocabulary; the decoder's weight is the token embedding (tied).
 
-    It may have ``arch.head_layers`` layers of its own, so that training it leaves the encoder as it was.
+    It may have ``arch.head_layers`` layers of its own, so that training it does not change the encoder.
     """
 
-    def __init__(self, arch):
+    def __init__(self, arch: Architecture):
         super().__init__()
         self.layers = nn.ModuleList(EncoderLayer(arch, 0.0, 0.0) for _ in range(arch.head_layers))
         self.dense = nn.Linear(arch.dim, arch.dim)
         self.layer_norm = nn.LayerNorm(arch.dim, eps=arch.layer_norm_eps)
         self.bias = nn.Parameter(torch.zeros(arch.vocabulary))
 
-    def features(self, encoder, tokens):
-        """What the head reads of ``tokens`` LongTensor (B, T): FloatTensor (B, T, d), the encoder's features, but for the
-        top layers of its own."""
+    def features(self, encoder: Encoder, tokens: torch.Tensor) -> torch.Tensor:
+        """Features FloatTensor (B, T, d) of ``tokens`` LongTensor (B, T): the encoder's, whose top layers are replaced by the
+        head's own."""
         x = encoder(tokens, layers=len(encoder.layers) - len(self.layers))
         mask = attention_mask(tokens)
         for layer in self.layers:
             x = layer(x, mask)
         return x
 
-    def transform(self, features):
-        """(..., d) to (..., d): what is between these features and the decoder."""
+    def transform(self, features: torch.Tensor) -> torch.Tensor:
+        """(..., d) to (..., d): between these features and the decoder."""
         return self.layer_norm(F.gelu(self.dense(features)))
 
-    def forward(self, features, embedding_weight):
+    def forward(self, features: torch.Tensor, embedding_weight: torch.Tensor) -> torch.Tensor:
         return F.linear(self.transform(features), embedding_weight, self.bias)
 
 
@@ -156,10 +165,10 @@ class _NoInitialValues(TorchFunctionMode):
 
 
 @contextlib.contextmanager
-def without_weights():
-    """Modules made in this context have parameters on the device "meta", of sizes only: to be assigned, or just counted.
+def without_weights() -> Iterator[None]:
+    """Modules created in this context have parameters without values (device "meta"), to be assigned or just counted.
 
-    Initial values are not even asked for: to draw normal ones on that device, torch imports sympy, 1.1 s and 60 MB.
+    Initial values are not requested either: to draw normal ones on that device, torch imports sympy, 1.1 s and 60 MB.
     """
     with torch.device("meta"), _NoInitialValues():
         yield

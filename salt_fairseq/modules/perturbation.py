@@ -4,42 +4,65 @@ A reconstruction: the paper gives neither radius nor step size nor norm in code,
 its own ball; special tokens and padding do not move.
 """
 
+import enum
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 
 from salt_fairseq.modules.encoder import EOS
 
-PERTURBATIONS = ("none", "random", "adversarial")
-NORMS = ("l2", "linf")
+
+class Perturbation(enum.StrEnum):
+    """Choices of ``--perturbation``; the names of the members are what a configuration says."""
+
+    none = "none"
+    random = "random"
+    adversarial = "adversarial"
 
 
-def movable(tokens):
+class Norm(enum.StrEnum):
+    """Choices of ``--norm``."""
+
+    l2 = "l2"
+    linf = "linf"
+
+
+def movable(tokens: torch.Tensor) -> torch.Tensor:
     """LongTensor (B, T) to bool (B, T, 1): everything but bos, padding and eos."""
     return tokens.gt(EOS)[:, :, None]
 
 
-def project(delta, radius, norm):
+def project(delta: torch.Tensor, radius: float, norm: str) -> torch.Tensor:
     """The nearest point of each token's ball, (B, T, d) to (B, T, d)."""
     if norm == "linf":
         return delta.clamp(-radius, radius)
     return delta * (radius / delta.norm(dim=-1, keepdim=True).clamp(min=1e-12)).clamp(max=1.0)
 
 
-def random_in_ball(tokens, dim, radius, norm, generator):
+def random_in_ball(tokens: torch.Tensor, dim: int, radius: float, norm: str, generator: torch.Generator) -> torch.Tensor:
     """Uniform in each token's ball, FloatTensor (B, T, d): RS-RP.
 
     In an L2 ball the direction is that of a Gaussian vector and the length ``radius * u ** (1 / d)``, u uniform in [0, 1].
     """
-    shape, options = (*tokens.shape, dim), {"generator": generator, "device": tokens.device}
+    shape, device = (*tokens.shape, dim), tokens.device
     if norm == "linf":
-        delta = radius * (2 * torch.rand(shape, **options) - 1)
+        delta = radius * (2 * torch.rand(shape, generator=generator, device=device) - 1)
     else:
-        length = radius * torch.rand(*tokens.shape, 1, **options) ** (1 / dim)
-        delta = F.normalize(torch.randn(shape, **options), dim=-1) * length
+        length = radius * torch.rand(*tokens.shape, 1, generator=generator, device=device) ** (1 / dim)
+        delta = F.normalize(torch.randn(shape, generator=generator, device=device), dim=-1) * length
     return delta * movable(tokens)
 
 
-def ascend(loss_of, tokens, dim, radius, norm, steps, step_size):
+def ascend(
+    loss_of: Callable[[torch.Tensor], torch.Tensor],
+    tokens: torch.Tensor,
+    dim: int,
+    radius: float,
+    norm: str,
+    steps: int,
+    step_size: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Projected gradient ascent from the ball's centre, FloatTensor (B, T, d): RS-ADV.
 
     ``loss_of`` maps a perturbation (B, T, d) to the losses (B,) of the instances, without dropout. A step follows each
@@ -50,7 +73,8 @@ def ascend(loss_of, tokens, dim, radius, norm, steps, step_size):
     mask = movable(tokens)
     best = torch.zeros(*tokens.shape, dim, device=tokens.device)
     length = torch.full((len(tokens), 1, 1), step_size * radius, device=tokens.device)
-    proposal, losses, gradient = best, [], best
+    losses: list[torch.Tensor] = []
+    proposal = gradient = best
     for step in range(steps + 1):
         proposal = proposal.detach().requires_grad_(step < steps)
         with torch.set_grad_enabled(step < steps):

@@ -1,4 +1,4 @@
-"""Token embeddings whose gradient, as large as they are, is not made anew in every step."""
+"""Token embeddings whose gradient, as large as they are, is not allocated anew in every step."""
 
 import torch
 import torch.nn.functional as F
@@ -8,14 +8,14 @@ from torch import nn
 class TokenEmbedding(nn.Embedding):
     """``nn.Embedding`` with the same values and gradients.
 
-    The gradient of a look-up is zero but for a few rows, and of mBERT's 119,547 x 768 embeddings 367 MB, for which the
-    operating system maps and clears every page again in every step. While training on a CPU, it is kept here instead: a look-up
-    clears it and adds its rows. On a GPU, torch itself keeps memory that was freed.
+    The gradient of a lookup is zero except in a few rows, and for mBERT's 119,547 x 768 embeddings takes 367 MB, whose pages
+    the operating system maps and clears again in every step. While training on a CPU, the memory is kept here instead: a lookup
+    clears it and adds its rows. On a GPU, torch itself keeps freed memory.
     """
 
-    _gradient = None
+    _gradient: torch.Tensor | None = None
 
-    def forward(self, tokens):
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         if not (self.training and torch.is_grad_enabled() and self.weight.requires_grad and self.weight.device.type == "cpu"):
             return super().forward(tokens)
         if self.weight.grad is None:  # the optimizer cleared it, and nothing was added since

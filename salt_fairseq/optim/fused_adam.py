@@ -5,16 +5,25 @@ Adam with decoupled weight decay (Loshchilov & Hutter, 2019); here eps is added 
 Adam has it in its algorithm, in fairseq before the correction.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
+from fairseq.dataclass import FairseqDataclass
 from fairseq.optim import register_optimizer
-from fairseq.optim.adam import FairseqAdam, FairseqAdamConfig
+from fairseq.optim.adam import FairseqAdam
+from omegaconf import II
 
 
 @dataclass
-class FusedAdamConfig(FairseqAdamConfig):
-    """``adam_betas``, ``adam_eps``, ``weight_decay``; the other fields of fairseq's Adam mean nothing here."""
+class FusedAdamConfig(FairseqDataclass):
+    """The options of fairseq's ``adam`` that say what is computed; those that say how (``--use-old-adam``,
+    ``--fp16-adam-stats``) are refused as unknown."""
+
+    adam_betas: Any = field(default=(0.9, 0.999), metadata={"help": "betas of Adam"})
+    adam_eps: float = field(default=1e-8, metadata={"help": "epsilon of Adam"})
+    weight_decay: float = field(default=0.0, metadata={"help": "decoupled weight decay"})
+    lr: list[float] = II("optimization.lr")
 
 
 @register_optimizer("fused_adam", dataclass=FusedAdamConfig)
@@ -23,7 +32,7 @@ class FusedAdam(FairseqAdam):
 
     def __init__(self, cfg, params):
         super(FairseqAdam, self).__init__(cfg)  # not the optimizer that FairseqAdam would make
-        self._optimizer = torch.optim.AdamW(params, fused=True, **self.optimizer_config)
+        self._optimizer: Any = torch.optim.AdamW(params, fused=True, **self.optimizer_config)
         self._factor = 1.0  # what the gradients are still to be multiplied by, a number or FloatTensor ()
 
     def multiply_grads(self, c):

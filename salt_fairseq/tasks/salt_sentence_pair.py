@@ -2,23 +2,25 @@
 
 import logging
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from fairseq.data import iterators
-from fairseq.dataclass import ChoiceEnum, FairseqDataclass
+from fairseq.dataclass import FairseqDataclass
 from fairseq.tasks import FairseqTask, register_task
 from omegaconf import II, MISSING, open_dict
 
-from salt_fairseq.data.code_switching import DEFAULT_THRESHOLDS, CodeSwitching, thresholds_of
-from salt_fairseq.data.directory import INPUTS, DataDirectory
-from salt_fairseq.data.lexicon import LexicalSubstitution, Lexicon
+from salt_fairseq.cli.freed_memory import keep_freed_memory
+from salt_fairseq.data.code_switching import DEFAULT_THRESHOLDS
+from salt_fairseq.data.directory import DataDirectory
 from salt_fairseq.data.sentence_pair_dataset import SentencePairDataset
 from salt_fairseq.errors import InputError
-from salt_fairseq.cli.freed_memory import keep_freed_memory
-from salt_fairseq.modules.perturbation import NORMS, PERTURBATIONS, ascend, random_in_ball
+from salt_fairseq.modules.loss_guard import LossGuard
+from salt_fairseq.modules.perturbation import Norm, Perturbation, ascend, random_in_ball
 from salt_fairseq.plm import Description
+from salt_fairseq.tasks.training_streams import training_streams
 
 logger = logging.getLogger(__name__)
 
@@ -32,41 +34,41 @@ class SaltSentencePairConfig(FairseqDataclass):
     thresholds: str = field(
         default=DEFAULT_THRESHOLDS,
         metadata={
-            "help": "least probability of a substitute, for a language (en=1e-3) or all others (1e-7); with a "
-            "percent sign, the share of candidate tokens to substitute (40%%)"
+            "help": "lowest probability of a substitute, for one language (en=1e-3) or all others (1e-7); with a "
+            "percent sign, the fraction of candidate tokens to substitute (40%%)"
         },
     )
     lexicon: str = field(
         default="",
         metadata={
-            "help": "substitute words from this lexicon of the data directory (preprocess/look_up.py) instead, "
-            "in its own languages: RS-DA, CoSDA-ML, SCOPA"
+            "help": "take substitutes from this lexicon of the data directory (preprocess/look_up.py) instead, in "
+            "the lexicon's languages: RS-DA, CoSDA-ML, SCOPA"
         },
     )
-    variants: int = field(default=1, metadata={"help": "streams of differently drawn substitutes from the lexicon"})
-    sentence_ratio: float = field(default=1.0, metadata={"help": "share of sentences whose words the lexicon substitutes"})
-    word_ratio: float = field(default=1.0, metadata={"help": "share of the words of such a sentence for which it draws"})
+    variants: int = field(default=1, metadata={"help": "number of streams, each with its own draws from the lexicon"})
+    sentence_ratio: float = field(default=1.0, metadata={"help": "fraction of sentences in which words are substituted"})
+    word_ratio: float = field(
+        default=1.0, metadata={"help": "fraction of the words of such a sentence for which a substitute is drawn"}
+    )
     redraw: bool = field(default=False, metadata={"help": "draw from the lexicon anew in each epoch"})
-    perturbation: ChoiceEnum(PERTURBATIONS) = field(
-        default="none",
+    perturbation: Perturbation = field(
+        default=Perturbation.none,
         metadata={
             "help": "move the token embeddings within a ball: at random (RS-RP) or by gradient ascent on the loss "
-            "(RS-ADV); radius, norm and steps are this project's, the paper names none"
+            "(RS-ADV); the paper names no radius, norm or steps, so the defaults are this project's"
         },
     )
     radius: float = field(default=0.1, metadata={"help": "radius of the ball around each token embedding"})
-    norm: ChoiceEnum(NORMS) = field(default="l2", metadata={"help": "norm of that ball"})
+    norm: Norm = field(default=Norm.l2, metadata={"help": "norm of that ball"})
     ascent_steps: int = field(default=3, metadata={"help": "steps of gradient ascent"})
-    ascent_step_size: float = field(default=0.5, metadata={"help": "length of such a step, as a share of the radius"})
-    no_original: bool = field(
-        default=False, metadata={"help": "leave the unchanged instances out of an augmented training set"}
-    )
+    ascent_step_size: float = field(default=0.5, metadata={"help": "length of such a step, as a fraction of the radius"})
+    no_original: bool = field(default=False, metadata={"help": "leave out the unchanged instances"})
     one_stream: bool = field(
         default=False,
         metadata={"help": "draw one of the streams for each instance in each epoch, instead of training on all of them"},
     )
     max_length: int = field(
-        default=128, metadata={"help": "tokens of a pair, specials included; the longest sentence is cut first"}
+        default=128, metadata={"help": "tokens of a pair, special tokens included; the longer sentence is cut first"}
     )
     seed: int = II("common.seed")
 
@@ -77,12 +79,14 @@ class SaltSentencePairTask(FairseqTask):
         super().__init__(cfg)
         self.data = DataDirectory(cfg.data)
         labels, source_language = self.data.labels, self.data.meta["source_language"]
-        # fairseq stores the task's state in every checkpoint, which so names its labels.
+        # fairseq stores the task's state in every checkpoint, which thereby names its labels.
         self.state.merge_state_dict({"labels": labels, "pairs": self.data.is_pairs, "source_language": source_language})
-        self.description = None  # of the PLM, known when the model is built
+        self.description: Description  # of the PLM, known when the model is built
         self._mixed = True  # likewise: whether it mixes substitutes in, or reads the substituted text
-        _check(cfg)
-        self._step, self._finite = None, None
+        _check_ranges(cfg)
+        self._step: tuple[int, int] | None = None  # update and micro-batch
+        self._loss_guard = LossGuard()
+        self._warned: set[str] = set()
 
     @classmethod
     def setup_task(cls, cfg, **unused):
@@ -116,7 +120,7 @@ class SaltSentencePairTask(FairseqTask):
                 cfg.plm_description = Description.load(cfg.plm).to_json()
         model = super().build_model(cfg, from_checkpoint)
         self.description = model.description
-        self._mixed = str(cfg.mixup) != "none"
+        self._mixed = cfg.mixup != "none"
         self.data.check_vocabulary(self.description, "the checkpoint" if from_checkpoint else cfg.plm)
         if self.cfg.max_length > model.max_positions():
             raise InputError(f"--max-length {self.cfg.max_length} is more than the PLM's {model.max_positions()} positions")
@@ -127,47 +131,13 @@ class SaltSentencePairTask(FairseqTask):
 
     def load_dataset(self, split, **unused):
         """``train``, ``valid``, ``test.fr``, or ``test.en-de``: premises of ``test.en``, hypotheses of ``test.de``."""
-        inputs, rows, targets = self.data.load(split)
-        streams = self._streams(len(inputs)) if split == "train" else [None]
-        self.datasets[split] = SentencePairDataset(
-            inputs,
-            rows,
-            targets,
-            self.description.join,
-            self.cfg.max_length,
-            streams,
-            self._mixed,
-            one_stream=self.cfg.one_stream and split == "train",
-            shuffle=split == "train",
-            seed=self.cfg.seed,
-        )
-        logger.info(f"{split}: {len(targets):,} instances, {len(self.datasets[split]):,} in all streams of an epoch")
-        return self.datasets[split]
-
-    def _streams(self, sides):
-        """The unchanged instances, and one stream for each language or variant."""
-        streams = [] if self.cfg.no_original else [None]
-        if self.cfg.lexicon:
-            lexicon = Lexicon(self.cfg.data, self.cfg.lexicon, "train", INPUTS[:sides])
-            ratios = self.cfg.sentence_ratio, self.cfg.word_ratio
-            streams += [
-                LexicalSubstitution(lexicon, variant, self.cfg.seed, *ratios, self.cfg.redraw)
-                for variant in range(self.cfg.variants)
-            ]
-        languages = [*filter(None, self.cfg.augment.split(","))]
-        if len(set(languages)) < len(languages):
-            raise InputError(f"--augment {self.cfg.augment} names a language twice: leave one of them out")
-        of_language = thresholds_of(languages, self.cfg.thresholds, self.data.meta["source_language"]) if languages else {}
-        for language, threshold in of_language.items():
-            switching = CodeSwitching(self.cfg.data, "train", language, INPUTS[:sides], threshold)
-            logger.info(
-                f"code-switching to {language}: {100 * switching.share:.1f}% of candidate tokens substituted, "
-                f"those with log-probability >= {switching.log_threshold:.3f}"
-            )
-            streams.append(switching)
-        if not streams:
-            raise InputError("--no-original without --augment or --lexicon leaves nothing to train on")
-        return streams
+        training = split == "train"
+        examples = self.data.load(split)
+        streams = training_streams(self.cfg, self.data, self._mixed) if training else None
+        dataset = SentencePairDataset(examples, self.description.join, self.cfg.max_length, streams, shuffle=training)
+        self.datasets[split] = dataset
+        logger.info(f"{split}: {len(examples.targets):,} instances, {len(dataset):,} in all streams of an epoch")
+        return dataset
 
     def get_batch_iterator(
         self,
@@ -182,28 +152,33 @@ class SaltSentencePairTask(FairseqTask):
         shard_id=0,
         num_workers=0,
         epoch=1,
+        data_buffer_size=0,
         skip_remainder_batch=False,
         grouped_shuffling=False,
         **unused,
     ):
-        """fairseq's iterator over *all* examples (its default drops those that do not fill a multiple of 8), with new
-        batches in each epoch, and workers that see the epoch: those of the reused data loader never do.
+        """fairseq's iterator over *all* examples, with new batches in each epoch, and workers that see the epoch: those of a
+        reused data loader never do.
 
-        fairseq's own buffer (--data-buffer-size) is left out: its thread aborts the process now and then, if the command ends
-        while it is at work.
+        Two of fairseq's options are answered with a warning: its batches of a multiple of 8 drop the examples that are left
+        over, and the thread of its buffer aborts the process now and then if the command ends while it is at work.
         """
         if max_tokens is not None and max_tokens < self.cfg.max_length:
             raise InputError(f"--max-tokens {max_tokens} is less than --max-length {self.cfg.max_length}")
+        if required_batch_size_multiple not in (1, 8):  # 8 is fairseq's default
+            self._warn("--required-batch-size-multiple is ignored: every example is in a batch, whatever its size")
+        if data_buffer_size not in (0, 10):  # 10 is fairseq's default
+            self._warn("--data-buffer-size is ignored: batches are not buffered beyond those of --num-workers")
 
         def batches(dataset, epoch):
-            with_seed = np.random.get_state()
+            state = np.random.get_state()
             np.random.seed((seed + 1_000_003 * epoch) % 2**32)
             indices = dataset.ordered_indices()
-            np.random.set_state(with_seed)
-            found = dataset.batch_by_size(indices, max_tokens=max_tokens, max_sentences=max_sentences)
-            if not np.array_equal(np.sort(np.concatenate(found)), np.arange(len(dataset))):
+            np.random.set_state(state)
+            batched = dataset.batch_by_size(indices, max_tokens=max_tokens, max_sentences=max_sentences)
+            if not np.array_equal(np.sort(np.concatenate(batched)), np.arange(len(dataset))):
                 raise RuntimeError("not every instance is in exactly one batch")
-            return found
+            return batched
 
         dataset.set_epoch(epoch)
         return iterators.EpochBatchIterator(
@@ -222,6 +197,11 @@ class SaltSentencePairTask(FairseqTask):
             persistent_workers=False,
         )
 
+    def _warn(self, message: str) -> None:
+        if message not in self._warned:
+            self._warned.add(message)
+            logger.warning(message)
+
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
         """fairseq's own step, with seeds for mixup and perturbation that no other step, micro-batch or rank has."""
         update, micro_batch = self._step if self._step and self._step[0] == update_num else (update_num, -1)
@@ -230,19 +210,16 @@ class SaltSentencePairTask(FairseqTask):
         rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
         seeds = np.random.SeedSequence([self.cfg.seed, *self._step, rank]).generate_state(2).tolist()
         sample = {**sample, "net_input": {**sample["net_input"], "mixup_seed": seeds[0]}}
-        if str(self.cfg.perturbation) != "none":
+        if self.cfg.perturbation != Perturbation.none:
             sample["net_input"]["perturbation"] = self._perturbation(sample, model, seeds[1])
         loss, *rest = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
-        if self._finite is None:
-            self._finite = torch.ones((), dtype=torch.bool, pin_memory=loss.is_cuda)
-        # Nothing waits for this copy: fairseq waits for the gradients of each step, which come after the loss.
-        self._finite.copy_(torch.isfinite(loss.detach()), non_blocking=True)
+        self._loss_guard.record(loss)
         self._last_batch = (update_num, sample["id"])
         return loss, *rest
 
     def _check_loss(self):
-        """Raise if the last batch's loss was not finite. fairseq finds gradients that are not and runs the batch once more."""
-        if self._finite is not None and not self._finite:
+        """Raise if the last batch's loss was not finite. fairseq notices gradients that are not, and runs the batch again."""
+        if not self._loss_guard.last_was_finite():
             update, instances = self._last_batch
             ids = self.data.ids("train")
             batch = ", ".join(sorted({ids[i % len(ids)] for i in instances.tolist()}))
@@ -264,9 +241,9 @@ class SaltSentencePairTask(FairseqTask):
     def _perturbation(self, sample, model, seed):
         """What moves the token embeddings of this batch, FloatTensor (B, T, d)."""
         net = getattr(model, "module", model)  # without the wrapper that would synchronize gradients
-        tokens, ball = sample["net_input"]["src_tokens"], (self.cfg.radius, str(self.cfg.norm))
+        tokens, ball = sample["net_input"]["src_tokens"], (self.cfg.radius, self.cfg.norm)
         dim = net.description.architecture.dim
-        if str(self.cfg.perturbation) == "random":
+        if self.cfg.perturbation == Perturbation.random:
             generator = torch.Generator(tokens.device).manual_seed(seed)
             return random_in_ball(tokens, dim, *ball, generator)
         with torch.no_grad():
@@ -283,16 +260,16 @@ class SaltSentencePairTask(FairseqTask):
         return delta
 
 
-def workers(asked):
-    """How many processes make batches beside a training that was given ``--num-workers`` (fairseq's default is one).
+def workers(num_workers: int) -> int:
+    """How many processes make batches: ``--num-workers``, but none on CPUs for 1, fairseq's default.
 
-    None where it runs on CPUs: a batch takes less than a hundredth of its step's time, but while a process lives that was
-    forked from the trainer, each page of weights, gradients and moments is copied before it is changed, and held twice.
+    There a batch takes less than a hundredth of its step's time, but while a process lives that was forked from the trainer,
+    each page of weights, gradients and moments is copied before it is changed, and held twice.
     """
-    return asked if torch.cuda.is_available() else min(asked, 0)  # fairseq refuses a negative number
+    return 0 if num_workers == 1 and not torch.cuda.is_available() else num_workers
 
 
-def _check(cfg):
+def _check_ranges(cfg: Any) -> None:
     if cfg.lexicon and cfg.augment:
         raise InputError("--lexicon and --augment: substitutes come from a lexicon or from the PLM, choose one")
     for name, low, high in (

@@ -80,17 +80,17 @@ def test_dropout_of_attention_is_that_of_its_weights():
     torch.testing.assert_close(found, torch.where(found == 0, 0.0, whole * 2))
 
 
-@pytest.mark.parametrize("wanted", [1, 2])
-def test_features_of_the_first_tokens_alone(wanted):
+@pytest.mark.parametrize("first_tokens", [1, 2])
+def test_features_of_the_first_tokens_alone(first_tokens):
     """Equal to those of all tokens, and so are the gradients of all parameters."""
     torch.manual_seed(1)
     encoder = Encoder(Architecture(50, 12, 3, 2, 24, 16, 2, 1e-5, True)).double()
     tokens = torch.randint(4, 50, (3, 9))
     tokens[1, 5:] = PAD
     found = []
-    for features in (encoder(tokens, wanted=wanted), encoder(tokens)[:, :wanted]):
+    for features in (encoder(tokens, first_tokens=first_tokens), encoder(tokens)[:, :first_tokens]):
         encoder.zero_grad()
         (features.sin() * torch.linspace(-1, 1, 12)).sum().backward()
         found.append((features, *(parameter.grad.clone() for parameter in encoder.parameters())))
-    assert found[0][0].shape == (3, wanted, 12) and all(gradient.abs().sum() > 0 for gradient in found[0][1:])
+    assert found[0][0].shape == (3, first_tokens, 12) and all(gradient.abs().sum() > 0 for gradient in found[0][1:])
     torch.testing.assert_close(found[0], found[1])

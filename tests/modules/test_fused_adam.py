@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from salt_fairseq.optim.fused_adam import FusedAdamConfig
 from support.running import run
-from support.training import checkpoint, training
+from support.training import checkpoint, trained, training
 
 
 def optimizer(parameters, **options):
@@ -82,3 +82,10 @@ def test_training_is_that_of_fairseqs_own(bert_data, bert_plm, tmp_path):
     more = run("fairseq-train", *training(bert_data, bert_plm, tmp_path / "fused_adam", "--optimizer", "fused_adam", "--cpu", updates=6))
     assert "Loaded checkpoint" in more.stdout + more.stderr
     assert checkpoint(tmp_path / "fused_adam")["optimizer_history"][-1]["num_updates"] == 6
+
+
+@pytest.mark.parametrize("option", ["--use-old-adam", "--fp16-adam-stats"])
+def test_options_that_mean_nothing_here_are_refused(option, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        trained(training("data", "plm", tmp_path, "--optimizer", "fused_adam", option))
+    assert ended.value.code == 2 and f"unrecognized arguments: {option}" in capsys.readouterr().err

@@ -14,7 +14,6 @@ from omegaconf import OmegaConf
 
 # fairseq imports neither when --user-dir names a package that is in use already, as it is in the tests' own process.
 from salt_fairseq.models.salt_encoder import SaltEncoder
-from salt_fairseq.tasks import salt_sentence_pair
 from salt_fairseq.tasks.salt_sentence_pair import SaltSentencePairTask
 from support.running import ROOT, run
 
@@ -163,9 +162,8 @@ def trained(words):
 
 
 def epoch_batches(t, dataset, epoch, **options):
-    """The batches of an epoch, as the trainer asks for them; also on CPUs with the workers that are asked for."""
-    with mock.patch.object(salt_sentence_pair, "workers", lambda asked: asked):
-        iterator = t.get_batch_iterator(dataset, epoch=epoch, required_batch_size_multiple=8, **options)
+    """The batches of an epoch, as the trainer asks for them."""
+    iterator = t.get_batch_iterator(dataset, epoch=epoch, required_batch_size_multiple=8, **options)
     batches = list(iterator.next_epoch_itr(shuffle=True))
     iterator._cur_epoch_itr = None  # ends the workers now; the garbage collector would wait five seconds for each
     return batches

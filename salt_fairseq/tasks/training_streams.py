@@ -1,0 +1,46 @@
+"""The streams that the options of ``salt_sentence_pair`` ask for, as :mod:`salt_fairseq.data.streams` describes them."""
+
+import logging
+from typing import Any
+
+from salt_fairseq.data.code_switching import CodeSwitching, thresholds_of
+from salt_fairseq.data.directory import DataDirectory
+from salt_fairseq.data.lexicon import LexicalSubstitution, Lexicon
+from salt_fairseq.data.streams import Source, Streams
+from salt_fairseq.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+
+def training_streams(cfg: Any, data: DataDirectory, mixed: bool) -> Streams:
+    """The unchanged instances, and one stream for each target language or variant; ``mixed`` as the model asks for it."""
+    sources: list[Source | None] = [] if cfg.no_original else [None]
+    sources += [*_lexical(cfg, data), *_code_switched(cfg, data)]
+    if not sources:
+        raise InputError("--no-original without --augment or --lexicon leaves nothing to train on")
+    return Streams(sources, mixed, cfg.one_stream, cfg.seed)
+
+
+def _lexical(cfg: Any, data: DataDirectory) -> list[LexicalSubstitution]:
+    if not cfg.lexicon:
+        return []
+    lexicon = Lexicon(data.path, cfg.lexicon, "train", data.sides)
+    ratios = cfg.sentence_ratio, cfg.word_ratio
+    return [LexicalSubstitution(lexicon, variant, cfg.seed, *ratios, cfg.redraw) for variant in range(cfg.variants)]
+
+
+def _code_switched(cfg: Any, data: DataDirectory) -> list[CodeSwitching]:
+    languages = [*filter(None, cfg.augment.split(","))]
+    if not languages:
+        return []
+    if len(set(languages)) < len(languages):
+        raise InputError(f"--augment {cfg.augment} names a language twice: leave one of them out")
+    streams = []
+    for language, threshold in thresholds_of(languages, cfg.thresholds, data.meta["source_language"]).items():
+        switching = CodeSwitching(data.path, "train", language, data.sides, threshold)
+        logger.info(
+            f"code-switching to {language}: {100 * switching.fraction:.1f}% of candidate tokens substituted, "
+            f"those with log-probability >= {switching.log_threshold:.3f}"
+        )
+        streams.append(switching)
+    return streams
