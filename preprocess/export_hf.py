@@ -27,26 +27,22 @@ PROVENANCE = "salt_fairseq.json"  # marks a directory that may be replaced
 
 def arguments():
     parser = command_parser(__doc__)
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "source",
         metavar="SOURCE",
         type=Path,
-        help="a checkpoint that fairseq-train wrote (for "
-        "AutoModelForSequenceClassification), or a PLM directory (for AutoModelForMaskedLM)",
+        help="a checkpoint of fairseq-train, which becomes a classifier, or a PLM directory",
     )
-    parser.add_argument("out", metavar="OUT", type=Path, help="directory to write")
-    parser.add_argument("--plm", metavar="DIR", help="PLM directory with the tokenizer (default: the checkpoint's own)")
-    parser.add_argument("--data", metavar="DIR", help="data directory with the labels (default: the checkpoint's own)")
-    parser.add_argument(
-        "--results",
-        metavar="FILE.json",
-        help="what python -m salt_fairseq.evaluate wrote: the model card then says the accuracies",
-    )
+    add("out", metavar="OUT", type=Path, help="directory to write")
+    add("--plm", metavar="DIR", help="PLM directory with the tokenizer (default: the checkpoint's own)")
+    add("--data", metavar="DIR", help="data directory with the labels (default: the checkpoint's own)")
+    add("--results", metavar="FILE.json", help="output of salt_fairseq.evaluate, for the model card")
     return parser.parse_args()
 
 
-def export_plm(plm_dir, out):
-    """Write a PLM directory as a masked LM, with the published names, order of the vocabulary and precision."""
+def export_plm(plm_dir: Path, out: Path) -> dict:
+    """Write a PLM directory as a masked LM with the published names, vocabulary order and precision; returns its config."""
     description = Description.load(plm_dir)
     state, published = load_state(plm_dir, description), load_published(plm_dir, description)
     weights = hf_model.tensors(state, description, published)
@@ -62,15 +58,17 @@ def export_plm(plm_dir, out):
     return config
 
 
-def export_classifier(path, out, plm_dir=None, data=None, results=None):
-    """Write a fine-tuned checkpoint as a classifier."""
+def export_classifier(
+    path: Path, out: Path, plm_dir: str | None = None, data: str | None = None, results: str | None = None
+) -> dict:
+    """Write a fine-tuned checkpoint as a classifier; returns ``config.json``."""
     checkpoint = load_checkpoint(path)
     labels, sentences = load_labels(checkpoint, data)
     directory = plm_directory(checkpoint, plm_dir)
     accuracies = model_card.accuracies(results, checkpoint.sha256) if results else None
-    description, its_own = checkpoint.model.description, Description.load(directory)
-    published = load_published(directory, its_own)
-    if its_own.sha256["model.pt"] != description.sha256["model.pt"]:  # the same vocabulary, perhaps another model
+    description, plm_description = checkpoint.model.description, Description.load(directory)
+    published = load_published(directory, plm_description)
+    if plm_description.sha256["model.pt"] != description.sha256["model.pt"]:  # the same vocabulary, but another model
         published = {"ids": published["ids"]}
     is_mean = checkpoint.model.pooling == "mean"
     weights = hf_model.tensors(checkpoint.model.state_dict(), description, published, is_classifier=True, is_mean=is_mean)
@@ -106,11 +104,11 @@ def _write(out, weights, config, tokenizer, card, provenance):
             text = json.dumps(value, ensure_ascii=False, indent=indent)
             (directory / name).write_text(text + "\n", encoding="utf-8")
         (directory / "README.md").write_text(card, encoding="utf-8")
-        # safetensors lets nobody else read its file.
+        # safetensors makes its file unreadable for others.
         (directory / "model.safetensors").chmod((directory / "config.json").stat().st_mode)
 
 
-def main():
+def main() -> None:
     args = arguments()
     if args.source.is_dir() and (args.source / "plm.json").is_file():
         given = [f"--{name}" for name in ("plm", "data", "results") if getattr(args, name)]

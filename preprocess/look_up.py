@@ -1,4 +1,4 @@
-"""Look the words of the training data up in dictionaries or synonym lists: substitutes for RS-DA, CoSDA-ML and SCOPA.
+"""Look up the words of the training data in dictionaries or synonym lists: substitutes for RS-DA, CoSDA-ML and SCOPA.
 
 python preprocess/look_up.py plm/xlmr data/xnli --name muse --dictionary fr=en-fr.txt de=en-de.txt
 python preprocess/look_up.py plm/xlmr data/xnli --name synonyms --dictionary en=neighbours.json --include-word
@@ -9,14 +9,16 @@ from salt_fairseq.cli.command import start_command
 if __name__ == "__main__":
     start_command()  # first: an interrupt while the rest loads ends in one line, too
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from preprocess.text.dictionaries import parse_dictionaries, read_dictionary
-from salt_fairseq.cli.arguments import command_parser
-from salt_fairseq.data.directory import INPUTS, DataDirectory
+from preprocess.text.dictionaries import read_dictionary
+from salt_fairseq.cli.arguments import command_parser, name_value_pairs
+from salt_fairseq.data.directory import DataDirectory
 from salt_fairseq.data.lexicon import CONTINUES, write_lexicon
 from salt_fairseq.errors import InputError
 from salt_fairseq.plm import Description
@@ -30,45 +32,44 @@ SUBSET = "train"
 
 def arguments():
     parser = command_parser(__doc__)
-    parser.add_argument("plm_dir", metavar="PLM_DIR", type=Path)
-    parser.add_argument("data", metavar="DATA", type=Path, help="data directory; the lexicon is written into it")
-    parser.add_argument("--name", default="muse", help="name of the lexicon, for --lexicon of fairseq-train")
-    parser.add_argument(
+    add = parser.add_argument
+    add("plm_dir", metavar="PLM_DIR", type=Path)
+    add("data", metavar="DATA", type=Path, help="data directory; the lexicon is written into it")
+    add("--name", default="muse", help="name of the lexicon, for --lexicon of fairseq-train")
+    add(
         "--dictionary",
         metavar="LANG=FILE",
         nargs="+",
         required=True,
-        help="lines 'source target' as MUSE has them, or JSON: word to a list of substitutes",
+        help="lines 'source target' as in MUSE, or JSON: word to list of substitutes",
     )
-    parser.add_argument(
-        "--include-word",
-        action="store_true",
-        help="let the word itself be among its substitutes (RS-DA draws from a word and its neighbours)",
-    )
+    add("--include-word", action="store_true", help="count the word among its substitutes, as RS-DA does")
     return parser.parse_args()
 
 
 class Entries:
-    """The distinct words that are listed, numbered as they are met, and the token ids of their substitutes."""
+    """The distinct words that a dictionary lists, in the order in which they occur, and the token ids of their substitutes."""
 
-    def __init__(self, tokenizer, dictionaries, include_word):
+    def __init__(self, tokenizer: Tokenizer, dictionaries: Mapping[str, Mapping[str, Iterable[str]]], include_word: bool):
         self.tokenizer, self.dictionaries, self.include_word = tokenizer, list(dictionaries.values()), include_word
-        self.numbers, self.substitutes, self.counts = {}, [], []
+        self.numbers: dict[str, int] = {}
+        self.substitutes: list[list[int]] = []
+        self.counts: list[int] = []  # of substitutes, for each word and dictionary
 
-    def number(self, word):
-        """Number of the entry of a caseless word, -1 if no dictionary lists it."""
+    def number(self, word: str) -> int:
+        """The number of a caseless word's entry, -1 if no dictionary lists it."""
         if word not in self.numbers:
-            found = [list(dictionary.get(word, ())) for dictionary in self.dictionaries]
-            self.numbers[word] = len(self.counts) // len(found) if any(found) else -1
-            for listed in found if any(found) else ():
-                ids = self.tokenizer(listed)
+            substitutes = [list(dictionary.get(word, ())) for dictionary in self.dictionaries]
+            self.numbers[word] = len(self.counts) // len(substitutes) if any(substitutes) else -1
+            for texts in substitutes if any(substitutes) else ():
+                ids = self.tokenizer(texts)
                 if self.include_word:
                     ids.insert(0, [])  # the word stays as it is written
                 self.counts.append(len(ids))
                 self.substitutes += ids
         return self.numbers[word]
 
-    def mark(self, ids):
+    def mark(self, ids: np.ndarray) -> np.ndarray:
         """The words of one sentence, int32 (T,), as :class:`salt_fairseq.data.lexicon.Lexicon` stores them."""
         marks = np.zeros(len(ids), dtype=np.int32)
         for start, end, text in self.tokenizer.word_spans(ids):
@@ -79,23 +80,28 @@ class Entries:
         return marks
 
 
-def main():
+def caseless_dictionary(path: str, tokenizer: Tokenizer) -> dict[str, dict[str, None]]:
+    """Words as the tokenizer reads them without case, each to its distinct substitutes (an ordered set)."""
+    dictionary: dict[str, dict[str, None]] = {}
+    for word, substitutes in read_dictionary(path).items():
+        dictionary.setdefault(tokenizer.caseless_word(word), {}).update(dict.fromkeys(substitutes))
+    return dictionary
+
+
+def main() -> None:
     args = arguments()
     data, description = DataDirectory(args.data), Description.load(args.plm_dir)
     data.check_vocabulary(description, args.plm_dir)
     if SUBSET not in data.meta["subsets"]:
         raise InputError(f"{args.data} has no subset {SUBSET!r}: binarize one with --subset {SUBSET}=FILE")
     if Path(args.name).name != args.name or args.name in ("", ".."):
-        raise InputError(f"--name {args.name}: a plain name is needed, the lexicon goes to {args.data / 'lexicons'}")
+        raise InputError(f"--name {args.name}: a plain name is needed; the lexicon goes into {args.data / 'lexicons'}")
     tokenizer = Tokenizer.load(args.plm_dir, description.tokenizer)
-    files = parse_dictionaries(args.dictionary)
-    dictionaries = {}
-    for language, path in files.items():
-        listed = dictionaries[language] = {}
-        for word, substitutes in read_dictionary(path).items():
-            listed.setdefault(tokenizer.caseless_word(word), {}).update(dict.fromkeys(substitutes))
-    entries, words, tokens, marked = Entries(tokenizer, dictionaries, args.include_word), {}, 0, 0
-    sides = {side: SUBSET for side in (INPUTS if data.is_pairs else INPUTS[:1])}
+    files = name_value_pairs("--dictionary", args.dictionary)
+    dictionaries = {language: caseless_dictionary(path, tokenizer) for language, path in files.items()}
+    entries, tokens, marked = Entries(tokenizer, dictionaries, args.include_word), 0, 0
+    words: dict[str, Any] = {}
+    sides = {side: SUBSET for side in data.sides}
     for side in sides:
         sentences = data.sentences(SUBSET, side)
         words[side] = [entries.mark(sentences[i].numpy()) for i in tqdm(range(len(sentences)), desc=f"looking up {side}")]

@@ -9,6 +9,7 @@ if __name__ == "__main__":
     start_command()  # first: an interrupt while the rest loads ends in one line, too
 
 import html
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -17,8 +18,8 @@ from rich.text import Text
 
 from salt_fairseq.candidates import languages as candidate_languages
 from salt_fairseq.cli.arguments import command_parser, positive
-from salt_fairseq.data.code_switching import CodeSwitching, thresholds_of
-from salt_fairseq.data.directory import INPUTS, DataDirectory
+from salt_fairseq.data.code_switching import DEFAULT_THRESHOLDS, CodeSwitching, thresholds_of
+from salt_fairseq.data.directory import DataDirectory
 from salt_fairseq.errors import InputError
 from salt_fairseq.plm import Description
 from salt_fairseq.storage.files import replacing
@@ -32,20 +33,19 @@ STYLE = (
 
 def arguments():
     parser = command_parser(__doc__)
-    parser.add_argument("plm_dir", metavar="PLM_DIR", type=Path)
-    parser.add_argument("data", metavar="DATA", type=Path)
-    parser.add_argument("--languages", help="languages to show (default: all that have candidates)")
-    parser.add_argument("--thresholds", default="en=1e-3,1e-7", help="as in training: probability or share, per language")
-    parser.add_argument(
-        "--sentences", metavar="N", type=positive, default=3, help="examples to show, spread over the training set"
-    )
-    parser.add_argument("--html", metavar="FILE", type=Path, help="write an HTML page too")
+    add = parser.add_argument
+    add("plm_dir", metavar="PLM_DIR", type=Path)
+    add("data", metavar="DATA", type=Path)
+    add("--languages", help="languages to show (default: all that have candidates)")
+    add("--thresholds", default=DEFAULT_THRESHOLDS, help="as in training: a probability or a fraction, per language")
+    add("--sentences", metavar="N", type=positive, default=3, help="examples to show, spread over the training set")
+    add("--html", metavar="FILE", type=Path, help="also write an HTML page")
     return parser.parse_args()
 
 
-def segments(tokenizer, original, variant):
-    """The variant's words as ``[(text, substituted)]``, a space before each word that begins one."""
-    text = []
+def segments(tokenizer: Tokenizer, original: torch.Tensor, variant: torch.Tensor) -> list[tuple[str, bool]]:
+    """The variant's pieces as ``[(text, substituted)]``, with a space before each one that begins a word."""
+    text: list[tuple[str, bool]] = []
     for old, new in zip(original.tolist(), variant.tolist()):
         if not tokenizer.words[new]:
             continue
@@ -54,7 +54,7 @@ def segments(tokenizer, original, variant):
     return text
 
 
-def rows(data, tokenizer, switchings, count):
+def rows(data: DataDirectory, tokenizer: Tokenizer, switchings: list[tuple], count: int) -> Iterator[tuple]:
     """Yield ``(heading, [(language, segments)])`` for ``count`` examples spread evenly over the training set."""
     (inputs, _, targets), ids = data.load("train"), data.ids("train")
     for i in torch.linspace(0, len(targets) - 1, min(count, len(targets))).long().tolist():
@@ -65,7 +65,7 @@ def rows(data, tokenizer, switchings, count):
             yield heading, [(data.meta["source_language"] + " (original)", segments(tokenizer, original, original)), *variants]
 
 
-def print_rows(shown):
+def print_rows(shown: list[tuple]) -> None:
     console = Console(highlight=False, soft_wrap=True)
     for heading, variants in shown:
         console.print(f"[dim]{heading}[/dim]")
@@ -76,7 +76,7 @@ def print_rows(shown):
             console.print(line)
 
 
-def write_html(path, shown):
+def write_html(path: Path, shown: list[tuple]) -> None:
     lines = [f"<!DOCTYPE html><meta charset=utf-8><title>Code-switched sentences</title><style>{STYLE}</style><table>"]
     for heading, variants in shown:
         lines.append(f"<tr><th colspan=2>{html.escape(heading)}")
@@ -87,7 +87,7 @@ def write_html(path, shown):
         temporary.write_text("\n".join([*lines, "</table>", ""]), encoding="utf-8")
 
 
-def main():
+def main() -> None:
     args = arguments()
     data, description = DataDirectory(args.data), Description.load(args.plm_dir)
     data.check_vocabulary(description, args.plm_dir)
@@ -95,15 +95,14 @@ def main():
     languages = args.languages.split(",") if args.languages else candidate_languages(args.data)
     if not languages:
         raise InputError(f"{args.data} has no candidates: run preprocess/distill.py")
-    sides = INPUTS if data.is_pairs else INPUTS[:1]
     switchings = [
-        (language, CodeSwitching(args.data, "train", language, sides, threshold))
+        (language, CodeSwitching(args.data, "train", language, data.sides, threshold))
         for language, threshold in thresholds_of(languages, args.thresholds, data.meta["source_language"]).items()
     ]
     shown = list(rows(data, tokenizer, switchings, args.sentences))
     print_rows(shown)
     for language, switching in switchings:
-        print(f"{language}: {100 * switching.share:.1f}% of candidate tokens substituted")
+        print(f"{language}: {100 * switching.fraction:.1f}% of candidate tokens substituted")
     if args.html:
         write_html(args.html, shown)
         print(f"wrote {args.html}")

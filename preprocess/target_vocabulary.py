@@ -1,4 +1,4 @@
-"""Print how much of each language's frequency list the PLM's vocabulary holds as single pieces, ranked (footnote 3).
+"""Print how much of each language's frequency list the PLM's vocabulary holds as single pieces (paper, footnote 3).
 
 python preprocess/target_vocabulary.py plm/xlmr fr es de ru tr
 """
@@ -10,7 +10,7 @@ if __name__ == "__main__":
 
 from pathlib import Path
 
-from preprocess.distillation.word_lists import TOP, frequencies, parse_word_lists, target_vocabularies
+from preprocess.distillation.word_lists import TOP, WORD_LIST_HELP, frequencies, parse_word_lists, target_vocabularies
 from salt_fairseq.cli.arguments import command_parser
 from salt_fairseq.plm import Description
 from salt_fairseq.tokenizer import Tokenizer
@@ -18,36 +18,30 @@ from salt_fairseq.tokenizer import Tokenizer
 
 def arguments():
     parser = command_parser(__doc__)
-    parser.add_argument("plm_dir", metavar="PLM_DIR", type=Path)
-    parser.add_argument("languages", metavar="LANG", nargs="+")
-    parser.add_argument(
-        "--word-list",
-        metavar="LANG=FILE",
-        nargs="+",
-        default=[],
-        help="frequency lists of your own: "
-        "one word a line, most frequent first, or 'word count' (default: the library wordfreq)",
-    )
-    parser.add_argument("--source-language", default="en", help="of the data to be code-switched")
+    add = parser.add_argument
+    add("plm_dir", metavar="PLM_DIR", type=Path)
+    add("languages", metavar="LANG", nargs="+")
+    add("--word-list", metavar="LANG=FILE", nargs="+", default=[], help=WORD_LIST_HELP)
+    add("--source-language", default="en", help="language of the data to be code-switched")
     return parser.parse_args()
 
 
-def main():
+def main() -> None:
     args = arguments()
     files = parse_word_lists(args.word_list, [*args.languages, args.source_language])
     tokenizer = Tokenizer.load(args.plm_dir, Description.load(args.plm_dir).tokenizer)
-    all_, own = (target_vocabularies(tokenizer, args.languages, files, args.source_language, keep) for keep in (True, False))
+    every, own = (target_vocabularies(tokenizer, args.languages, files, args.source_language, keep) for keep in (True, False))
     rows = []
     for language in args.languages:
         words = frequencies(language, files.get(language))
-        pieces = {tokenizer.words[i].casefold() for i in all_[language]}
-        held = [word for word in words if tokenizer.caseless_word(word) in pieces]
-        rows.append((len(held) / len(words), language, len(held), len(words), len(all_[language]), len(own[language])))
+        pieces = {tokenizer.words[i].casefold() for i in every[language]}
+        held = sum(tokenizer.caseless_word(word) in pieces for word in words)
+        rows.append((held / len(words), language, held, len(words), len(every[language]), len(own[language])))
     print(f"{'language':8}  {'overlap':>7}  {'words':>13}  {'pieces':>6}  less words of other languages")
-    for overlap, language, held, listed, pieces, own in sorted(rows, reverse=True):
-        print(f"{language:8}  {100 * overlap:6.1f}%  {held:6,}/{listed:6,}  {pieces:6,}  {own:6,}")
+    for overlap, language, held, listed, size, rest in sorted(rows, reverse=True):
+        print(f"{language:8}  {100 * overlap:6.1f}%  {held:6,}/{listed:6,}  {size:6,}  {rest:6,}")
     print(
-        f"overlap: share of the {TOP:,} most frequent words that are one piece of {args.plm_dir}; "
+        f"overlap: fraction of the {TOP:,} most frequent words that are a single piece of {args.plm_dir}; "
         "pieces count spellings that differ in case"
     )
 

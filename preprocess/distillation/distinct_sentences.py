@@ -1,26 +1,28 @@
-"""The distinct sentences of a subset: premises repeat themselves, and the PLM reads each sentence once."""
+"""The distinct sentences of a subset: premises are repeated, and the PLM reads each sentence once."""
 
 import hashlib
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
 
+from salt_fairseq.data.token_batches import token_batches
 from salt_fairseq.modules.encoder import BOS, EOS
-from salt_fairseq.storage.indexed_data import ranges
+from salt_fairseq.storage.indexed_data import IndexedSequences, ranges
 
 BLOCK = 1 << 18  # sentences that are sorted by length together, so that results are written close to one another
-SHORTEST = 0.8  # of the longest sentence of a batch: the rest is padding
+SHORTEST = 0.8  # length of the shortest sentence of a batch, as a fraction of the longest: the rest would be padding
 
 
 class DistinctSentences:
-    """``len()`` distinct sentences of several indexed inputs, numbered by where they come first.
+    """``len()`` distinct sentences of several indexed inputs, numbered in the order in which they first occur.
 
-    ``numbers``: for each input int64 (N_i,), the number of each of its sentences; ``lengths``, ``starts`` int64 (len,):
-    tokens of each and before it, eos included. About 80 bytes for each sentence of the inputs are held in
-    memory, and no tokens.
+    ``numbers``: for each input int64 (N_i,), the number of each of its sentences; ``lengths`` and ``starts`` int64 (len,): the
+    tokens of each distinct sentence, eos included, and the tokens before it. Memory holds about 80 bytes per sentence of the
+    inputs, and no tokens.
     """
 
-    def __init__(self, inputs):
+    def __init__(self, inputs: Sequence[IndexedSequences]):
         self._inputs = inputs
         self._first_of = np.cumsum([0] + [len(sentences) for sentences in inputs])
         hashes = (
@@ -43,36 +45,35 @@ class DistinctSentences:
         self.lengths = np.concatenate([stored.sizes for stored in inputs])[self._first].astype(np.int64)
         self.starts = np.cumsum(self.lengths) - self.lengths
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._first)
 
-    def tokens(self, which):
-        """int64: the tokens of sentences int64 (n,), one after another."""
+    def tokens(self, which: np.ndarray) -> np.ndarray:
+        """The tokens of the sentences ``which`` int64 (n,), one after another, int64."""
         first = self._first[which]
         side = np.searchsorted(self._first_of, first, side="right") - 1
         raw = np.empty(len(first), dtype=object)
         for k, stored in enumerate(self._inputs):
-            mine = side == k
-            raw[mine] = list(_raw(stored, first[mine] - self._first_of[k]))
+            here = side == k
+            raw[here] = list(_raw(stored, first[here] - self._first_of[k]))
         return np.frombuffer(b"".join(raw), dtype=self._inputs[0].dtype).astype(np.int64)
 
-    def batches(self, longest, max_tokens):
-        """Arrays of sentence numbers: those of a block, longest first, of at most ``max_tokens`` with padding and bos,
-        where the PLM reads at most ``longest`` tokens of a sentence."""
+    def batches(self, longest: int, max_tokens: int) -> Iterator[np.ndarray]:
+        """Yield arrays of sentence numbers: block by block, longest first, at most ``max_tokens`` with padding and bos. The PLM
+        reads at most ``longest`` tokens of a sentence."""
         lengths = np.minimum(self.lengths, longest)
         for block in range(0, len(self), BLOCK):
             order = block + np.argsort(-lengths[block : block + BLOCK], kind="stable")
-            sizes, start = lengths[order] + 1, 0
-            while start < len(order):
-                stop = start + max(1, max_tokens // int(sizes[start]))
-                stop = min(stop, int(np.searchsorted(-sizes, -SHORTEST * sizes[start], side="right")))
+            for start, stop in token_batches(lengths[order] + 1, max_tokens, SHORTEST):
                 yield order[start:stop]
-                start = stop
 
-    def read(self, batch, longest, is_candidate):
-        """A batch as ``counterparts.CounterpartSearch`` takes it: sentences that begin with bos, cut to ``longest`` tokens with
-        eos last, and masks of their candidate positions; and int64 (n,), the place of each of these in a flat array of all
-        sentences' tokens. ``is_candidate`` maps tokens (T,) to bool (T,)."""
+    def read(self, batch: np.ndarray, longest: int, is_candidate: Callable[[np.ndarray], np.ndarray]) -> tuple:
+        """``(sentences, masks, places)``: what :class:`~preprocess.distillation.candidate_search.CandidateSearch` takes, and
+        the places, int64 (n,), of the candidate positions among the tokens of all distinct sentences.
+
+        The sentences begin with bos and are cut to ``longest`` tokens, the last of which is eos. ``is_candidate`` maps tokens
+        (T,) to bool (T,).
+        """
         ids, lengths = self.tokens(batch), self.lengths[batch]
         marked, kept = is_candidate(ids), np.minimum(lengths, longest)
         first = np.cumsum(lengths) - lengths
@@ -84,11 +85,11 @@ class DistinctSentences:
         sizes = (kept + 1).tolist()
         sentences = torch.from_numpy(np.insert(ids, begins, BOS)).split(sizes)
         masks = torch.from_numpy(np.insert(marked, begins, False)).split(sizes)
-        return sentences, masks, places[marked]
+        return list(sentences), list(masks), places[marked]
 
 
 def _raw(stored, which):
-    """The bytes of sentences int64 (n,) of an indexed input, one by one."""
+    """The bytes of the sentences ``which`` int64 (n,) of an indexed input, one by one."""
     begins, elements = stored.starts[which], stored.elements
     for begin, end in zip(begins.tolist(), (begins + stored.sizes[which]).tolist()):
         yield elements[begin:end].tobytes()

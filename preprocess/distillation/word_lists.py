@@ -1,33 +1,37 @@
-"""Frequency lists, and the target vocabulary of a language: the pieces that are whole words among its most frequent."""
+"""Frequency lists, and target vocabularies: the pieces that are whole words among the most frequent of a language."""
 
 import math
-import re
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import wordfreq
 
+from preprocess.text.numbered_lines import numbered_lines
+from salt_fairseq.cli.arguments import name_value_pairs
 from salt_fairseq.errors import InputError
-from salt_fairseq.storage.text_lines import text_lines
+from salt_fairseq.tokenizer import Tokenizer
 
+WORD_LIST_HELP = "your own frequency lists: one word per line, most frequent first, or 'word count' (default: from wordfreq)"
 TOP = 10_000  # paper, footnote 2
-SOURCE, FOREIGN = 0.5, 3  # a word more than so many times as frequent in the source language or in another one is theirs
-CACHED = (wordfreq.get_frequency_list, wordfreq.get_frequency_dict, wordfreq.top_n_list)  # keep all that they ever returned
-REFERENCES = ("ca", "de", "en", "es", "fr", "it", "nl", "pl", "pt", "sv")  # whose words other lists hold
+SOURCE, FOREIGN = 0.5, 3  # a word this many times more frequent in the source language, or in another one, belongs there
+CACHED = (wordfreq.get_frequency_list, wordfreq.get_frequency_dict, wordfreq.top_n_list)  # they cache everything they return
+REFERENCES = ("ca", "de", "en", "es", "fr", "it", "nl", "pl", "pt", "sv")  # languages whose words occur in the lists of others
 
 
-def frequencies(language, path=None):
+def frequencies(language: str, path: str | Path | None = None) -> dict[str, float]:
     """The most frequent words of a language, at most :data:`TOP`: caseless word to relative frequency.
 
     From ``path`` (one word a line, most frequent first, or ``word count``) or else from the library ``wordfreq``. A list
     without counts gets Zipf's law: frequency proportional to 1 / rank. Entries without a letter are not words.
     """
     counts = _read(path) if path else _wordfreq(language)
-    words = {}
+    words: dict[str, float] = {}
     for word, count in counts:
         word = word.casefold()
         if any(c.isalpha() for c in word):
             words[word] = words.get(word, 0) + count
-    total = sum(words.values()) if path else 1.0  # the library's are relative to all text, the words left out included
+    total = sum(words.values()) if path else 1.0  # the library's frequencies are relative to all text already
     if not total:
         raise InputError(f"word list {path} holds no words: one word a line is needed, or 'word count'")
     top = sorted(words, key=lambda word: -words[word])[:TOP]  # stable: equal counts stay in the list's order
@@ -35,14 +39,14 @@ def frequencies(language, path=None):
 
 
 def _wordfreq(language):
-    # Asked for a language it lacks, the library answers with a similar one (English for Swahili).
+    # For a language it lacks, the library silently takes a similar one (English for Swahili).
     available = wordfreq.available_languages()
     if language not in available:
         raise InputError(
             f"there is no word list for language {language!r} in wordfreq (it has: "
             f"{', '.join(sorted(available))}): give one with --word-list {language}=FILE"
         )
-    # "small" holds all that is needed here and is read faster. It has shapes of numbers ("00th"), which its list leaves out.
+    # The small list suffices and loads faster. Its dictionary has shapes of numbers ("00th"), which top_n_list leaves out.
     counts = wordfreq.get_frequency_dict(language, wordlist="small")
     words = [(word, counts[word]) for word in wordfreq.top_n_list(language, len(counts), wordlist="small")]
     for function in CACHED:
@@ -52,12 +56,7 @@ def _wordfreq(language):
 
 def _read(path):
     counts = []
-    try:
-        with open(path, "rb") as file:
-            lines = list(text_lines(file, path))
-    except OSError as error:
-        raise InputError(f"word list {path} cannot be read ({error.strerror}): a UTF-8 text file is needed") from None
-    for number, line in lines:
+    for number, line in numbered_lines(path, "word list"):
         parts = line.split()
         if not parts:
             continue
@@ -71,73 +70,72 @@ def _read(path):
     return counts
 
 
-def parse_word_lists(pairs, languages=None):
-    """``LANG=FILE`` options to a dict; other languages than these ``languages`` and :data:`REFERENCES` are an error."""
-    files = {}
-    for pair in pairs:
-        language, equals, path = pair.partition("=")
-        if not equals or not re.fullmatch(r"[\w-]+", language) or language in files:
-            raise InputError(f"--word-list {pair}: LANG=FILE is needed, each language once")
+def parse_word_lists(pairs: Iterable[str], languages: Iterable[str] | None = None) -> dict[str, str]:
+    """Language to path, from ``--word-list``. With ``languages``, only these and :data:`REFERENCES` are allowed."""
+    files = name_value_pairs("--word-list", pairs)
+    for language, path in files.items():
         if languages is not None and language not in {*languages, *REFERENCES}:
             raise InputError(
-                f"--word-list {pair}: this list is not used, only those of {', '.join(languages)} and "
-                f"of {', '.join(REFERENCES)}: check the language"
+                f"--word-list {language}={path}: this list is not used, only those of {', '.join(languages)} and of "
+                f"{', '.join(REFERENCES)}: check the language"
             )
-        files[language] = path
     return files
 
 
-def target_vocabularies(tokenizer, languages, word_lists, source_language, keep_shared):
-    """Language to piece ids, for the ``--languages``, ``--word-list`` and ``--keep-shared-words`` of a command.
+def target_vocabularies(
+    tokenizer: Tokenizer, languages: list[str], word_lists: dict[str, str], source_language: str, keep_shared: bool
+) -> dict[str, np.ndarray]:
+    """Language to piece ids, from the ``--languages``, ``--word-list`` and ``--keep-shared-words`` of a command.
 
-    Frequency lists hold words of other languages (the French one *house*, the German one *of*). Unless ``keep_shared``, these
-    are left out: see :func:`target_vocabulary`; the other languages are the source language and :data:`REFERENCES`.
+    Frequency lists contain words of other languages (the French list *house*, the German list *of*). Unless ``keep_shared``,
+    :func:`target_vocabulary` leaves these out, comparing with the source language and :data:`REFERENCES`.
     """
-    read = set(languages) if keep_shared else {*languages, source_language, *REFERENCES}
-    lists = {language: frequencies(language, word_lists.get(language)) for language in sorted(read)}
-    found = {}
+    needed = set(languages) if keep_shared else {*languages, source_language, *REFERENCES}
+    lists = {language: frequencies(language, word_lists.get(language)) for language in sorted(needed)}
+    vocabularies = {}
     for language in languages:
         source_words = elsewhere = None
         if not keep_shared:
             source_words = lists[source_language] if language != source_language else None
             elsewhere = highest(lists[other] for other in {source_language, *REFERENCES} - {language})
-        found[language] = target_vocabulary(tokenizer, lists[language], source_words, elsewhere)
-    return found
+        vocabularies[language] = target_vocabulary(tokenizer, lists[language], source_words, elsewhere)
+    return vocabularies
 
 
-def highest(lists):
-    """Each word of any of these lists to the highest frequency that it has in one of them."""
-    found = {}
+def highest(lists: Iterable[dict[str, float]]) -> dict[str, float]:
+    """Each word of these lists to its highest frequency in any of them."""
+    maxima: dict[str, float] = {}
     for words in lists:
         for word, frequency in words.items():
-            found[word] = max(frequency, found.get(word, 0.0))
-    return found
+            maxima[word] = max(frequency, maxima.get(word, 0.0))
+    return maxima
 
 
-def target_vocabulary(tokenizer, words, source_words=None, elsewhere=None):
-    """Ids int64 (n,), ascending: single pieces that are whole words of ``words``, without regard to case.
+def target_vocabulary(
+    tokenizer: Tokenizer,
+    words: dict[str, float],
+    source_words: dict[str, float] | None = None,
+    elsewhere: dict[str, float] | None = None,
+) -> np.ndarray:
+    """Ids of the pieces that are whole words of ``words``, regardless of case: int64 (n,), ascending.
 
-    With ``source_words``, words that are more than :data:`SOURCE` times as frequent in the source language as here are left
-    out (*a* is as frequent in Spanish as in English); with ``elsewhere`` (:func:`highest`), words that are more than
-    :data:`FOREIGN` times as frequent in some other language.
+    ``source_words`` leaves out words that are more than :data:`SOURCE` times as frequent in the source language as here
+    (*a* is as frequent in Spanish as in English); ``elsewhere``, from :func:`highest`, words that are more than
+    :data:`FOREIGN` times as frequent in another language.
     """
-    words, source_words, elsewhere = (listed and _as_read(tokenizer, listed) for listed in (words, source_words, elsewhere))
+    words, in_source, in_others = (_as_read(tokenizer, listed or {}) for listed in (words, source_words, elsewhere))
 
-    def wanted(word):
-        return (
-            word in words
-            and (source_words is None or source_words.get(word, 0.0) <= SOURCE * words[word])
-            and (elsewhere is None or elsewhere.get(word, 0.0) <= FOREIGN * words[word])
-        )
+    def belongs(word):
+        return in_source.get(word, 0.0) <= SOURCE * words[word] and in_others.get(word, 0.0) <= FOREIGN * words[word]
 
-    starts = np.flatnonzero(tokenizer.starts_word)
-    return np.array([i for i in starts if wanted(tokenizer.words[i].casefold())], dtype=np.int64)
+    texts = {i: tokenizer.words[i].casefold() for i in np.flatnonzero(tokenizer.starts_word)}
+    return np.array([i for i, word in texts.items() if word in words and belongs(word)], dtype=np.int64)
 
 
 def _as_read(tokenizer, words):
-    """Word to frequency, the words as the tokenizer reads them (an uncased BERT drops accents)."""
-    read = {}
+    """Words as the tokenizer reads them (an uncased BERT drops accents), to their frequencies."""
+    frequency_of: dict[str, float] = {}
     for word, frequency in words.items():
         word = tokenizer.caseless_word(word)
-        read[word] = read.get(word, 0.0) + frequency
-    return read
+        frequency_of[word] = frequency_of.get(word, 0.0) + frequency
+    return frequency_of

@@ -1,20 +1,25 @@
-"""The tokenizer of a PLM directory as the files that ``AutoTokenizer`` reads, with its published ids and its pairs."""
+"""The tokenizer of a PLM directory as the files that ``AutoTokenizer`` reads, with the published ids."""
 
 import json
 from pathlib import Path
 
-from preprocess.importers.vocabulary import WORDPIECE_OPTIONS
+import torch
+
+from preprocess.layouts.huggingface import WORDPIECE_OPTIONS
+from salt_fairseq.plm import Description
 
 FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 
 
-def files(plm_dir, description, ids, max_length, is_classifier):
-    """File name to JSON value. ``ids`` LongTensor (V,) are the published ids.
+def files(
+    plm_dir: str | Path, description: Description, published_ids: torch.Tensor, max_length: int, is_classifier: bool
+) -> dict:
+    """File name to JSON value. ``published_ids``: LongTensor (V,).
 
-    A classifier reads text that spells a special token as text, as everywhere in this project; a masked LM has to
+    A classifier reads text that spells a special token as text, as does everything in this project; a masked LM must
     understand ``<mask>``.
     """
-    special, ids = description.special_tokens, ids.tolist()
+    special, ids = description.special_tokens, published_ids.tolist()
     value = json.loads((Path(plm_dir) / "tokenizer.json").read_text(encoding="utf-8"))
     model, is_wordpiece = value["model"], description.tokenizer == "wordpiece"
     added = [{**token, "id": ids[token["id"]]} for token in value["added_tokens"]]
@@ -44,7 +49,7 @@ def files(plm_dir, description, ids, max_length, is_classifier):
     if not is_wordpiece:
         names = {"bos_token": special["bos"], "eos_token": special["eos"], **names}
     config = {
-        "tokenizer_class": "PreTrainedTokenizerFast",  # reads tokenizer.json as it is, whatever the body
+        "tokenizer_class": "PreTrainedTokenizerFast",  # reads tokenizer.json as it is, for any body
         "model_max_length": max_length,
         "model_input_names": ["input_ids", *(["token_type_ids"] if segments == 2 else []), "attention_mask"],
         **names,
@@ -56,7 +61,7 @@ def files(plm_dir, description, ids, max_length, is_classifier):
 
 
 def _without_cut(pre_tokenizer):
-    """Undo what :func:`preprocess.importers.vocabulary.with_fairseq_ids` added last (not yet in the oldest directories)."""
+    """Undo what :func:`preprocess.importers.vocabulary.with_fairseq_ids` adds last (the oldest PLM directories lack it)."""
     *before, last = pre_tokenizer.get("pretokenizers", [pre_tokenizer])
     if last["type"] != "Split":
         return pre_tokenizer

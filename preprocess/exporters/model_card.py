@@ -1,15 +1,18 @@
-"""The model card (README.md) of an exported model: what it was made from, how, and how good it is."""
+"""The model card (README.md) of an exported model: its origin, its training and its accuracy."""
 
 import json
 from pathlib import Path
 from statistics import fmean
 
+from salt_fairseq.checkpoints import Checkpoint
+from salt_fairseq.data.subset import Subset
 from salt_fairseq.errors import InputError
+from salt_fairseq.plm import Description
 from salt_fairseq.storage.files import read_json
 
 
-def accuracies(results, digest):
-    """Subset to accuracy in percent of the checkpoint with this SHA-256, from a file of ``salt_fairseq.evaluate``."""
+def accuracies(results: str | Path, digest: str) -> dict[str, float]:
+    """Subset to accuracy (%) of the checkpoint with this SHA-256, from a file of ``salt_fairseq.evaluate``."""
     content = read_json(results, "python -m salt_fairseq.evaluate")
     try:
         for entry in content["checkpoints"]:
@@ -20,8 +23,8 @@ def accuracies(results, digest):
     raise InputError(f"{results} has no results of this checkpoint (SHA-256 {digest[:12]}…): evaluate it first")
 
 
-def of_classifier(checkpoint, labels, sentences, results=None):
-    """Markdown for a :class:`~salt_fairseq.checkpoints.Checkpoint`; ``results`` is what :func:`accuracies` gives."""
+def of_classifier(checkpoint: Checkpoint, labels: list[str], sentences: int, results: dict[str, float] | None = None) -> str:
+    """Markdown for a checkpoint that reads so many ``sentences``; ``results`` is what :func:`accuracies` returns."""
     cfg, description = checkpoint.cfg, checkpoint.model.description
     source_language = checkpoint.task.get("source_language", "en")
     by_language = _by_language(results or {}, source_language)
@@ -54,7 +57,7 @@ def of_classifier(checkpoint, labels, sentences, results=None):
     return "\n".join(lines)
 
 
-def of_plm(description):
+def of_plm(description: Description) -> str:
     """Markdown for an exported PLM."""
     arch, head = description.architecture, "with its masked-LM head" if description.lm_head != "untrained" else "encoder"
     task = "fill-mask" if description.lm_head != "untrained" else "feature-extraction"
@@ -73,7 +76,7 @@ def of_plm(description):
 
 
 def _training(cfg, description, data, augment, updates, pooling):
-    """``(what, how)`` of the training; only what had an effect."""
+    """Yield ``(option, value)`` of the training for the options that had an effect."""
     yield "base model", f"`{_origin(description)}`"
     if pooling == "mean":
         yield "classified", "the mean of all tokens, which the last layer makes (its weights were not trained)"
@@ -104,13 +107,13 @@ def _training(cfg, description, data, augment, updates, pooling):
 
 
 def _by_language(results, source_language):
-    """Language to accuracy on the test sets, source language first; the generalized setting is not shown."""
-    found = {}
+    """Language to accuracy on the test sets, source language first, without the generalized setting."""
+    accuracy_of = {}
     for subset, accuracy in results.items():
-        split, _, language = subset.partition(".")
-        if split == "test" and "-" not in language:
-            found[language or source_language] = accuracy
-    return dict(sorted(found.items(), key=lambda item: (item[0] != source_language, item[0])))
+        split, languages = Subset.parse(subset)
+        if split == "test" and len(languages) < 2:
+            accuracy_of[languages[0] if languages else source_language] = accuracy
+    return dict(sorted(accuracy_of.items(), key=lambda item: (item[0] != source_language, item[0])))
 
 
 def _front_matter(task, languages):
@@ -121,7 +124,7 @@ def _front_matter(task, languages):
 
 
 def _origin(description):
-    """What the PLM was imported from, but for where that lay on somebody's disk."""
+    """What the PLM was imported from, without a path on somebody's disk."""
     return description.name if Path(description.source).is_absolute() else description.source
 
 

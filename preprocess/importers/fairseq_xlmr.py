@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from pathlib import Path
 
 import torch
 
@@ -13,7 +14,7 @@ from salt_fairseq.errors import InputError
 FILES = ("model.pt", "dict.txt", "sentencepiece.bpe.model")
 LAYER_NORM_EPS = 1e-5  # fairseq's, everywhere
 FIRST_POSITION = 2  # fairseq numbers positions from pad + 1
-# Of one layer, ours to theirs, but for query, key and value.
+# Names of the modules of one layer, this project's to fairseq's, except query, key and value.
 LAYER = {
     "out_proj": "self_attn.out_proj",
     "self_attn_layer_norm": "self_attn_layer_norm",
@@ -22,7 +23,7 @@ LAYER = {
     "final_layer_norm": "final_layer_norm",
 }
 BODY = "encoder.sentence_encoder."
-# What the arguments of a model may say, and the only value that our encoder computes.
+# Arguments of a model, with the only value that this project's encoder supports.
 NEEDED = {
     "activation_fn": "gelu",
     "untie_weights_roberta": False,
@@ -32,8 +33,8 @@ NEEDED = {
 }
 
 
-def read(directory):
-    """The :class:`Source` in a directory of :data:`FILES`. ``model.pt`` may hold its training arguments as an
+def read(directory: Path) -> Source:
+    """The masked LM in a directory of :data:`FILES`. ``model.pt`` may hold its training arguments as an
     ``argparse.Namespace``, as releases do; no other class is read from it."""
     missing = [name for name in FILES if not (directory / name).is_file()]
     if missing:
@@ -43,7 +44,7 @@ def read(directory):
     if not isinstance(saved, dict) or not isinstance(saved.get("model"), dict):
         raise InputError(f"{path} is no fairseq checkpoint: it has no 'model'")
     heads = _heads(saved, path)
-    # Older releases say decoder and emb_layer_norm.
+    # Older releases have the names decoder and emb_layer_norm.
     published = {
         re.sub(r"^decoder\.", "encoder.", name).replace(".emb_layer_norm.", ".layernorm_embedding."): name
         for name, tensor in saved["model"].items()
@@ -82,7 +83,7 @@ def read(directory):
 
 
 def _heads(saved, path):
-    """Number of attention heads from the training arguments (``args``, or ``cfg.model`` of newer versions)."""
+    """The number of attention heads, from the training arguments (``args``, or ``cfg.model`` in newer versions)."""
     cfg = saved.get("cfg")
     args = saved.get("args") or (cfg.get("model") if isinstance(cfg, dict) else None)
     args = vars(args) if isinstance(args, argparse.Namespace) else args
@@ -98,7 +99,7 @@ def _heads(saved, path):
 
 
 def _state(tensors):
-    """``(state, number of layers)``; query, key and value stand fused (in the oldest checkpoints) or one by one."""
+    """``(state, number of layers)``; query, key and value are fused (in the oldest checkpoints) or separate."""
     modules = {
         "encoder.layernorm_embedding": f"{BODY}layernorm_embedding",
         "lm_head.dense": "encoder.lm_head.dense",
@@ -107,21 +108,21 @@ def _state(tensors):
     state = {f"encoder.{name}.weight": tensors.take(f"{BODY}{name}.weight") for name in ("embed_tokens", "embed_positions")}
     layers = 0
     while any(name.startswith(f"{BODY}layers.{layers}.") for name in tensors.left):
-        ours, theirs = f"encoder.layers.{layers}.", f"{BODY}layers.{layers}."
-        modules.update({ours + a: theirs + b for a, b in LAYER.items()})
+        here, there = f"encoder.layers.{layers}.", f"{BODY}layers.{layers}."
+        modules.update({here + name: there + published for name, published in LAYER.items()})
         for part in ("weight", "bias"):
-            fused = f"{theirs}self_attn.in_proj_{part}"
-            state[f"{ours}qkv.{part}"] = (
+            fused = f"{there}self_attn.in_proj_{part}"
+            state[f"{here}qkv.{part}"] = (
                 tensors.take(fused)
                 if fused in tensors
-                else tensors.take_qkv([f"{theirs}self_attn.{x}_proj.{part}" for x in "qkv"])
+                else tensors.take_joined([f"{there}self_attn.{x}_proj.{part}" for x in "qkv"])
             )
         layers += 1
     if not layers:
         raise InputError(f"{tensors.where} have no layers ({BODY}layers.0): fairseq's XLM-R is needed")
-    for ours, theirs in modules.items():
+    for name, published in modules.items():
         for part in ("weight", "bias"):
-            state[f"{ours}.{part}"] = tensors.take(f"{theirs}.{part}")
+            state[f"{name}.{part}"] = tensors.take(f"{published}.{part}")
     state["lm_head.bias"] = tensors.take_head(
         "encoder.lm_head.weight", ["encoder.lm_head.bias"], state["encoder.embed_tokens.weight"]
     )
@@ -129,7 +130,7 @@ def _state(tensors):
 
 
 def _tokenizer(directory, rows):
-    """The ``tokenizer.json`` value: the pieces of the SentencePiece model in the order of ``dict.txt``."""
+    """The value of ``tokenizer.json``: the pieces of the SentencePiece model in the order of ``dict.txt``."""
     from fairseq.data import Dictionary  # imports all of fairseq, which takes seconds
 
     path = directory / "dict.txt"
@@ -152,4 +153,4 @@ def _tokenizer(directory, rows):
             f"one of them only, as {min(different, default=symbols[0])!r}"
         )
     vocabulary = [(s, 0.0) for s in specials[:4]] + [(s, scores[s]) for s in symbols[4:]] + [(specials[4], 0.0)]
-    return complete(lambda: unigram(vocabulary, charsmap), pieces)
+    return complete(lambda _: unigram(vocabulary, charsmap), pieces)

@@ -1,4 +1,4 @@
-"""Models of the Hugging Face hub: from its cache, else downloaded. Only files that an import reads are fetched."""
+"""Models of the Hugging Face hub, from its cache or downloaded. Only files that an import reads are fetched."""
 
 from pathlib import Path
 
@@ -18,8 +18,8 @@ DESCRIPTIONS = [
 ]
 
 
-def download(name):
-    """The local directory of hub name ``name``. ``HF_HUB_OFFLINE`` and ``HF_HOME`` mean what they mean to the library."""
+def download(name: str) -> Path:
+    """The local directory of the model ``name``. The library honours ``HF_HUB_OFFLINE`` and ``HF_HOME``."""
     try:
         from huggingface_hub import snapshot_download
     except ImportError:
@@ -31,10 +31,10 @@ def download(name):
         for weights in NAMES:
             stem, suffix = weights.rsplit(".", 1)
             patterns = [*DESCRIPTIONS, weights, f"{weights}.index.json", f"{stem}-*.{suffix}"]
-            found = Path(snapshot_download(name, allow_patterns=patterns))
-            if (found / weights).is_file() or (found / f"{weights}.index.json").is_file():
+            directory = Path(snapshot_download(name, allow_patterns=patterns))
+            if (directory / weights).is_file() or (directory / f"{weights}.index.json").is_file():
                 break
-        return found
+        return directory
     except Exception as error:  # the library raises HTTP, cache, offline and naming errors of many kinds
         raise InputError(
             f"{name} is neither a directory nor a model that the Hugging Face hub gave ({reason(error)}): "

@@ -1,6 +1,7 @@
-"""Masked LMs in Hugging Face's layouts: BERT, XLM-R and DistilBERT, each a table of names."""
+"""Masked LMs in Hugging Face's layouts: BERT, XLM-R and DistilBERT."""
 
 import json
+from pathlib import Path
 
 import torch
 
@@ -8,64 +9,19 @@ from preprocess.importers.sentence_transformers import read_pooling
 from preprocess.importers.source import Source, Tensors, untrained_head
 from preprocess.importers.vocabulary import kind_of, read_tokenizer
 from preprocess.importers.weight_files import read_tensors
+from preprocess.layouts.huggingface import (
+    BODIES,
+    DISTILBERT_SIZES,
+    EMBEDDINGS,
+    HEADS,
+    LAYERS,
+    ROWS,
+    SIZES,
+    layer_names,
+    prefix_of,
+)
 from salt_fairseq.errors import InputError
 
-BODIES = {"bert": "bert", "xlm-roberta": "roberta", "roberta": "roberta", "distilbert": "distilbert"}
-# Ours to theirs, per family. A model is saved with or without the prefix of its body ("bert.").
-EMBEDDINGS = {
-    "encoder.embed_tokens": "embeddings.word_embeddings",
-    "encoder.embed_positions": "embeddings.position_embeddings",
-    "encoder.embed_segments": "embeddings.token_type_embeddings",
-}
-BERT_LAYER = {
-    "qkv": ("attention.self.query", "attention.self.key", "attention.self.value"),
-    "out_proj": "attention.output.dense",
-    "self_attn_layer_norm": "attention.output.LayerNorm",
-    "fc1": "intermediate.dense",
-    "fc2": "output.dense",
-    "final_layer_norm": "output.LayerNorm",
-}
-DISTILBERT_LAYER = {
-    "qkv": ("attention.q_lin", "attention.k_lin", "attention.v_lin"),
-    "out_proj": "attention.out_lin",
-    "self_attn_layer_norm": "sa_layer_norm",
-    "fc1": "ffn.lin1",
-    "fc2": "ffn.lin2",
-    "final_layer_norm": "output_layer_norm",
-}
-LAYERS = {
-    "bert": ("encoder.layer", BERT_LAYER),
-    "roberta": ("encoder.layer", BERT_LAYER),
-    "distilbert": ("transformer.layer", DISTILBERT_LAYER),
-}
-HEADS = {
-    "bert": {
-        "dense": "cls.predictions.transform.dense",
-        "layer_norm": "cls.predictions.transform.LayerNorm",
-        "bias": ("cls.predictions.bias", "cls.predictions.decoder.bias"),
-        "decoder": "cls.predictions.decoder.weight",
-    },
-    "roberta": {
-        "dense": "lm_head.dense",
-        "layer_norm": "lm_head.layer_norm",
-        "bias": ("lm_head.bias", "lm_head.decoder.bias"),
-        "decoder": "lm_head.decoder.weight",
-    },
-    "distilbert": {
-        "dense": "vocab_transform",
-        "layer_norm": "vocab_layer_norm",
-        "bias": ("vocab_projector.bias",),
-        "decoder": "vocab_projector.weight",
-    },
-}
-# What config.json calls our sizes, and the rows of the embeddings. DistilBERT's has no entry for what the model fixes.
-SIZES = {"dim": "hidden_size", "layers": "num_hidden_layers", "heads": "num_attention_heads", "ffn_dim": "intermediate_size"}
-DISTILBERT_SIZES = {"dim": "dim", "layers": "n_layers", "heads": "n_heads", "ffn_dim": "hidden_dim"}
-ROWS = {
-    "encoder.embed_tokens": "vocab_size",
-    "encoder.embed_positions": "max_position_embeddings",
-    "encoder.embed_segments": "type_vocab_size",
-}
 SUPPORTED = {
     "hidden_act": "gelu",
     "activation": "gelu",
@@ -73,11 +29,11 @@ SUPPORTED = {
     "tie_word_embeddings": True,
     "is_decoder": False,
 }
-DEFAULT_EPS = 1e-12  # of transformers, where config.json names none, and of DistilBERT always
+DEFAULT_EPS = 1e-12  # transformers' default, and DistilBERT's only value
 
 
-def read_config(path):
-    """``(family, sizes, config.json's value)`` of a model that our encoder computes."""
+def read_config(path: Path) -> tuple[str, dict, dict]:
+    """``(family, sizes, the value of config.json)`` of a model whose architecture this project supports."""
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -101,58 +57,45 @@ def read_config(path):
     missing += [name for name, number in optional.items() if not isinstance(config.get(name, number()), (int, number))]
     if missing:
         raise InputError(f"{path} has no number for {', '.join(missing)}: download it again")
-    sizes = {ours: config[theirs] for ours, theirs in names.items()}
+    sizes = {name: config[published] for name, published in names.items()}
     if sizes["dim"] % sizes["heads"]:
         raise InputError(f"{path}: {sizes['heads']} heads do not divide {sizes['dim']} dimensions")
     return family, sizes, config
 
 
-def prefix_of(names, family):
-    return f"{family}." if any(name.startswith(f"{family}.") for name in names) else ""
-
-
-def layer_names(family, prefix, layer):
-    """Our module names of one layer to theirs: a name, or for ``qkv`` three."""
-    path, modules = LAYERS[family]
-    where = f"{prefix}{path}.{layer}."
-    return {
-        f"encoder.layers.{layer}.{ours}": where + theirs if isinstance(theirs, str) else tuple(where + x for x in theirs)
-        for ours, theirs in modules.items()
-    }
-
-
 def _embeddings(tensors, prefix, family, config, has_segments):
-    """``(state, left-out rows)`` of the three embeddings. Positions of XLM-R begin at pad + 1 = 2."""
-    state, rows = {}, {}
-    for ours, theirs in EMBEDDINGS.items():
-        if ours == "encoder.embed_segments" and family == "distilbert":  # no segments: one that adds nothing
-            state[f"{ours}.weight"] = torch.zeros(1, state["encoder.embed_tokens.weight"].shape[-1])
+    """``(state, left-out rows)`` of the three embeddings. XLM-R counts positions from pad + 1 = 2."""
+    state: dict[str, torch.Tensor] = {}
+    rows: dict[str, torch.Tensor] = {}
+    for name, published in EMBEDDINGS.items():
+        if name == "encoder.embed_segments" and family == "distilbert":  # has no segments: one that adds nothing
+            state[f"{name}.weight"] = torch.zeros(1, state["encoder.embed_tokens.weight"].shape[-1])
             continue
-        every = tensors.take(f"{prefix}{theirs}.weight")
+        every = tensors.take(f"{prefix}{published}.weight")
         if every.dim() != 2:
             raise InputError(
-                f"{tensors.where} have {theirs} in the shape {tuple(every.shape)}, which is no matrix: download them again"
+                f"{tensors.where} have {published} in the shape {tuple(every.shape)}, which is no matrix: download them again"
             )
-        if len(every) != config.get(ROWS[ours], len(every)):
+        if len(every) != config.get(ROWS[name], len(every)):
             raise InputError(
-                f"{tensors.where} have {len(every)} rows of {theirs}, where config.json's {ROWS[ours]} is "
-                f"{config[ROWS[ours]]!r}: they do not belong together"
+                f"{tensors.where} have {len(every)} rows of {published}, where config.json's {ROWS[name]} is "
+                f"{config[ROWS[name]]!r}: they do not belong together"
             )
         used = torch.ones(len(every), dtype=torch.bool)
-        if ours == "encoder.embed_positions" and family == "roberta":
+        if name == "encoder.embed_positions" and family == "roberta":
             used[: config.get("pad_token_id", 1) + 1] = False
-        if ours == "encoder.embed_segments" and not has_segments:
+        if name == "encoder.embed_segments" and not has_segments:
             used[1:] = False
-        state[f"{ours}.weight"] = every if used.all() else every[used]
+        state[f"{name}.weight"] = every if used.all() else every[used]
         if not used.all():
-            rows[f"{ours}.weight"] = every[~used]
+            rows[f"{name}.weight"] = every[~used]
     return state, rows
 
 
-def read(directory):
-    """The :class:`Source` in a Hugging Face directory."""
+def read(directory: Path) -> Source:
+    """The masked LM in a Hugging Face directory."""
     family, sizes, config = read_config(directory / "config.json")
-    # BERT's first releases name LayerNorm's parameters after TensorFlow's.
+    # BERT's first releases have TensorFlow's names for the parameters of LayerNorm.
     renamed = {
         name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias"): tensor
         for name, tensor in read_tensors(directory).items()
@@ -161,22 +104,18 @@ def read(directory):
     prefix, head = prefix_of(renamed, family), HEADS[family]
     pretrained = any(name.startswith((head["dense"], head["layer_norm"])) or name in head["bias"] for name in renamed)
     pooler = f"{prefix}pooler.dense.weight" in tensors
-    # XLM-R's tokenizer knows one segment, whatever the body.
+    # XLM-R's tokenizer has one segment, whatever the body has.
     state, rows = _embeddings(tensors, prefix, family, config, has_segments=kind_of(tokenizer) == "wordpiece")
-    modules = {"encoder.layernorm_embedding": f"{prefix}embeddings.LayerNorm"}
+    modules: dict[str, tuple[str, ...]] = {"encoder.layernorm_embedding": (f"{prefix}embeddings.LayerNorm",)}
     for layer in range(sizes["layers"]):
         modules.update(layer_names(family, prefix, layer))
     if pretrained:
-        modules.update({"lm_head.dense": head["dense"], "lm_head.layer_norm": head["layer_norm"]})
+        modules.update({"lm_head.dense": (head["dense"],), "lm_head.layer_norm": (head["layer_norm"],)})
     if pooler:
-        modules["pooler"] = f"{prefix}pooler.dense"
-    for ours, theirs in modules.items():
+        modules["pooler"] = (f"{prefix}pooler.dense",)
+    for name, published in modules.items():
         for part in ("weight", "bias"):
-            state[f"{ours}.{part}"] = (
-                tensors.take(f"{theirs}.{part}")
-                if isinstance(theirs, str)
-                else tensors.take_qkv([f"{name}.{part}" for name in theirs])
-            )
+            state[f"{name}.{part}"] = tensors.take_joined([f"{module}.{part}" for module in published])
     embeddings = state["encoder.embed_tokens.weight"]
     if pretrained:
         state["lm_head.bias"] = tensors.take_head(head["decoder"], head["bias"], embeddings)

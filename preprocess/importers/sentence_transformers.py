@@ -1,12 +1,13 @@
-"""What the files of the library sentence-transformers, beside a Hugging Face model, say of its sentence vectors."""
+"""How a sentence vector is pooled, from the files that sentence-transformers adds to a Hugging Face model."""
 
 import json
+from pathlib import Path
 
 from salt_fairseq.errors import InputError
 
 MODULES = "modules.json"  # the steps from text to a vector, each with its directory
 POOLING = "config.json"  # in the directory of the step Pooling
-# Keys of that file that are true where a vector holds this; newer versions have one key, "pooling_mode", with these names.
+# Boolean keys of that file, one for each part of a vector; newer versions have one key, "pooling_mode", with these values.
 MODES = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_mean_tokens": "mean",
@@ -15,24 +16,22 @@ MODES = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
-POOLING_OF = {("cls",): "first", ("mean",): "mean", ("mean_sqrt_len_tokens",): "mean"}  # normalized, the last two are equal
+POOLING_OF = {("cls",): "first", ("mean",): "mean", ("mean_sqrt_len_tokens",): "mean"}  # the last two are equal once normalized
 
 
-def read_pooling(directory):
-    """``"first"`` or ``"mean"``: how the model in ``directory`` was trained to read a sentence off its tokens; ``"first"``
-    where it has no files of sentence-transformers.
-
-    Raises :class:`InputError` for a way that this project does not have.
+def read_pooling(directory: Path) -> str:
+    """How the model in ``directory`` was trained to pool the tokens of a sentence: ``"first"`` or ``"mean"``; ``"first"`` if it
+    has no files of sentence-transformers. Raises :class:`InputError` for other kinds of pooling.
     """
     path = directory / MODULES
     if not path.is_file():
         return "first"
     try:
         steps = json.loads(path.read_text(encoding="utf-8"))
-        of_pooling = [step["path"] for step in steps if step["type"].rpartition(".")[2] == "Pooling"]
-        if not of_pooling:
+        pooling_steps = [step["path"] for step in steps if step["type"].rpartition(".")[2] == "Pooling"]
+        if not pooling_steps:
             return "first"
-        path = directory / of_pooling[0] / POOLING
+        path = directory / pooling_steps[0] / POOLING
         config = json.loads(path.read_text(encoding="utf-8"))
         modes = config.get("pooling_mode") or [mode for key, mode in MODES.items() if config.get(key)]
         modes = tuple(modes.split("+") if isinstance(modes, str) else modes)

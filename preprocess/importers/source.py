@@ -1,5 +1,6 @@
-"""A masked LM as it was published, in this project's names: what every importer returns."""
+"""A published masked LM in this project's names: what every importer returns."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -9,22 +10,22 @@ from salt_fairseq.errors import InputError
 
 @dataclass
 class Source:
-    """``state`` is name to FloatTensor as in ``model.pt``, with vocabulary rows in the published order."""
+    """``state`` maps names to FloatTensors as in ``model.pt``, but with the vocabulary in its published order."""
 
     state: dict
-    architecture: dict  # of :class:`~salt_fairseq.modules.encoder.Architecture`, but for the vocabulary
+    architecture: dict  # fields of :class:`~salt_fairseq.modules.encoder.Architecture`, except the vocabulary
     tokenizer: dict  # the value of tokenizer.json, with the published ids
     family: str  # as in plm.json
     lm_head: str = "pretrained"  # as in plm.json
     weights_dtype: str = "float32"  # as in plm.json
     pooling: str = "first"  # as in plm.json
-    # What the PLM has no use for, kept so that an export gives the published weights back:
-    rows: dict = field(default_factory=dict)  # left-out rows of a tensor of ``state``, by its name
-    tensors: dict = field(default_factory=dict)  # left-out tensors, by their published names
+    # What the PLM does not use, kept so that an export returns the published weights:
+    rows: dict = field(default_factory=dict)  # left-out rows of the tensors of ``state``, by name
+    tensors: dict = field(default_factory=dict)  # left-out tensors, by published name
 
 
-def untrained_head(dim, rows):
-    """An LM head with BERT's initialization, the same for every import."""
+def untrained_head(dim: int, rows: int) -> dict[str, torch.Tensor]:
+    """An LM head with BERT's initialization, the same in every import."""
     generator = torch.Generator().manual_seed(0)
     return {
         "lm_head.dense.weight": torch.empty(dim, dim).normal_(std=0.02, generator=generator),
@@ -36,17 +37,17 @@ def untrained_head(dim, rows):
 
 
 class Tensors:
-    """Published tensors that are taken one by one, fp32; what was not taken remains in ``left``."""
+    """Published tensors, taken one by one in fp32; those not taken remain in ``left``. ``where`` names them in errors."""
 
-    def __init__(self, tensors, where):
+    def __init__(self, tensors: dict[str, torch.Tensor], where: str):
         self.left, self.where = tensors, where
         dtypes = {str(t.dtype).removeprefix("torch.") for t in tensors.values() if t.is_floating_point()}
         self.dtype = dtypes.pop() if len(dtypes) == 1 else "float32"
 
-    def __contains__(self, name):
+    def __contains__(self, name: str) -> bool:
         return name in self.left
 
-    def take(self, name):
+    def take(self, name: str) -> torch.Tensor:
         try:
             tensor = self.left.pop(name)
         except KeyError:
@@ -55,23 +56,23 @@ class Tensors:
             raise InputError(f"{self.where} hold {name} as {tensor.dtype}: fp32, fp16 or bf16 is needed")
         return tensor.float()
 
-    def take_qkv(self, names):
-        """Query, key and value as one matrix or bias."""
+    def take_joined(self, names: Sequence[str]) -> torch.Tensor:
+        """Several tensors, such as those of query, key and value, as one."""
         parts = [self.take(name) for name in names]
         if len({part.shape for part in parts}) > 1:
             raise InputError(f"{self.where} have {names[0]} and {names[1]} that differ in shape: download the model again")
-        return torch.cat(parts)
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
 
-    def take_head(self, decoder, biases, embeddings):
-        """The bias of an LM head whose ``decoder`` is, or would be, the token ``embeddings``."""
+    def take_head(self, decoder: str, biases: Sequence[str], embeddings: torch.Tensor) -> torch.Tensor:
+        """The bias of an LM head, stored under one or more names, whose ``decoder``, if stored, must be the ``embeddings``."""
         weight = self.left.pop(decoder, None)
         if weight is not None and not torch.equal(weight.float(), embeddings):
             raise InputError(
                 f"{self.where} have an LM head ({decoder}) that is not tied to the token embeddings: "
                 "only tied ones are supported"
             )
-        there = [name for name in biases if name in self]
-        found = [self.take(name) for name in there or biases[:1]]
-        if any(not torch.equal(bias, found[0]) for bias in found):
-            raise InputError(f"{self.where} have {' and '.join(there)} that differ: download the model again")
-        return found[0]
+        stored = [name for name in biases if name in self] or biases[:1]
+        first, *copies = (self.take(name) for name in stored)
+        if any(not torch.equal(copy, first) for copy in copies):
+            raise InputError(f"{self.where} have {' and '.join(stored)} that differ: download the model again")
+        return first

@@ -1,8 +1,9 @@
-"""A PLM's tokenizer as ``tokenizer.json`` with fairseq's ids, for the whole vocabulary or a part of it."""
+"""A PLM's tokenizer as ``tokenizer.json`` with fairseq's ids, for the whole vocabulary or part of it."""
 
 import base64
 import json
-import lzma
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 import sentencepiece
 from google.protobuf.message import DecodeError
@@ -12,71 +13,67 @@ from tokenizers.implementations import BertWordPieceTokenizer
 from tqdm import tqdm
 
 from preprocess.importers.weight_files import reason
+from preprocess.layouts.huggingface import WORDPIECE_OPTIONS
+from preprocess.text.numbered_lines import numbered_lines
 from salt_fairseq.errors import InputError
 
-# Spelling of bos, pad, eos, unk, mask.
+# How bos, pad, eos, unk and mask are spelled.
 SPECIAL_TOKENS = {
     "wordpiece": ("[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]"),
     "sentencepiece": ("<s>", "<pad>", "</s>", "<unk>", "<mask>"),
 }
-# BERT's normalizer's names to those of tokenizer_config.json.
-WORDPIECE_OPTIONS = {
-    "lowercase": "do_lower_case",
-    "strip_accents": "strip_accents",
-    "handle_chinese_chars": "tokenize_chinese_chars",
-}
 KINDS = {"WordPiece": "wordpiece", "Unigram": "sentencepiece"}
 
 
-def kind_of(tokenizer):
-    """``wordpiece`` or ``sentencepiece``, from a ``tokenizer.json`` value."""
+def kind_of(tokenizer: dict) -> str:
+    """``"wordpiece"`` or ``"sentencepiece"``, from the value of ``tokenizer.json``."""
     try:
         return KINDS[tokenizer["model"]["type"]]
     except (KeyError, TypeError):
         raise InputError("the tokenizer is neither WordPiece (BERT) nor a SentencePiece unigram (XLM-R)") from None
 
 
-def read_tokenizer(directory):
-    """The ``tokenizer.json`` value of a Hugging Face directory, built from its older files where it has none."""
+def read_tokenizer(directory: Path) -> dict:
+    """The value of ``tokenizer.json`` in a Hugging Face directory, built from the older files if there is none."""
     for name, read in READERS.items():
         if (directory / name).is_file():
-            return complete(lambda: read(directory / name), directory / name)
+            return complete(read, directory / name)
     raise InputError(f"{directory} has no tokenizer: {', '.join(READERS)} is needed")
 
 
-def complete(make, path):
-    """The ``tokenizer.json`` value that ``make()`` gives for the file ``path``, as the library writes it: older files leave
-    out what it fills in, such as the kind of the model."""
+def complete(make: Callable[[Path], dict], path: Path) -> dict:
+    """The value of ``tokenizer.json`` that ``make(path)`` returns, as the library writes it: it fills in what older files leave
+    out, such as the type of the model."""
     try:
-        return json.loads(Tokenizer.from_str(json.dumps(make())).to_str())
+        return json.loads(Tokenizer.from_str(json.dumps(make(path))).to_str())
     except (InputError, KeyboardInterrupt):
         raise
-    except BaseException as error:  # the library raises many kinds, and panics, which are no Exception
+    except BaseException as error:  # the library raises many types, and its panics are no Exception
         raise InputError(f"{path} cannot be read ({reason(error)}): download it again") from None
 
 
 def _wordpiece_options(directory):
-    """What ``tokenizer_config.json`` says about words: a dict by the names of BERT's normalizer."""
+    """The options of BERT's normalizer that ``tokenizer_config.json`` sets, by their names in ``tokenizer.json``."""
     path = directory / "tokenizer_config.json"
     options = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return {ours: options[theirs] for ours, theirs in WORDPIECE_OPTIONS.items() if theirs in options}
+    return {name: options[published] for name, published in WORDPIECE_OPTIONS.items() if published in options}
 
 
 def _from_json(path):
     value = json.loads(path.read_text(encoding="utf-8"))
-    if (value["normalizer"] or {}).get("type") == "BertNormalizer":  # transformers believes tokenizer_config.json
+    if (value["normalizer"] or {}).get("type") == "BertNormalizer":  # as transformers does, let tokenizer_config.json win
         value["normalizer"].update(_wordpiece_options(path.parent))
     return value
 
 
 def _from_wordpieces(path):
-    with open(path, encoding="utf-8") as file:  # a line that is there twice has the later id, as in transformers
+    with open(path, encoding="utf-8") as file:  # a repeated line has its last id, as in transformers
         vocabulary = {line.rstrip("\n"): i for i, line in enumerate(file)}
     return json.loads(BertWordPieceTokenizer(vocabulary, **_wordpiece_options(path.parent)).to_str())
 
 
-def read_sentencepiece(path):
-    """``({piece: score}, normalization table)`` of a SentencePiece unigram model, without its <unk>, <s>, </s>."""
+def read_sentencepiece(path: Path) -> tuple[dict[str, float], bytes]:
+    """``({piece: score}, normalization table)`` of a SentencePiece unigram model, without its <unk>, <s> and </s>."""
     model = sentencepiece_model_pb2.ModelProto()
     try:
         model.ParseFromString(path.read_bytes())
@@ -91,7 +88,7 @@ def read_sentencepiece(path):
 
 
 def _from_sentencepiece(path):
-    """XLM-R's ``tokenizer.json`` from its SentencePiece model: fairseq's four specials, the pieces, ``<mask>``."""
+    """XLM-R's ``tokenizer.json`` from its SentencePiece model: four special tokens, the pieces, ``<mask>``."""
     pieces, charsmap = read_sentencepiece(path)
     specials = SPECIAL_TOKENS["sentencepiece"]
     return unigram([(s, 0.0) for s in specials[:4]] + list(pieces.items()) + [(specials[4], 0.0)], charsmap)
@@ -105,10 +102,10 @@ READERS = {
 }
 
 
-def nmt_nfkc():
-    """SentencePiece's compiled table of the normalization ``nmt_nfkc``, as every XLM-R vocabulary uses it."""
+def nmt_nfkc() -> bytes:
+    """SentencePiece's compiled table of the normalization ``nmt_nfkc``, which every XLM-R vocabulary uses."""
     model = sentencepiece_model_pb2.ModelProto()
-    trained = []
+    trained: list[bytes] = []
 
     class Writer:
         write = staticmethod(trained.append)
@@ -120,27 +117,16 @@ def nmt_nfkc():
     return model.normalizer_spec.precompiled_charsmap
 
 
-def unigram(vocabulary, charsmap):
-    """``tokenizer.json`` of a unigram model: ``vocabulary`` is (piece, score) in id order, specials included."""
-    specials = SPECIAL_TOKENS["sentencepiece"]
+def unigram(vocabulary: Sequence[tuple[str, float]], charsmap: bytes) -> dict:
+    """The value of ``tokenizer.json`` for a unigram model; ``vocabulary``: ``(piece, score)`` by id, specials included."""
+    specials, flags = SPECIAL_TOKENS["sentencepiece"], ("single_word", "lstrip", "rstrip", "normalized")
     ids = {piece: i for i, (piece, _) in enumerate(vocabulary)}
     metaspace = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
     return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [
-            {
-                "id": ids[s],
-                "content": s,
-                "single_word": False,
-                "lstrip": False,
-                "rstrip": False,
-                "normalized": False,
-                "special": True,
-            }
-            for s in specials
-        ],
+        "added_tokens": [{"id": ids[s], "content": s, **dict.fromkeys(flags, False), "special": True} for s in specials],
         "normalizer": {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(charsmap).decode()},
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, metaspace]},
         "post_processor": None,
@@ -149,10 +135,10 @@ def unigram(vocabulary, charsmap):
     }
 
 
-def with_fairseq_ids(tokenizer, keep=None):
-    """Renumber a ``tokenizer.json`` value: bos, pad, eos, unk, the other pieces in their old order, mask.
+def with_fairseq_ids(tokenizer: dict, keep: set[int] | None = None) -> tuple[dict, list[int]]:
+    """Renumber the value of ``tokenizer.json``: bos, pad, eos, unk, the other pieces in their old order, mask.
 
-    ``keep`` is the set of old ids to keep (None: all). Returns the new value and, for each new id, its old id.
+    ``keep`` is the set of old ids to keep (None: all). Returns the new value and, for each new id, the old one.
     """
     kind = kind_of(tokenizer)
     old = Tokenizer.from_str(json.dumps(tokenizer)).get_vocab(with_added_tokens=True)
@@ -160,7 +146,7 @@ def with_fairseq_ids(tokenizer, keep=None):
     missing = [s for s in specials if s not in old]
     if missing:
         raise InputError(f"the tokenizer has no {' '.join(missing)}: a masked LM's tokenizer is needed")
-    others = [p for p in sorted(old, key=old.get) if p not in specials and (keep is None or old[p] in keep)]
+    others = [p for p in sorted(old, key=lambda piece: old[piece]) if p not in specials and (keep is None or old[p] in keep)]
     pieces = [*specials[:4], *others, specials[4]]
     new = {piece: i for i, piece in enumerate(pieces)}
     model = dict(tokenizer["model"])
@@ -169,7 +155,7 @@ def with_fairseq_ids(tokenizer, keep=None):
     else:
         scores = dict(tokenizer["model"]["vocab"])
         model.update(vocab=[(p, scores.get(p, 0.0)) for p in pieces], unk_id=new[specials[3]])
-        # The unigram model would find a special token in text that spells it, so such text is cut behind its "<".
+        # The unigram model would read text that spells a special token as that token: such text is cut after its "<".
         spelled = "<(?=(" + "|".join(s.removeprefix("<") for s in specials) + "))"
         cut = {"type": "Split", "pattern": {"Regex": spelled}, "behavior": "MergedWithPrevious", "invert": False}
         before = [tokenizer["pre_tokenizer"]] if tokenizer["pre_tokenizer"] else []
@@ -186,12 +172,12 @@ def with_fairseq_ids(tokenizer, keep=None):
     return renumbered, [old[p] for p in pieces]
 
 
-def used_ids(tokenizer, paths):
-    """Ids that the text in ``paths`` (one sentence a line, ``.xz`` too) uses, and those of all single characters.
+def used_ids(tokenizer: dict, paths: Iterable[str | Path]) -> set[int]:
+    """Ids that the text in ``paths`` uses (one sentence per line, plain or ``.xz``), and those of all single characters.
 
-    Text for which these are enough is cut as before: WordPiece takes the longest piece and a unigram model the best path,
-    both of which are still there. A unigram model charges an unknown character 10 more than its rarest piece, so that
-    piece is kept, too.
+    Text for which these suffice is tokenized as before: WordPiece takes the longest piece and a unigram model the best path,
+    and both are kept. A unigram model charges 10 more for an unknown character than for its rarest piece, so that piece is
+    kept too.
     """
     fast = Tokenizer.from_str(json.dumps(tokenizer))
     used = {i for piece, i in fast.get_vocab().items() if len(piece.removeprefix("##").removeprefix("▁")) <= 1}
@@ -199,11 +185,6 @@ def used_ids(tokenizer, paths):
         scores = [score for _, score in tokenizer["model"]["vocab"]]
         used.add(scores.index(min(scores)))
     for path in paths:
-        try:
-            opened = lzma.open(path, "rt", encoding="utf-8") if str(path).endswith(".xz") else open(path, encoding="utf-8")
-            with opened as file:
-                for line in tqdm(file, desc=f"reading {path}", unit=" lines"):
-                    used.update(fast.encode(line, add_special_tokens=False).ids)
-        except (OSError, ValueError, lzma.LZMAError) as error:
-            raise InputError(f"{path} cannot be read as UTF-8 text ({error}): give --trim-to text files") from None
+        for _, line in tqdm(numbered_lines(path), desc=f"reading {path}", unit=" lines"):
+            used.update(fast.encode(line, add_special_tokens=False).ids)
     return used

@@ -1,8 +1,11 @@
-"""Weight files of published models. Tensors are read from them; code that a pickle may hold is never run."""
+"""The weight files of published models. Tensors are read from them; code in a pickle is never run."""
 
 import json
 import pickle
 import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -12,14 +15,14 @@ from salt_fairseq.errors import InputError
 NAMES = ("model.safetensors", "pytorch_model.bin")
 
 
-def reason(error):
-    """What an exception of another library says, in a line: its first, which may be long."""
+def reason(error: BaseException) -> str:
+    """The type of another library's exception and the first line of its text, at most 200 characters."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
-def safe_load(path, classes=()):
-    """What ``torch.load`` finds in a pickle that holds nothing but tensors, plain values and ``classes``."""
+def safe_load(path: Path, classes: Iterable[type] = ()) -> Any:
+    """The content of a pickle that holds nothing but tensors, plain values and ``classes``."""
     try:
         with torch.serialization.safe_globals(list(classes)):
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -30,7 +33,7 @@ def safe_load(path, classes=()):
                 f"{path} holds {forbidden[1]}, which is no weight: it was not run, and such files are not read"
             ) from None
         raise _damaged(path, error) from None
-    except Exception as error:  # a damaged file makes torch raise many kinds
+    except Exception as error:  # torch raises many types for damaged files
         raise _damaged(path, error) from None
 
 
@@ -46,7 +49,7 @@ def _load(path):
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
-        except Exception as error:  # safetensors raises kinds of its own
+        except Exception as error:  # safetensors has its own types
             raise _damaged(path, error) from None
     tensors = safe_load(path)
     if not isinstance(tensors, dict) or not all(torch.is_tensor(t) for t in tensors.values()):
@@ -72,8 +75,8 @@ def _load_shards(index):
     return tensors
 
 
-def read_tensors(directory):
-    """Name to tensor of a Hugging Face directory: one file or shards with their index, safetensors before pickles."""
+def read_tensors(directory: Path) -> dict[str, torch.Tensor]:
+    """The named tensors of a Hugging Face directory: one file, or parts with an index; safetensors is preferred to pickles."""
     for name in NAMES:
         path, index = directory / name, directory / f"{name}.index.json"
         if path.is_file():

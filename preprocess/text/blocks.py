@@ -4,26 +4,27 @@ import hashlib
 import io
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from salt_fairseq.errors import InputError
 from salt_fairseq.storage.text_lines import LONGEST, text_lines
 
-BLOCK = 1 << 18  # bytes, a bit more with the rest of the last line: 1,300 pairs of sentences
+BLOCK = 1 << 18  # bytes, plus the rest of the last line: 1,300 sentence pairs
 
 
 @dataclass(frozen=True)
 class Block:
-    """``size`` bytes from byte ``start``, with ``before`` lines in front of them."""
+    """``size`` bytes from byte ``start`` on, preceded by ``before`` lines."""
 
     path: Path
     start: int
     size: int
     before: int
 
-    def lines(self):
-        """``(line number, text)`` as of :func:`~salt_fairseq.storage.text_lines.text_lines`."""
+    def lines(self) -> Iterator[tuple[int, str]]:
+        """``(line number, text)``, as :func:`~salt_fairseq.storage.text_lines.text_lines` yields them."""
         with open(self.path, "rb") as file:
             file.seek(self.start)
             content = file.read(self.size)
@@ -32,11 +33,11 @@ class Block:
         return text_lines(io.BytesIO(content), self.path, self.before)
 
 
-def blocks_of(path):
-    """The blocks of a file and the hex SHA-256 of its bytes.
+def blocks_of(path: Path) -> tuple[list[Block], str]:
+    """The blocks of a file, and the hex SHA-256 of its bytes.
 
-    This reads a file that is to be read again: the hash must be known before any work is done, as what a killed run left
-    belongs to it.
+    The file is read once here and again block by block, because the hash must be known before any work begins: it decides
+    whether the work that a killed run left behind can be used.
     """
     blocks, digest, start, before = [], hashlib.sha256(), 0, 0
     try:
@@ -45,7 +46,7 @@ def blocks_of(path):
                 raise InputError(f"{path} is no regular file, and cannot be read twice: write its text into one")
             while content := file.read(BLOCK):
                 if not content.endswith(b"\n"):
-                    content += file.readline(LONGEST + 1)  # a longer line is cut, and an error where it is read
+                    content += file.readline(LONGEST + 1)  # a longer line is cut here, and reported where it is read
                 digest.update(content)
                 blocks.append(Block(path, start, len(content), before))
                 start, before = start + len(content), before + content.count(b"\n")

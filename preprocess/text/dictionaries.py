@@ -1,53 +1,44 @@
 """Dictionaries and synonym lists: source word to its translations or synonyms."""
 
-import codecs
 import json
+from pathlib import Path
 
+from preprocess.text.numbered_lines import numbered_lines
 from salt_fairseq.errors import InputError
-from salt_fairseq.storage.text_lines import text_lines
 
 
-def parse_dictionaries(pairs):
-    """``LANG=FILE`` options to a dict of paths."""
-    files = {}
-    for pair in pairs:
-        language, equals, path = pair.partition("=")
-        if not equals or not language or language in files:
-            raise InputError(f"--dictionary {pair}: LANG=FILE is needed, each language once")
-        files[language] = path
-    return files
+def read_dictionary(path: str | Path) -> dict[str, list[str]]:
+    """Caseless source word to its distinct substitutes, in the file's order.
 
-
-def read_dictionary(path):
-    """Caseless source word to its distinct substitutes, a list in the file's order.
-
-    MUSE's layout, 'source target' a line (space or tab), or JSON: ``{"word": ["substitute", ...]}``.
+    The file has MUSE's layout, 'source target' on each line (space or tab), or is JSON: ``{"word": ["substitute", ...]}``.
     """
+    entries = _from_json(path) if str(path).endswith(".json") else _from_lines(path)
+    substitutes: dict[str, dict[str, None]] = {}  # inner dicts serve as ordered sets
+    for word, targets in entries.items():
+        distinct = substitutes.setdefault(word.casefold(), {})
+        distinct.update(dict.fromkeys(target for target in targets if target.casefold() != word.casefold()))
+    return {word: list(distinct) for word, distinct in substitutes.items()}
+
+
+def _from_json(path):
     try:
-        with open(path, "rb") as file:
-            listed = json.load(codecs.getreader("utf-8-sig")(file)) if str(path).endswith(".json") else _pairs(file, path)
-    except InputError:
-        raise
+        entries = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"dictionary {path} cannot be read ({error}): give MUSE's lines 'source target', or JSON") from None
     if not (
-        isinstance(listed, dict)
-        and all(isinstance(words, list) for words in listed.values())
-        and all(isinstance(word, str) for words in listed.values() for word in words)
+        isinstance(entries, dict)
+        and all(isinstance(targets, list) for targets in entries.values())
+        and all(isinstance(target, str) for targets in entries.values() for target in targets)
     ):
-        raise InputError(f"dictionary {path} is not an object of words with a list of substitutes each")
-    substitutes = {}
-    for word, words in listed.items():
-        substitutes.setdefault(word.casefold(), {}).update(dict.fromkeys(w for w in words if w.casefold() != word.casefold()))
-    return {word: list(found) for word, found in substitutes.items()}
+        raise InputError(f"dictionary {path} is not a JSON object that maps each word to a list of substitutes")
+    return entries
 
 
-def _pairs(file, path):
-    listed = {}
-    for number, line in text_lines(file, path):
-        if line.strip() and len(line.split()) != 2:
-            raise InputError(f"{path}, line {number}: {line!r} is not 'source target'")
-        if line.strip():
-            source, target = line.split()
-            listed.setdefault(source, []).append(target)
-    return listed
+def _from_lines(path):
+    entries: dict[str, list[str]] = {}
+    for number, line in numbered_lines(path, "dictionary"):
+        if words := line.split():
+            if len(words) != 2:
+                raise InputError(f"{path}, line {number}: {line!r} is not 'source target'")
+            entries.setdefault(words[0], []).append(words[1])
+    return entries

@@ -1,14 +1,15 @@
-"""Labelled sentence pairs from TSV and JSONL files: XNLI's, PAWS-X's, XTREME's, your own."""
+"""Labelled sentences and sentence pairs from TSV and JSONL files: those of XNLI, PAWS-X and XTREME, and your own."""
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from preprocess.text.blocks import blocks_of
+from preprocess.text.blocks import Block, blocks_of
 from salt_fairseq.errors import InputError
 
-COLUMNS = {  # what files call the four columns, lower case
+COLUMNS = {  # names of the four columns in published files, in lower case
     "id": ("id", "pairid", "idx"),
     "sentence1": ("sentence1", "premise", "question1", "sentence", "text"),
     "sentence2": ("sentence2", "hypothesis", "hypo", "question2"),
@@ -16,13 +17,13 @@ COLUMNS = {  # what files call the four columns, lower case
 }
 NAMES = ("language", *COLUMNS)
 ALIASES = {"contradictory": "contradiction"}  # XNLI-MT's training file
-UNWRITABLE = re.compile("[\n\r\ud800-\udfff]")  # in a list of ids or labels, one a line
+UNWRITABLE = re.compile("[\n\r\ud800-\udfff]")  # in a list with one id or label per line
 UNTRANSLATED, UNDECIDED = "NS", "-"  # PAWS-X's sentence without a translation; NLI's label without a majority
 
 
 @dataclass(slots=True)  # there are millions of them
 class Example:
-    id: str | int  # a number where the file has none: that of the row, from 1
+    id: str | int  # where the file has no ids, the number of the row, from 1
     sentence1: str
     sentence2: str | None
     label: str
@@ -31,15 +32,15 @@ class Example:
 
 @dataclass(frozen=True)
 class TextFile:
-    """A file with examples; ``columns`` are those of a TSV file, None of any other."""
+    """A file with examples; ``columns`` is what :func:`_columns` says of a TSV file, and None for other files."""
 
     path: Path
-    blocks: list
+    blocks: list[Block]
     sha256: str
     columns: tuple | None
 
     @classmethod
-    def open(cls, path):
+    def open(cls, path: Path) -> "TextFile":
         blocks, sha256 = blocks_of(path)
         is_tsv = blocks and not str(path).endswith((".jsonl", ".json"))
         return cls(path, blocks, sha256, _columns(path, blocks[0]) if is_tsv else None)
@@ -48,14 +49,13 @@ class TextFile:
 def _positions(cells):
     """Column name to position if ``cells`` are a header, else None."""
     lowered = [cell.strip().lower() for cell in cells]
-    found = {name: lowered.index(alias) for name, aliases in COLUMNS.items() for alias in aliases[::-1] if alias in lowered}
-    if "language" in lowered:
-        found["language"] = lowered.index("language")
-    return found if {"sentence1", "label"} <= found.keys() else None
+    aliases = {"language": ("language",), **COLUMNS}
+    at = {name: lowered.index(alias) for name in NAMES for alias in aliases[name][::-1] if alias in lowered}
+    return at if {"sentence1", "label"} <= at.keys() else None
 
 
 def _columns(path, block):
-    """``(width, positions of NAMES, whether line 1 is a header)`` of a TSV file, as its first line says."""
+    """``(width, positions of NAMES, whether line 1 is a header)`` of a TSV file, from its first line."""
     _, line = next(block.lines())
     cells = line.split("\t")
     width, positions = len(cells), _positions(cells)
@@ -64,13 +64,13 @@ def _columns(path, block):
             f"{path}, line 1: {width} columns and no header; without a header the columns are "
             "sentence1, sentence2, label (or sentence, label), separated by tabs"
         )
-    found = positions or dict(zip(("sentence1", "sentence2", "label") if width == 3 else ("sentence1", "label"), range(3)))
-    return width, [found.get(name) for name in NAMES], positions is not None
+    at = positions or dict(zip(("sentence1", "sentence2", "label") if width == 3 else ("sentence1", "label"), range(3)))
+    return width, [at.get(name) for name in NAMES], positions is not None
 
 
 def _tsv_rows(block, columns):
-    """(line number, values of NAMES, None where there is no such column). Tabs separate, nothing quotes: XNLI has bare
-    quotation marks."""
+    """``(line number, values of NAMES)``, None for columns that do not exist. Quotation marks mean nothing: XNLI has unpaired
+    ones."""
     width, positions, header = columns
     for number, line in block.lines():
         cells = line.split("\t")
@@ -100,18 +100,17 @@ def _jsonl_rows(block):
 
 
 class Examples:
-    """Iterates over the examples of a block, and counts its rows, and those skipped by reason, on the way.
+    """Iterates over the examples of a block, counting all its rows and, by reason, the rows it skips.
 
-    Where the file has a column ``language`` (XNLI's own), only rows of ``language`` are taken. Rows are counted before
-    anything is skipped.
+    If the file has a column ``language``, as XNLI's has, only rows in ``language`` count.
     """
 
-    def __init__(self, file, block, language):
+    def __init__(self, file: TextFile, block: Block, language: str):
         self.rows, self.skipped = 0, {UNTRANSLATED: 0, UNDECIDED: 0}
         self._values = _tsv_rows(block, file.columns) if file.columns else _jsonl_rows(block)
         self._path, self._language = file.path, language
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Example]:
         for number, (language, id, *sentences, label) in self._values:
             if language not in (None, self._language):
                 continue
@@ -131,11 +130,12 @@ class Examples:
                     raise InputError(
                         f"{self._path}, line {number}: the {name} {value!r} holds a line break or half a character: remove it"
                     )
-            yield Example(self.rows if id is None else id, *sentences, ALIASES.get(label, label), number)
+            sentence1, sentence2 = sentences
+            yield Example(self.rows if id is None else id, sentence1, sentence2, ALIASES.get(label, label), number)
 
 
-def every_example(file, language):
-    """The examples of all blocks, with their ids."""
+def every_example(file: TextFile, language: str) -> Iterator[Example]:
+    """The examples of all blocks, whose ids are strings."""
     rows = 0
     for block in file.blocks:
         examples = Examples(file, block, language)
@@ -144,33 +144,3 @@ def every_example(file, language):
                 example.id = str(rows + example.id)
             yield example
         rows += examples.rows
-
-
-def official_files(layout, directory):
-    """Subset name to file, for a downloaded data set: ``xnli`` (XNLI-1.0 and XNLI-MT-1.0), ``pawsx`` (x-final),
-    ``xtreme`` (train-en.tsv, dev-LANG.tsv, test-LANG.tsv)."""
-    files = {}
-    if layout == "xnli":
-        found = {p.name: p for p in sorted(directory.rglob("*.tsv"))}
-        names = {"train": "multinli.train.en.tsv", "valid": "xnli.dev.tsv", "test": "xnli.test.tsv"}
-        languages = "ar bg de el en es fr hi ru sw th tr ur vi zh".split()
-        for split, name in names.items():
-            if name in found:
-                codes = [None] if split == "train" else [None, *languages] if split == "valid" else languages
-                files.update({split if c is None else f"{split}.{c}": found[name] for c in codes})
-    elif layout == "pawsx":
-        for path in sorted(directory.rglob("*_2k.tsv")) + sorted(directory.rglob("en/train.tsv")):
-            language, split = path.parent.name, {"dev_2k": "valid", "test_2k": "test", "train": "train"}[path.stem]
-            files["train" if split == "train" else f"{split}.{language}"] = path
-            if (language, split) == ("en", "valid"):
-                files["valid"] = path
-    else:
-        for path in sorted(directory.glob("*-*.tsv")):
-            split, _, language = path.stem.partition("-")
-            split = {"dev": "valid"}.get(split, split)
-            files["train" if split == "train" else f"{split}.{language}"] = path
-            if (language, split) == ("en", "valid"):
-                files["valid"] = path
-    if not files:
-        raise InputError(f"{directory} holds no files in the layout of {layout}; see --help for their names")
-    return files

@@ -9,7 +9,7 @@ from unittest import mock
 import pytest
 
 from preprocess import binarize
-from preprocess.text import blocks
+from preprocess.text import blocks, data_writer
 from salt_fairseq.storage import resumable
 from salt_fairseq.storage.resumable import Resumable
 from support.in_process import call, error_of
@@ -36,7 +36,7 @@ def test_interrupted(saved, bert_plm, tmp_path, monkeypatch):
     words = ["--workers", 1, "--subset", *SUBSETS]
     call(binarize, bert_plm, tmp_path / "whole", *words)
     number = sum(len(blocks.blocks_of(subset.partition("=")[2])[0]) for subset in SUBSETS)
-    whole, piece_of, made = contents(tmp_path / "whole"), binarize.piece_of, []
+    whole, encode_block, made = contents(tmp_path / "whole"), data_writer.encode_block, []
     monkeypatch.setattr(Resumable, "due", lambda self: saved["due"])
     monkeypatch.setattr(resumable, "MOST_UNSAVED", saved.get("most", 1000))
 
@@ -44,10 +44,10 @@ def test_interrupted(saved, bert_plm, tmp_path, monkeypatch):
         if len(made) == 4:
             raise KeyboardInterrupt
         made.append(args)
-        return piece_of(*args)
+        return encode_block(*args)
 
     kills = 0
-    with mock.patch.object(binarize, "piece_of", interrupted):
+    with mock.patch.object(data_writer, "encode_block", interrupted):
         while not (tmp_path / "data").exists():
             made.clear()
             try:
@@ -74,15 +74,15 @@ def test_killed(workers, bert_plm, tmp_path, monkeypatch):
     """By SIGKILL, and gone on with by another number of processes. Those of the killed run end by themselves."""
     call(binarize, bert_plm, tmp_path / "whole", "--subset", *SUBSETS)
     monkeypatch.setattr(Resumable, "due", lambda self: True)
-    piece_of = binarize.piece_of
+    encode_block = data_writer.encode_block
 
     def slow(*args):
         (tmp_path / "pids" / str(os.getpid())).touch()
         time.sleep(0.02)
-        return piece_of(*args)
+        return encode_block(*args)
 
     def run():
-        monkeypatch.setattr(binarize, "piece_of", slow)
+        monkeypatch.setattr(data_writer, "encode_block", slow)
         call(binarize, bert_plm, tmp_path / "data", "--workers", workers[0], "--subset", *SUBSETS)
 
     (tmp_path / "pids").mkdir()
@@ -99,9 +99,9 @@ def test_killed(workers, bert_plm, tmp_path, monkeypatch):
 
     def counted(file, block, *more):
         (tmp_path / "resumed" / f"{file.path.stem}.{block.start}").touch()
-        return piece_of(file, block, *more)
+        return encode_block(file, block, *more)
 
-    with mock.patch.object(binarize, "piece_of", counted):
+    with mock.patch.object(data_writer, "encode_block", counted):
         call(binarize, bert_plm, tmp_path / "data", "--workers", workers[1], "--subset", *SUBSETS)
     made = len(list((tmp_path / "resumed").iterdir()))
     assert before >= 5 and made + before == sum(len(blocks.blocks_of(subset.partition("=")[2])[0]) for subset in SUBSETS)
@@ -116,7 +116,7 @@ def test_killed(workers, bert_plm, tmp_path, monkeypatch):
 
 def test_other_files_are_not_mixed_in(bert_plm, tmp_path, monkeypatch):
     monkeypatch.setattr(Resumable, "due", lambda self: True)
-    with mock.patch.object(binarize, "write_manifest", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+    with mock.patch.object(data_writer, "write_manifest", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
         call(binarize, bert_plm, tmp_path / "data", "--subset", *SUBSETS[:2])
     for others in (SUBSETS[:1], SUBSETS[1::-1]):
         assert error_of(binarize, bert_plm, tmp_path / "data", "--subset", *others) == (

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from preprocess import binarize
-from preprocess.text import blocks
+from preprocess.text import blocks, data_writer
 from preprocess.text.parallel import AHEAD, in_order, usable_cores
 from salt_fairseq.errors import InputError
 from support.in_process import call, error_of
@@ -121,16 +121,16 @@ def test_text_that_changes(xlmr_plm, tmp_path, monkeypatch):
 def test_killed_worker(xlmr_plm, tmp_path, small_blocks, monkeypatch):
     """As the system kills one when the memory is full."""
     (tmp_path / "train.tsv").write_bytes(HEADER + b"".join(GOOD))
-    piece_of = binarize.piece_of
+    encode_block = data_writer.encode_block
 
     def killed(file, block, *more):
         if block.before > 50:
             os.kill(os.getpid(), signal.SIGKILL)
-        return piece_of(file, block, *more)
+        return encode_block(file, block, *more)
 
-    monkeypatch.setattr(binarize, "piece_of", killed)
+    monkeypatch.setattr(data_writer, "encode_block", killed)
     assert error_of(binarize, xlmr_plm, tmp_path / "data", "--workers", 2, "--subset", f"train={tmp_path / 'train.tsv'}") == (
-        "a worker process was stopped (exit code -9), as happens when the memory is full: start the same command again, with fewer --workers"
+        "a worker process was stopped (exit code -9), as happens when memory runs out: start the same command again, with fewer --workers"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["train.tsv"] and not multiprocessing.active_children()
 

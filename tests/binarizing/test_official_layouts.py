@@ -5,7 +5,7 @@ import json
 import pytest
 
 from preprocess import binarize
-from preprocess.text.readers import official_files
+from preprocess.text.official_layouts import official_files
 from salt_fairseq.data.directory import DataDirectory
 from salt_fairseq.plm import PLM
 from support.in_process import call

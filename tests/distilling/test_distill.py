@@ -76,7 +76,7 @@ class Reference:
         following = pieces[i + 1]
         return positions == "tokens" or (self.begins(pieces[i]) and not (self.has_letter(following) and not self.begins(following)))
 
-    def counterparts(self, sentence, positions, vocabulary):
+    def candidates(self, sentence, positions, vocabulary):
         """For each token None, or (best word, its log-probability, that of the second best) among the words of
         ``vocabulary``, an array of pieces, that are not the token itself."""
         pieces, log_probs = self.read(sentence)
@@ -132,14 +132,14 @@ def test_candidates(case, positions, keep_shared):
         vocabulary = [plm.tokenizer.pieces[i] for i in ids]
         for side, sentences in zip(("input0", "input1"), sides):
             for sentence, (ids, log_probs) in zip(sentences, found[language, side], strict=True):
-                expected = list(reference.counterparts(sentence, positions, vocabulary))
+                expected = list(reference.candidates(sentence, positions, vocabulary))
                 assert len(ids) == len(log_probs) == len(expected)
-                for (piece, counterpart), id, log_prob in zip(expected, ids.tolist(), log_probs.tolist()):
-                    if counterpart is None:
+                for (piece, candidate), id, log_prob in zip(expected, ids.tolist(), log_probs.tolist()):
+                    if candidate is None:
                         assert log_prob == -np.inf and id == number[piece]
                         counts["none"] += 1
                         continue
-                    best, most, second = counterpart
+                    best, most, second = candidate
                     assert log_prob == pytest.approx(most, abs=1e-4)
                     assert id == number[best] or most - second <= 1e-4
                     assert reference.text(plm.tokenizer.pieces[id]) != reference.text(piece)

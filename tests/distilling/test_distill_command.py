@@ -46,12 +46,12 @@ def words(data, *languages, extra=()):
 def test_every_distinct_sentence_is_read_once(data, xlmr_plm, monkeypatch, capsys):
     read = []
 
-    class Spy(distill.CounterpartSearch):
+    class Spy(distill.CandidateSearch):
         def __call__(self, sentences, masks):
             read.extend(tuple(s.tolist()) for s in sentences)
             return super().__call__(sentences, masks)
 
-    monkeypatch.setattr(distill, "CounterpartSearch", Spy)
+    monkeypatch.setattr(distill, "CandidateSearch", Spy)
     call(distill, xlmr_plm, data, *words(data, "en", "fr", extra=["--max-tokens", 16]))
     plm = PLM.load(xlmr_plm)
     distinct = {tuple(plm.encode(sentence).tolist()) for pair in PAIRS for sentence in pair[:2]}
@@ -81,7 +81,7 @@ def test_several_processes(data, xlmr_plm):
 
 
 def test_language_whose_only_word_is_the_token(data, xlmr_plm):
-    """Its vocabulary holds *the* in three spellings at most: *the* has no counterpart, and its place holds itself."""
+    """Its vocabulary holds *the* in three spellings at most: *the* has no candidate, and its place holds itself."""
     call(distill, xlmr_plm, data, *words(data, "xx", extra=["--keep-shared-words"]))
     sentences, candidates = DataDirectory(data).sentences("train", "input0"), open_candidates(data, "train", "xx")
     tokenizer = PLM.load(xlmr_plm).tokenizer

@@ -26,9 +26,9 @@ from support.in_process import call, error_of
 from support.running import QUICKSTART, ROOT, read_tsv, run
 
 SLOW = (
-    "import sys, time; from preprocess import distill as d; from salt_fairseq import resumable as r; r.CHECKPOINT_SECONDS = 0\n"
-    "search = d.CounterpartSearch.__call__\n"
-    "d.CounterpartSearch.__call__ = lambda s, *a: time.sleep(0.2) or search(s, *a)\nd.main()"
+    "import sys, time; from preprocess import distill as d; from salt_fairseq.storage import resumable as r; r.CHECKPOINT_SECONDS = 0\n"
+    "search = d.CandidateSearch.__call__\n"
+    "d.CandidateSearch.__call__ = lambda s, *a: time.sleep(0.2) or search(s, *a)\nd.main()"
 )
 OPTIONS = ["--languages", "en,fr", "--device", "cpu", "--max-tokens", "64"]
 
@@ -83,14 +83,14 @@ def test_only_the_rest_is_read(data, xlmr_plm, monkeypatch):
     """Interrupted after seven batches, the second run reads the others."""
     read = []
 
-    class Counting(distill.CounterpartSearch):
+    class Counting(distill.CandidateSearch):
         def __call__(self, sentences, masks):
             read.extend(tuple(s.tolist()) for s in sentences)
             if len(read) > stop:
                 raise KeyboardInterrupt
             return super().__call__(sentences, masks)
 
-    monkeypatch.setattr(distill, "CounterpartSearch", Counting)
+    monkeypatch.setattr(distill, "CandidateSearch", Counting)
     monkeypatch.setattr("salt_fairseq.storage.resumable.CHECKPOINT_SECONDS", 0)
     stop = 30
     with pytest.raises(KeyboardInterrupt):
@@ -105,7 +105,7 @@ def test_only_the_rest_is_read(data, xlmr_plm, monkeypatch):
 
 def test_other_options_do_not_resume(data, xlmr_plm, monkeypatch):
     def interrupted_in(batch):
-        batches, search = itertools.count(1), distill.CounterpartSearch.__call__
+        batches, search = itertools.count(1), distill.CandidateSearch.__call__
 
         def call_or_stop(*args):
             if next(batches) == batch:
@@ -113,7 +113,7 @@ def test_other_options_do_not_resume(data, xlmr_plm, monkeypatch):
             return search(*args)
 
         with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-            patched.setattr(distill.CounterpartSearch, "__call__", call_or_stop)
+            patched.setattr(distill.CandidateSearch, "__call__", call_or_stop)
             patched.setattr("salt_fairseq.storage.resumable.CHECKPOINT_SECONDS", 0)
             call(distill, xlmr_plm, data, *OPTIONS)
 

@@ -204,11 +204,11 @@ def test_unknown_and_damaged_lexicons(plms, tmp_path):
         ("d.txt", "cat chat\ncat\n", "d.txt, line 2: 'cat' is not 'source target'"),
         ("d.txt", b"cat ch\xe2t\n", "d.txt, line 1: not UTF-8 (invalid continuation byte), convert the text"),
         ("d.json", '{"cat": ["chat"]', "d.json cannot be read (Expecting ',' delimiter: line 1"),
-        ("d.json", '["cat"]', "d.json is not an object of words with a list of substitutes each"),
-        ("d.json", '{"cat": "chat"}', "d.json is not an object of words with a list of substitutes each"),
-        ("d.json", '{"cat": ["chat", 3]}', "d.json is not an object of words with a list of substitutes each"),
-        ("d.json", '{"cat": {"chat": 1}}', "d.json is not an object of words with a list of substitutes each"),
-        ("gone.txt", None, "gone.txt cannot be read ([Errno 2] No such file or directory"),
+        ("d.json", '["cat"]', "d.json is not a JSON object that maps each word to a list of substitutes"),
+        ("d.json", '{"cat": "chat"}', "d.json is not a JSON object that maps each word to a list of substitutes"),
+        ("d.json", '{"cat": ["chat", 3]}', "d.json is not a JSON object that maps each word to a list of substitutes"),
+        ("d.json", '{"cat": {"chat": 1}}', "d.json is not a JSON object that maps each word to a list of substitutes"),
+        ("gone.txt", None, "gone.txt cannot be read (No such file or directory"),
     ],
 )
 def test_bad_dictionaries(tmp_path, name, text, sentence):
@@ -232,8 +232,9 @@ def test_bad_options(plms, tmp_path):
     (tmp_path / "fr.txt").write_text("cat chat\n")
     before = {path: path.read_bytes() for path in data.rglob("*") if path.is_file()}
     fr = ["--dictionary", f"fr={tmp_path / 'fr.txt'}"]
-    for words in (["--dictionary", "fr.txt"], ["--dictionary", "=fr.txt"], [*fr, fr[1]]):
-        assert "LANG=FILE is needed, each language once" in error_of(look_up, plm, data, *words)
+    for words in (["--dictionary", "fr.txt"], ["--dictionary", "=fr.txt"]):
+        assert "LANG=FILE is needed" in error_of(look_up, plm, data, *words)
+    assert "fr is given twice, also as" in error_of(look_up, plm, data, *fr, fr[1])
     for name in ("..", ".", "", "a/b", "../other", str(tmp_path / "x")):
         assert error_of(look_up, plm, data, "--name", name, *fr).startswith(f"--name {name}: a plain name is needed")
     assert "was binarized with the vocabulary of tiny" in error_of(look_up, plms["sentencepiece"], data, *fr)

@@ -190,7 +190,7 @@ def test_unreadable_text_to_trim_to(bert_dir, tmp_path):
     (tmp_path / "text.xz").write_bytes(b"not xz")
     for name in ("absent.txt", "latin1.txt", "text.xz"):
         sentence = error_of(import_plm, bert_dir, tmp_path / "plm", "--trim-to", tmp_path / name)
-        assert str(tmp_path / name) in sentence and "UTF-8 text" in sentence
+        assert str(tmp_path / name) in sentence and "UTF-8" in sentence
 
 
 def test_output_that_is_not_ours(bert_dir, tmp_path):

@@ -1,49 +1,58 @@
-"""The counterpart of each token in each target language (paper §2.1): t_i = argmax over v in V_L, v != s_i, of p_i(v)."""
+"""The candidate of each token in each target language (paper §2.1): t_i = argmax over v in V_L, v != s_i, of p_i(v)."""
 
 import math
 
 import numpy as np
 import torch
 
-from salt_fairseq.plm import pad
+from salt_fairseq.plm import PLM, pad
+from salt_fairseq.storage.indexed_data import ranges
+from salt_fairseq.tokenizer import Tokenizer
 
 POSITIONS = ("tokens", "words")
 # Logits held at once. On a CPU they stay in its cache; on a GPU a block is large enough to keep it busy.
 CPU_LOGITS, GPU_LOGITS, LEAST_LOGITS = 1 << 20, 1 << 26, 1 << 10
 
 
-def candidate_positions(tokenizer, ids, positions):
-    """(T,) bool: which tokens of sentences (their ids, each eos included) may be substituted.
+def candidate_positions(tokenizer: Tokenizer, ids: np.ndarray, positions: str) -> np.ndarray:
+    """Which tokens may be substituted: bool (T,) for the ids (T,) of sentences that each end with eos.
 
-    ``tokens``: every token that carries a letter; ``words``: only tokens that are a whole word.
+    ``tokens``: every token that has a letter; ``words``: only tokens that are a whole word.
     """
     return tokenizer.has_letter[ids] if positions == "tokens" else tokenizer.whole_words(ids)
 
 
-class CounterpartSearch:
-    """Finds the counterparts of a batch of sentences in all target languages with one pass of the PLM.
+class CandidateSearch:
+    """Finds the candidates of a batch of sentences in all target languages with one pass of the PLM.
 
     ``target_vocabularies`` maps a language to its piece ids, int64 (n,), ascending. The LM head is applied at candidate
-    positions only, to a block of the vocabulary at a time: each block adds to the normalizer of the softmax and to the
-    best counterpart so far, and is forgotten. At most ``budget`` logits are held (default: by device; 1,024 always may be).
+    positions only, to one block of the vocabulary at a time: each block updates the normalizer of the softmax and the best
+    candidate so far, and is discarded. At most ``budget`` logits are held (default: by device; never fewer than 1,024).
     """
 
-    def __init__(self, plm, target_vocabularies, device="cpu", dtype=torch.float32, budget=None):
+    def __init__(
+        self,
+        plm: PLM,
+        target_vocabularies: dict[str, np.ndarray],
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        budget: int | None = None,
+    ):
         self.plm = plm.to(device=device, dtype=dtype)
         self.device = torch.device(device)
         self.budget = max(LEAST_LOGITS, budget or (CPU_LOGITS if self.device.type == "cpu" else GPU_LOGITS))
         self.ids = {language: np.asarray(ids) for language, ids in target_vocabularies.items()}
         self.vocabularies = {language: torch.as_tensor(ids, device=device) for language, ids in target_vocabularies.items()}
         self._caseless = plm.tokenizer.caseless
-        self._by_text = np.argsort(self._caseless, kind="stable")  # all pieces, those of one text together
+        self._by_text = np.argsort(self._caseless, kind="stable")  # all pieces, grouped by their text without case
 
     @torch.inference_mode()
-    def __call__(self, sentences, masks):
+    def __call__(self, sentences: list[torch.Tensor], masks: list[torch.Tensor]) -> dict[str, tuple]:
         """``sentences``: LongTensors (T_i,) that begin with bos; ``masks``: bool (T_i,) of their candidate positions.
 
-        Returns, for the n marked positions of all sentences in order, language to ``(ids int64 (n,), log_probs float32
-        (n,))`` on the device. The softmax is over the whole vocabulary; a language whose only word is the token itself
-        gives ``-inf``.
+        Returns language to ``(ids int64 (n,), log_probs float32 (n,))`` on the device, for the n candidate positions of all
+        sentences in order. The softmax is over the whole vocabulary; ``-inf`` marks a token for which the language has no
+        word but the token itself.
         """
         tokens = pad(sentences)
         places = torch.nn.utils.rnn.pad_sequence(masks, batch_first=True).flatten().nonzero()[:, 0]  # on the host: no waiting
@@ -52,13 +61,13 @@ class CounterpartSearch:
         features = self.plm.lm_head.transform(features)
         rows = max(1, min(len(own), math.isqrt(self.budget)))
         columns = self.budget // rows
-        found = [
+        swept = [
             self._sweep(features[start : start + rows], own[start : start + rows], columns)
             for start in range(0, len(own), rows)
         ]
         return {
-            language: (torch.cat([f[language][0] for f in found]), torch.cat([f[language][1] for f in found]))
-            for language in (self.ids if found else ())
+            language: tuple(torch.cat(values) for values in zip(*(best[language] for best in swept)))
+            for language in (self.ids if swept else ())
         }
 
     def _sweep(self, features, own, columns):
@@ -69,32 +78,31 @@ class CounterpartSearch:
             language: (torch.zeros(len(own), dtype=torch.int64, device=self.device), normalizer.clone())
             for language in self.ids
         }
-        itself, piece = self._same_text(own)
+        row, piece = self._same_text(own)
         for start in range(0, len(weight), columns):
             stop = min(start + columns, len(weight))
             logits = torch.nn.functional.linear(features, weight[start:stop], bias[start:stop])
             # log_softmax is one fused pass; logsumexp writes and reads the block several times.
-            first = logits[:, 0].float() - logits.log_softmax(1, dtype=torch.float32)[:, 0]
-            normalizer = torch.logaddexp(normalizer, first)
+            block = logits[:, 0].float() - logits.log_softmax(1, dtype=torch.float32)[:, 0]
+            normalizer = torch.logaddexp(normalizer, block)
             low, high = np.searchsorted(piece, (start, stop))
             if low < high:
-                logits[self._moved(itself[low:high]), self._moved(piece[low:high] - start)] = -torch.inf
+                logits[self._moved(row[low:high]), self._moved(piece[low:high] - start)] = -torch.inf
             for language, ids in self.ids.items():
                 low, high = np.searchsorted(ids, (start, stop))
                 if low < high:
-                    vocabulary, (so_far, most) = self.vocabularies[language][low:high], best[language]
+                    vocabulary, (best_ids, best_logits) = self.vocabularies[language][low:high], best[language]
                     highest, at = logits.index_select(1, vocabulary - start).float().max(1)
-                    better = highest > most
-                    best[language] = torch.where(better, vocabulary[at], so_far), torch.where(better, highest, most)
-        return {language: (ids, most - normalizer) for language, (ids, most) in best.items()}
+                    better = highest > best_logits
+                    best[language] = (torch.where(better, vocabulary[at], best_ids), torch.where(better, highest, best_logits))
+        return {language: (ids, best_logits - normalizer) for language, (ids, best_logits) in best.items()}
 
     def _same_text(self, own):
-        """``(rows, pieces)``, by ascending pieces: all pieces that are the same text, without case, as the row's token."""
+        """``(rows, pieces)``, ascending by piece: for each row, all pieces that spell its token, regardless of case."""
         sorted_texts = self._caseless[self._by_text]
         low, high = (np.searchsorted(sorted_texts, self._caseless[own], side) for side in ("left", "right"))
-        count = high - low
-        rows = np.repeat(np.arange(len(own)), count)
-        pieces = self._by_text[np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + np.repeat(low, count)]
+        rows = np.repeat(np.arange(len(own)), high - low)
+        pieces = self._by_text[ranges(low, high - low)]
         order = np.argsort(pieces, kind="stable")
         return rows[order], pieces[order]
 

@@ -1,0 +1,122 @@
+"""Files of examples as a data directory."""
+
+import datetime
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from preprocess.text import blocks
+from preprocess.text.encoded_blocks import BadText, encode_block
+from preprocess.text.parallel import in_order
+from preprocess.text.readers import TextFile
+from preprocess.text.subset_writer import SubsetWriter
+from salt_fairseq.data.subset import Subset
+from salt_fairseq.errors import InputError
+from salt_fairseq.plm import Description
+from salt_fairseq.storage.files import replacing
+from salt_fairseq.storage.indexed_data import best_fitting_int_dtype
+from salt_fairseq.storage.manifest import write_manifest
+from salt_fairseq.storage.resumable import Remembered, resuming
+from salt_fairseq.tokenizer import Tokenizer
+
+NLI_LABELS = ["entailment", "neutral", "contradiction"]
+
+
+def binarize(
+    plm_dir: Path, data: Path, files: dict[str, Path], labels: str | None = None, source_language: str = "en", workers: int = 1
+) -> dict:
+    """Write the data directory ``data`` from ``files``, subset name to path, and return its ``meta.json`` value.
+
+    ``labels``: their names in order, separated by commas (None: the data set's own order).
+    """
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes work in parallel, and threads do not survive a fork
+    description = Description.load(plm_dir)
+    tokenizer = Tokenizer.load(plm_dir, description.tokenizer)
+    names = None if labels is None else _parsed(labels)
+    texts = {path: TextFile.open(path) for path in dict.fromkeys(files.values())}
+    languages = {name: Subset.parse(name).pair(source_language)[0] for name in files}
+    tasks = [(texts[path], block, languages[name]) for name, path in files.items() for block in texts[path].blocks]
+    size = sum(block.size for _, block, _ in tasks)
+    settings = {
+        "PLM": description.sha256["tokenizer.json"],
+        "labels": names,
+        "source language": source_language,
+        "files": [[name, texts[path].sha256] for name, path in files.items()],
+        "size of blocks": blocks.BLOCK,
+    }
+    workers = min(workers, max(1, size // blocks.BLOCK))
+
+    def work(task):
+        file, block, language = task
+        facts, arrays = encode_block(file, block, language, tokenizer)
+        return facts, [torch.from_numpy(array) for array in arrays]  # as it can be saved
+
+    # The processes start before the lock is taken: they inherit open files, and would hold the lock after a SIGKILL.
+    with (
+        in_order(work, tasks, workers) as results,
+        replacing(data, marker="meta.json") as directory,
+        resuming(data, settings, "binarization") as resumable,
+    ):
+        dtype = best_fitting_int_dtype(description.architecture.vocabulary)
+        subsets = {name: SubsetWriter(directory, name, texts[path], languages[name], dtype) for name, path in files.items()}
+        remembered = Remembered(resumable)
+        try:
+            with tqdm(total=size, desc="binarizing", unit="B", unit_scale=True) as progress:
+                _write_chunks(subsets, remembered.chunks(results), names, progress)
+            counts = subsets.get("train", next(iter(subsets.values()))).counts
+            names = names or label_order(list(counts))
+            entries = {name: subset.write_labels(names) for name, subset in subsets.items()}
+        except BadText:
+            remembered.forget()
+            raise
+        for side in entries[next(iter(entries))]["sha256"]:
+            shutil.copy(Path(plm_dir) / "dict.txt", directory / side / "dict.txt")
+        lines = "".join(f"{label} {counts[label]}\n" for label in names)
+        (directory / "label" / "dict.txt").write_text(lines, encoding="utf-8")
+        meta = {
+            "source_language": source_language,
+            "labels": names,
+            "plm": {
+                "name": description.name,
+                "special_tokens": description.special_tokens,
+                "vocabulary_sha256": description.vocabulary_sha256,
+            },
+            "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            "subsets": entries,
+        }
+        write_manifest(directory, meta)
+    return meta
+
+
+def _parsed(labels):
+    names = labels.split(",")
+    if len(set(names)) < len(names) or "" in names:
+        raise InputError(f"--labels {labels}: a label is empty or given twice; give each once, A,B,...")
+    return names
+
+
+def label_order(labels: list[str]) -> list[str]:
+    """The data set's own order of ``labels``, which come in the order of their first examples."""
+    if set(labels) <= set(NLI_LABELS):
+        return NLI_LABELS
+    return sorted(labels, key=int) if all(re.fullmatch(r"-?\d{1,18}", label) for label in labels) else labels
+
+
+def _write_chunks(subsets: dict[str, SubsetWriter], chunks: Iterator, labels: list[str] | None, progress: tqdm) -> None:
+    """Write the chunks of all subsets, one subset after another, checking their labels against ``labels`` if given."""
+    first = next(iter(subsets.values()))
+    for subset in subsets.values():
+        with subset:
+            for block in subset.file.blocks:
+                facts, tensors = next(chunks)
+                subset.add(facts, [tensor.numpy() for tensor in tensors])
+                if labels:
+                    subset.check_labels(labels)
+                progress.update(block.size)
+        if subset.is_pairs != first.is_pairs:
+            raise BadText(f"{subset.file.path}: some subsets are sentence pairs, others single sentences")
