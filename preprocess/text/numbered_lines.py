@@ -16,4 +16,4 @@ def numbered_lines(path: str | Path, kind: str = "text file") -> Iterator[tuple[
             yield from text_lines(file, path)
     except (OSError, EOFError, lzma.LZMAError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{kind} {path} cannot be read ({reason}): a file of UTF-8 text is needed") from None
+        raise InputError(f"{kind} {path} cannot be read ({reason}): a UTF-8 text file is needed") from None
