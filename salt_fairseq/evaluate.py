@@ -9,13 +9,15 @@ from salt_fairseq.cli.command import start_command
 if __name__ == "__main__":
     start_command()  # first: an interrupt while the rest loads ends in one line, too
 
-import fnmatch
+import argparse
 import hashlib
 import json
 import platform
 import statistics
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import fairseq
 import numpy as np
@@ -24,20 +26,22 @@ from omegaconf import OmegaConf
 from tqdm import tqdm
 
 import salt_fairseq
-from salt_fairseq.checkpoints import load_checkpoint
+from salt_fairseq.checkpoints import Checkpoint, load_checkpoint
 from salt_fairseq.cli.arguments import command_parser, positive
 from salt_fairseq.cli.device import add_device, check_device
-from salt_fairseq.data.directory import INPUTS, DataDirectory
+from salt_fairseq.data.directory import DataDirectory, Examples
 from salt_fairseq.data.distinct_pairs import Batches, DistinctPairs
+from salt_fairseq.data.selection import generalized_subsets, selected_subsets, subset_by_language
 from salt_fairseq.errors import InputError
-from salt_fairseq.storage.files import replacing
-from salt_fairseq.storage.resumable import resuming
+from salt_fairseq.models.salt_encoder import SaltEncoder
+from salt_fairseq.storage.files import write_json
+from salt_fairseq.storage.resumable import Resumable, resuming
 
 CPU_TOKENS, GPU_TOKENS = 2048, 32768
 UNSCORED, NOT_FINITE = -1, -2
 
 
-def arguments():
+def arguments() -> argparse.Namespace:
     parser = command_parser(__doc__)
     parser.add_argument("data", metavar="DATA", type=Path, help="data directory")
     parser.add_argument(
@@ -73,41 +77,7 @@ def arguments():
     return args
 
 
-def plain_subsets(data, split):
-    """Language to the name of its subset, source language first; a split without a language is in the source language."""
-    source, found = data.meta["source_language"], {}
-    for name in data.meta["subsets"]:
-        of_split, _, language = name.partition(".")
-        if of_split == split and (language or source) not in found:
-            found[language or source] = name
-    return dict(sorted(found.items(), key=lambda item: item[0] != source))
-
-
-def matrix(data, split):
-    """The subsets of the generalized setting, row by row; its diagonal are the plain subsets."""
-    plain = plain_subsets(data, split)
-    if len(plain) < 2 or not data.is_pairs:
-        raise InputError(
-            f"--generalized {split}: sentence pairs of this split in two languages or more are needed, but "
-            f"{data.path} has {', '.join(data.meta['subsets'])}"
-        )
-    return [plain[a] if a == b else f"{split}.{a}-{b}" for a in plain for b in plain]
-
-
-def subset_names(data, patterns, generalized):
-    """The distinct subsets that names and globs stand for, in their order, then those of the generalized setting."""
-    known, names = list(data.meta["subsets"]), []
-    for pattern in patterns.split(","):
-        found = fnmatch.filter(known, pattern) if any(c in pattern for c in "*?[") else [pattern]
-        if not found:
-            raise InputError(f"--subsets {pattern} matches no subset of {data.path}, which has {', '.join(known)}")
-        for name in found:
-            premises, hypotheses = data.parts(name)
-            names.append(premises if premises == hypotheses else name)
-    return list(dict.fromkeys(names + ([] if generalized is None else matrix(data, generalized))))
-
-
-def load_fitting(path, data, max_tokens):
+def load_fitting(path: Path, data: DataDirectory, max_tokens: int) -> Checkpoint:
     """The :class:`Checkpoint` of a file, after checking that it was trained for such data."""
     checkpoint = load_checkpoint(path)
     data.check_vocabulary(checkpoint.model.description, path)
@@ -125,11 +95,20 @@ def load_fitting(path, data, max_tokens):
     return checkpoint
 
 
+def load_all_fitting(paths: list[Path], data: DataDirectory, max_tokens: int) -> list[Checkpoint]:
+    """All checkpoints, before any of them is used; their files are mapped, so they take no memory yet."""
+    resolved = [path.resolve() for path in paths]
+    for path in paths:
+        if resolved.count(path.resolve()) > 1:
+            raise InputError(f"--path names {path} twice")
+    return [load_fitting(path, data, max_tokens) for path in paths]
+
+
 @torch.no_grad()  # under inference_mode, autocast would cast the weights anew for each batch
-def score(model, batches, device, description, resumable, name):
+def score(model: SaltEncoder, batches: Batches, device: str, description: str, resumable: Resumable, name: str) -> np.ndarray:
     """int64 (pairs,): the label that the model gives each distinct pair; ``NOT_FINITE`` where it gives none.
 
-    The first pairs may be those that a killed run has scored: ``resumable`` keeps them under ``name``.
+    ``resumable`` keeps under ``name`` what is scored so far; pairs that a killed run has scored are not scored again.
     """
     model.to(device)
     before = resumable.load(name)
@@ -158,129 +137,132 @@ def score(model, batches, device, description, resumable, name):
     return predictions
 
 
-def check_finite(predictions, path, data, subsets):
-    """Raise for the first example without a prediction."""
-    for name, found in predictions.items():
-        bad = np.flatnonzero(found == NOT_FINITE)
-        if len(bad):
-            example = data.ids(data.parts(name)[0])[subsets[name][1][0][bad[0]]]
-            raise InputError(
-                f"{path} gives logits that are not finite, first for example {example} of {name}: train again "
-                "with a smaller learning rate, or try --dtype fp32"
-            )
+@dataclass
+class Evaluation:
+    """What every checkpoint is evaluated on, and how; ``dtype`` None is the checkpoint's own."""
+
+    data: DataDirectory
+    subsets: dict[str, Examples]
+    device: str
+    dtype: str | None
+    max_tokens: int
+
+    def __post_init__(self) -> None:
+        self.pairs = DistinctPairs(self.subsets)
+        self.head = self._head()
+
+    def _head(self) -> dict[str, Any]:
+        """What the results say before they come to the checkpoints."""
+        described = {}
+        for name, examples in self.subsets.items():
+            stored = zip(self.data.sides, self.data.stored_subsets(name))
+            hashes = {side: self.data.meta["subsets"][subset]["sha256"][side] for side, subset in stored}
+            described[name] = {"examples": len(examples.targets), "sha256": hashes}
+        versions = {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "fairseq": fairseq.__version__,
+            "numpy": np.__version__,
+        }
+        return {
+            "salt_fairseq": salt_fairseq.__version__,
+            "versions": versions,
+            "device": self.device,
+            "max_tokens": self.max_tokens,
+            "data": {"path": str(self.data.path), "source_language": self.data.meta["source_language"], "subsets": described},
+            "labels": self.data.labels,
+            "targets": {name: examples.targets.tolist() for name, examples in self.subsets.items()},
+        }
+
+    def resumed(self, checkpoint: Checkpoint, resumable: Resumable) -> tuple[dict[str, Any], str]:
+        """The results of a checkpoint, and how fast they were made; those that a killed run finished are not made again."""
+        made_with = f"{checkpoint.sha256} {self.dtype} {compact(self.head)}"
+        name, start = hashlib.sha256(made_with.encode()).hexdigest(), time.perf_counter()
+        finished = resumable.load(f"{name}.json.pt")
+        if finished is not None:
+            return json.loads(finished), "finished before"
+        results = self._results(checkpoint, resumable, f"{name}.pt")
+        resumable.save(f"{name}.json.pt", compact(results))
+        seconds = time.perf_counter() - start
+        return results, f"{seconds:.1f} s, {len(self.pairs) / seconds:,.0f} distinct pairs/s"
+
+    def _results(self, checkpoint: Checkpoint, resumable: Resumable, name: str) -> dict[str, Any]:
+        model, cfg = checkpoint.model, OmegaConf.to_container(checkpoint.cfg)
+        if self.dtype is not None:
+            model.cfg.autocast_bf16 = self.dtype == "bf16"
+        batches = Batches(self.pairs, model.description.join, cfg["task"]["max_length"], self.max_tokens, self.device)
+        scored = score(model, batches, self.device, checkpoint.path.name, resumable, name)
+        predictions = {subset: scored[numbers] for subset, numbers in self.pairs.number.items()}
+        self._check_finite(predictions, checkpoint.path)
+        targets = {subset: examples.targets for subset, examples in self.subsets.items()}
+        return {
+            "plm": model.description.name,
+            "seed": cfg["common"]["seed"],
+            "updates": checkpoint.updates,
+            "dtype": "bf16" if model.cfg.autocast_bf16 else "fp32",
+            "task": cfg["task"],
+            "model": {key: value for key, value in cfg["model"].items() if key != "plm_description"},
+            "accuracy": {subset: 100 * float((predictions[subset] == targets[subset]).mean()) for subset in targets},
+            "predictions": {subset: predictions[subset].tolist() for subset in targets},
+        }
+
+    def _check_finite(self, predictions: dict[str, np.ndarray], path: Path) -> None:
+        """Raise for the first example without a prediction."""
+        for name, labels in predictions.items():
+            bad = np.flatnonzero(labels == NOT_FINITE)
+            if len(bad):
+                premises, _ = self.data.stored_subsets(name)
+                example = self.data.ids(premises)[self.subsets[name].rows[0][bad[0]]]
+                raise InputError(
+                    f"{path} gives logits that are not finite, first for example {example} of {name}: train again "
+                    "with a smaller learning rate, or try --dtype fp32"
+                )
 
 
-def evaluate(checkpoint, data, subsets, pairs, args, resumable, name):
-    """What the results say of one checkpoint beside its path and hash; ``resumable`` keeps its state under ``name``."""
-    model, cfg = checkpoint.model, OmegaConf.to_container(checkpoint.cfg)
-    if args.dtype is not None:
-        model.cfg.autocast_bf16 = args.dtype == "bf16"
-    batches = Batches(pairs, model.description.join, cfg["task"]["max_length"], args.max_tokens, args.device)
-    scored = score(model, batches, args.device, checkpoint.path.name, resumable, f"{name}.pt")
-    predictions = {name: scored[pairs.number[name]] for name in subsets}
-    check_finite(predictions, checkpoint.path, data, subsets)
-    return {
-        "plm": model.description.name,
-        "seed": cfg["common"]["seed"],
-        "updates": checkpoint.updates,
-        "dtype": "bf16" if model.cfg.autocast_bf16 else "fp32",
-        "task": cfg["task"],
-        "model": {key: value for key, value in cfg["model"].items() if key != "plm_description"},
-        "accuracy": {name: 100 * float((predictions[name] == subsets[name][2]).mean()) for name in subsets},
-        "predictions": {name: predictions[name].tolist() for name in subsets},
-    }
-
-
-def summary(accuracy, data, generalized):
+def summary(accuracy: dict[str, float], data: DataDirectory, generalized: str | None) -> str:
     """The averages over all languages of a split, in words; else each accuracy."""
     source, parts = data.meta["source_language"], []
     for split in ("valid", "test"):
-        scored = {language: accuracy[name] for language, name in plain_subsets(data, split).items() if name in accuracy}
+        names = subset_by_language(data, split)
+        scored = {language: accuracy[name] for language, name in names.items() if name in accuracy}
         others = [value for language, value in scored.items() if language != source]
-        if others and len(scored) == len(plain_subsets(data, split)):  # an average of some of them would mislead
+        if others and len(scored) == len(names):  # an average over only a part of the languages would mislead
             with_source = f", with {source} {statistics.fmean(scored.values()):.2f}" if source in scored else ""
             parts.append(f"{split} avg. without {source} {statistics.fmean(others):.2f}{with_source}")
     if generalized:
-        cells = [accuracy[name] for name in matrix(data, generalized)]
+        cells = [accuracy[name] for name in generalized_subsets(data, generalized)]
         parts.append(f"{len(cells)} pairs of languages {statistics.fmean(cells):.2f}")
     return "; ".join(parts or [f"{name} {value:.2f}" for name, value in accuracy.items()])
 
 
-def header(data, subsets, args):
-    """What the results say before they come to the checkpoints."""
-    described = {}
-    for name, (_, _, targets) in subsets.items():
-        hashes = {
-            side: data.meta["subsets"][part]["sha256"][side]
-            for side, part in zip(INPUTS if data.is_pairs else INPUTS[:1], data.parts(name))
-        }
-        described[name] = {"examples": len(targets), "sha256": hashes}
-    versions = {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "fairseq": fairseq.__version__,
-        "numpy": np.__version__,
-    }
-    return {
-        "salt_fairseq": salt_fairseq.__version__,
-        "versions": versions,
-        "device": args.device,
-        "max_tokens": args.max_tokens,
-        "data": {"path": str(args.data), "source_language": data.meta["source_language"], "subsets": described},
-        "labels": data.labels,
-        "targets": {name: targets.tolist() for name, (_, _, targets) in subsets.items()},
-    }
-
-
-def compact(value):
+def compact(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def joined(*objects):
-    """One JSON object of the members of several, in order."""
-    return "{" + ",".join(text[1:-1] for text in objects) + "}"
+def evaluate_all(args: argparse.Namespace, resumable: Resumable) -> None:
+    """Evaluate every checkpoint and write the results of all."""
+    data = DataDirectory(args.data)
+    names = selected_subsets(data, args.subsets, args.generalized)
+    checkpoints = load_all_fitting(args.path, data, args.max_tokens)
+    evaluation = Evaluation(data, {name: data.load(name) for name in names}, args.device, args.dtype, args.max_tokens)
+    examples = sum(map(len, evaluation.pairs.number.values()))
+    print(f"{len(names):,} subsets, {examples:,} examples, {len(evaluation.pairs):,} distinct", flush=True)
+    results = []
+    while checkpoints:
+        checkpoint = checkpoints.pop(0)  # so that its memory is free afterwards
+        result, speed = evaluation.resumed(checkpoint, resumable)
+        print(f"{checkpoint.path}: {summary(result['accuracy'], data, args.generalized)} ({speed})", flush=True)
+        results.append({"path": str(checkpoint.path), "sha256": checkpoint.sha256, **result})
+    write_json(args.out, {**evaluation.head, "checkpoints": results}, compact=True)
+    print(f"wrote {args.out}: {len(results):,} checkpoints, {len(names):,} subsets")
 
 
-def main():
+def main() -> None:
     args = arguments()
     if args.out.is_dir():
         raise InputError(f"--out {args.out} is a directory: name a file")
     with resuming(args.out, {}, "evaluation") as resumable:
         evaluate_all(args, resumable)
-
-
-def evaluate_all(args, resumable):
-    """Evaluate each checkpoint that a killed run has not, and write the results of all."""
-    data = DataDirectory(args.data)
-    resolved = [path.resolve() for path in args.path]
-    twice = [path for path in args.path if resolved.count(path.resolve()) > 1]
-    if twice:
-        raise InputError(f"--path names {twice[0]} twice")
-    names = subset_names(data, args.subsets, args.generalized)
-    checkpoints = [load_fitting(path, data, args.max_tokens) for path in args.path]  # mapped files: no memory yet
-    subsets = {name: data.load(name) for name in names}
-    pairs = DistinctPairs(subsets)
-    head = compact(header(data, subsets, args))
-    records = []
-    print(f"{len(subsets):,} subsets, {sum(map(len, pairs.number.values())):,} examples, {len(pairs):,} distinct", flush=True)
-    while checkpoints:
-        checkpoint = checkpoints.pop(0)  # so that its memory is free afterwards
-        made_with = hashlib.sha256(f"{checkpoint.sha256} {args.dtype} {head}".encode()).hexdigest()
-        record, start, speed = f"{made_with}.json.pt", time.perf_counter(), "finished before"
-        found = resumable.load(record)
-        if found is None:
-            found = compact(evaluate(checkpoint, data, subsets, pairs, args, resumable, made_with))
-            resumable.save(record, found)
-            seconds = time.perf_counter() - start
-            speed = f"{seconds:.1f} s, {len(pairs) / seconds:,.0f} distinct pairs/s"
-        print(f"{checkpoint.path}: {summary(json.loads(found)['accuracy'], data, args.generalized)} ({speed})", flush=True)
-        records.append((compact({"path": str(checkpoint.path), "sha256": checkpoint.sha256}), record))
-    with replacing(args.out) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        file.write(f'{head[:-1]},"checkpoints":[\n')
-        for i, (identity, record) in enumerate(records):
-            file.write((",\n" if i else "") + joined(identity, resumable.load(record)))
-        file.write("\n]}\n")
-    print(f"wrote {args.out}: {len(records):,} checkpoints, {len(subsets):,} subsets")
 
 
 if __name__ == "__main__":

@@ -8,31 +8,36 @@ from salt_fairseq.cli.command import start_command
 if __name__ == "__main__":
     start_command()  # first: an interrupt while the rest loads ends in one line, too
 
+import argparse
 import contextlib
 import os
 import sys
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from salt_fairseq.checkpoints import load_checkpoint, load_labels, load_tokenizer
+from salt_fairseq.checkpoints import Checkpoint, load_checkpoint, load_labels, load_tokenizer
 from salt_fairseq.cli.arguments import command_parser, positive
 from salt_fairseq.cli.device import add_device, check_device
-from salt_fairseq.data.sentence_pair_dataset import truncate, truncated_lengths
+from salt_fairseq.data.joining import Joiner
+from salt_fairseq.data.token_batches import token_batches
 from salt_fairseq.errors import InputError
 from salt_fairseq.modules.encoder import EOS
 from salt_fairseq.plm import pad
 from salt_fairseq.storage.files import replacing
 from salt_fairseq.storage.text_lines import text_lines
+from salt_fairseq.tokenizer import Tokenizer
 
 CHUNK = 10_000  # lines that are sorted by length together, so that a long input never sits in memory
 SIGPIPE_STATUS = 141  # exit status of Unix tools whose reader has gone
 
 
-def arguments():
+def arguments() -> argparse.Namespace:
     parser = command_parser(__doc__)
     parser.add_argument("checkpoint", metavar="CKPT", type=Path, help="a checkpoint that fairseq-train wrote")
     parser.add_argument("--plm", metavar="DIR", help="PLM directory with the tokenizer (default: the checkpoint's own)")
@@ -50,13 +55,20 @@ class Classifier:
     ``max_length`` is the checkpoint's: longer pairs are cut as in training.
     """
 
-    def __init__(self, checkpoint, tokenizer, device="cpu", dtype=None, max_tokens=8192):
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        tokenizer: Tokenizer,
+        device: str = "cpu",
+        dtype: str | None = None,
+        max_tokens: int = 8192,
+    ):
         self.model, self.tokenizer, self.max_tokens = checkpoint.model.to(device), tokenizer, max_tokens
         if dtype is not None:
             self.model.cfg.autocast_bf16 = dtype == "bf16"
         self.max_length, self.join = checkpoint.cfg.task.max_length, checkpoint.model.description.join
 
-    def encode(self, rows, first_line=1):
+    def encode(self, rows: Sequence[Sequence[str]], first_line: int = 1) -> Iterator[torch.Tensor]:
         """Rows of one or two sentences to LongTensors (T,), truncated, specials included; raises for a sentence without any
         token, counting lines from ``first_line``."""
         flat = iter(self.tokenizer([sentence for row in rows for sentence in row]))
@@ -64,30 +76,28 @@ class Classifier:
             sides = [torch.tensor([*next(flat), EOS]) for _ in row]
             if any(len(side) == 1 for side in sides):
                 raise InputError(f"standard input, line {number}: a sentence has no visible character")
-            specials = len(self.join(*[torch.tensor([EOS])] * len(row))) - len(row)
-            lengths = truncated_lengths([len(side) for side in sides], self.max_length - specials)
-            yield self.join(*[truncate(side, length) for side, length in zip(sides, lengths)])
+            yield Joiner(self.join, len(row), self.max_length)(sides)
 
     @torch.inference_mode()
-    def __call__(self, rows, first_line=1, progress=None):
-        """Rows of one or two sentences to FloatTensor (N, classes), in their order; ``progress`` is told of each batch."""
+    def __call__(self, rows: Sequence[Sequence[str]], first_line: int = 1, progress: tqdm | None = None) -> torch.Tensor:
+        """Rows of one or two sentences to probabilities FloatTensor (N, classes), in the same order; the bar ``progress`` is
+        updated with each batch."""
         tokens = list(self.encode(rows, first_line))
-        lengths = np.array([len(t) for t in tokens])
-        order, start = np.argsort(-lengths, kind="stable"), 0
-        found = torch.empty(len(tokens), self.model.classifier.out_features)
+        sizes = np.array([len(ids) for ids in tokens])
+        order = np.argsort(-sizes, kind="stable")
+        probabilities = torch.empty(len(tokens), self.model.classifier.out_features)
         device = next(self.model.parameters()).device
-        while start < len(order):
-            batch = order[start : start + max(1, self.max_tokens // int(lengths[order[start]]))]
+        for start, stop in token_batches(sizes[order], self.max_tokens):
+            batch = order[start:stop]
             logits, _ = self.model(pad([tokens[i] for i in batch]).to(device))
-            found[batch] = logits.float().softmax(1).cpu()
-            start += len(batch)
+            probabilities[batch] = logits.float().softmax(1).cpu()
             if progress is not None:
                 progress.update(len(batch))
-        return found
+        return probabilities
 
 
-def read_rows(file, columns):
-    """The sentences of each line of a binary file, a list of ``columns`` strings; raises with the line's number."""
+def read_rows(file: BinaryIO, columns: int) -> Iterator[list[str]]:
+    """The sentences of each line of a binary file, ``columns`` strings; errors name the line."""
     needed = "sentence1 TAB sentence2 is needed" if columns == 2 else "one sentence is needed"
     for number, text in text_lines(file, "standard input"):
         row = [cell.strip() for cell in text.split("\t")]
@@ -99,8 +109,8 @@ def read_rows(file, columns):
         yield row
 
 
-def predict(classifier, rows, labels, out):
-    """Write ``label TAB probability`` for each of ``rows`` to ``out`` (binary), in order; returns their number."""
+def predict(classifier: Classifier, rows: Iterator[list[str]], labels: Sequence[str], out: BinaryIO) -> int:
+    """Write ``label TAB probability`` for each of ``rows`` to ``out``, in order; returns their number."""
     total = 0
     with tqdm(desc="predicting", unit=" lines", disable=None) as progress:
         while chunk := list(islice(rows, CHUNK)):
@@ -112,7 +122,7 @@ def predict(classifier, rows, labels, out):
     return total
 
 
-def main():
+def main() -> None:
     args = arguments()
     check_device(args.device)
     checkpoint = load_checkpoint(args.checkpoint)

@@ -28,32 +28,32 @@ def test_command_line(xlmr_data, checkpoints, tmp_path):
     """As typed: accuracies are those of fairseq-validate, predictions those of a loop over single examples."""
     out, names = tmp_path / "new" / "results.json", ["test.en", "test.fr", "test.en-de"]
     done = run("python", "-m", "salt_fairseq.evaluate", xlmr_data, "--path", *checkpoints, "--out", out, "--subsets", "test.en-en,test.f*,test.en-de")
-    found = results(out)
+    written = results(out)
     assert list(out.parent.iterdir()) == [out]
-    assert found["labels"] == ["0", "1"] and found["data"]["source_language"] == "en"
+    assert written["labels"] == ["0", "1"] and written["data"]["source_language"] == "en"
     meta = json.loads((xlmr_data / "meta.json").read_text())["subsets"]
-    assert found["data"]["subsets"] == {
+    assert written["data"]["subsets"] == {
         "test.en": {"examples": 120, "sha256": meta["test.en"]["sha256"]},
         "test.fr": {"examples": 120, "sha256": meta["test.fr"]["sha256"]},
         "test.en-de": {"examples": 120, "sha256": {"input0": meta["test.en"]["sha256"]["input0"], "input1": meta["test.de"]["sha256"]["input1"]}},
     }
-    assert found["targets"] == {name: labels_of(name[5:7]) for name in names}
+    assert written["targets"] == {name: labels_of(name[5:7]) for name in names}
     validated = validate(xlmr_data, checkpoints[1], names, "--max-length", MAX_LENGTH, "--batch-size", 9)
-    for path, seed, one in zip(checkpoints, (11, 12), found["checkpoints"], strict=True):
+    for path, seed, one in zip(checkpoints, (11, 12), written["checkpoints"], strict=True):
         assert (one["path"], one["seed"], one["updates"], one["dtype"]) == (str(path), seed, 2, "fp32")
         assert one["task"]["max_length"] == MAX_LENGTH and one["model"]["mixup"] == "instance"
         assert "plm_description" not in one["model"] and one["plm"] == "xlmr0"
         for name in names:
             assert one["predictions"][name] == loop(path, xlmr_data, name).argmax(1).tolist()
             assert 10 < sum(one["predictions"][name]) < 110
-            right = np.mean(np.equal(one["predictions"][name], found["targets"][name]))
+            right = np.mean(np.equal(one["predictions"][name], written["targets"][name]))
             assert one["accuracy"][name] == 100 * right
             if seed == 12:
                 assert round(one["accuracy"][name], 2) == validated[name]["accuracy"]
         accuracy = one["accuracy"]
         # German and Russian are missing, so there is no average.
         assert f"{path}: {'; '.join(f'{name} {accuracy[name]:.2f}' for name in names)} (" in done.stdout
-    assert found["checkpoints"][0]["predictions"] != found["checkpoints"][1]["predictions"]
+    assert written["checkpoints"][0]["predictions"] != written["checkpoints"][1]["predictions"]
     assert done.stdout.splitlines()[-1] == f"wrote {out}: 2 checkpoints, 3 subsets"
 
 
@@ -152,6 +152,6 @@ def test_precision(xlmr_data, checkpoints, tmp_path):
     fp32 = loop(tmp_path / "bf16.pt", xlmr_data, "test.fr").argmax(1).tolist()
     for more, dtype, expected in (([], "bf16", [bf16[i] for i in range(120)]), (["--dtype", "fp32"], "fp32", fp32)):
         call(evaluate, *words, tmp_path / "out.json", "--max-tokens", 120 * MAX_LENGTH, *more)
-        found = results(tmp_path / "out.json")["checkpoints"][0]
-        assert found["dtype"] == dtype and found["predictions"]["test.fr"] == expected
-        assert found["model"]["autocast_bf16"] is True
+        written = results(tmp_path / "out.json")["checkpoints"][0]
+        assert written["dtype"] == dtype and written["predictions"]["test.fr"] == expected
+        assert written["model"]["autocast_bf16"] is True

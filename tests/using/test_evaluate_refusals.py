@@ -8,8 +8,9 @@ import torch
 
 from preprocess import binarize
 from salt_fairseq import evaluate
+from salt_fairseq.data import distinct_pairs
 from salt_fairseq.data.directory import DataDirectory
-from salt_fairseq.data.distinct_pairs import Batches
+from salt_fairseq.data.token_batches import token_batches
 from support.edited import edited
 from support.in_process import call, error_of
 from support.running import QUICKSTART, read_tsv
@@ -27,10 +28,10 @@ def test_single_sentences(xlmr_data, xlmr_plm, checkpoints, tmp_path):
     torch.save(state, tmp_path / "single.pt")
     words = [tmp_path / "data", "--out", tmp_path / "out.json", "--path"]
     call(evaluate, *words, tmp_path / "single.pt")
-    found = results(tmp_path / "out.json")
+    written = results(tmp_path / "out.json")
     expected = loop(tmp_path / "single.pt", tmp_path / "data", "test.fr").argmax(1).tolist()
-    assert found["checkpoints"][0]["predictions"] == {"test.fr": expected}
-    assert list(found["data"]["subsets"]["test.fr"]["sha256"]) == ["input0"]
+    assert written["checkpoints"][0]["predictions"] == {"test.fr": expected}
+    assert list(written["data"]["subsets"]["test.fr"]["sha256"]) == ["input0"]
     sentence = error_of(evaluate, *words, tmp_path / "single.pt", "--generalized", "test")
     assert sentence == (f"--generalized test: sentence pairs of this split in two languages or more are needed, but {tmp_path / 'data'} has test.fr")
     sentence = error_of(evaluate, *words, checkpoints[0])
@@ -52,8 +53,7 @@ def test_not_finite(xlmr_data, checkpoints, tmp_path):
 
 
 def test_a_lost_example_is_noticed(xlmr_data, checkpoints, tmp_path):
-    split = Batches._split
-    with mock.patch.object(Batches, "_split", staticmethod(lambda *args: split(*args)[:-1])), pytest.raises(RuntimeError, match="once"):
+    with mock.patch.object(distinct_pairs, "token_batches", lambda *args: list(token_batches(*args))[:-1]), pytest.raises(RuntimeError, match="once"):
         call(evaluate, xlmr_data, "--path", checkpoints[0], "--max-tokens", 200, "--out", tmp_path / "out.json")
 
 

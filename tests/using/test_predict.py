@@ -58,11 +58,11 @@ def one_by_one(made, rows):
 
 
 def assert_answers(output, expected):
-    found = [line.split("\t") for line in output.decode().splitlines()]
-    assert [label for label, _ in found] == [label for label, _ in expected]
-    for (_, probability), (_, reference) in zip(found, expected, strict=True):
+    predicted = [line.split("\t") for line in output.decode().splitlines()]
+    assert [label for label, _ in predicted] == [label for label, _ in expected]
+    for (_, probability), (_, reference) in zip(predicted, expected, strict=True):
         assert len(probability) == len("0.1234") and abs(float(probability) - reference) <= 0.6e-4
-    assert {label for label, _ in found} == set(LABELS)
+    assert {label for label, _ in predicted} == set(LABELS)
 
 
 def lines(rows):
