@@ -11,29 +11,27 @@ if __name__ == "__main__":
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from salt_fairseq.cli.arguments import command_parser
+from salt_fairseq.cli.arguments import command_parser, name_value_pairs
 from salt_fairseq.errors import InputError
 from salt_fairseq.report import figures, tables
 from salt_fairseq.report import rows as plain_rows
-from salt_fairseq.report.results import read_results
+from salt_fairseq.report.markup import Table
+from salt_fairseq.report.results import Results, read_results
 from salt_fairseq.report.significance import compare
 from salt_fairseq.storage.files import locked, replacing
 
 
-def parse_systems(pairs):
+def parse_systems(pairs: list[str]) -> dict[str, list[str]]:
     """``NAME=FILE,FILE`` options to a dict of system name to paths."""
-    systems = {}
-    for pair in pairs:
-        name, equals, paths = pair.partition("=")
-        if not name or not equals or not all(paths.split(",")):
-            raise InputError(f"{pair!r}: NAME=FILE[,FILE...] is needed")
-        if name in systems:
-            raise InputError(f"{name} is given twice: list all its files in one, {name}=FILE,FILE")
-        systems[name] = paths.split(",")
-    for name in systems:
+    form = "NAME=FILE[,FILE...]"
+    systems = {name: paths.split(",") for name, paths in name_value_pairs("system", pairs, form, ".+").items()}
+    for name, paths in systems.items():
+        if not all(paths):
+            raise InputError(f"system {name}={','.join(paths)}: {form} is needed")
         alike = next(other for other in systems if file_name(other) == file_name(name))
         if alike != name:
             raise InputError(f"figures of {alike} and {name} would both be called {file_name(name)}: rename one of them")
@@ -41,7 +39,7 @@ def parse_systems(pairs):
 
 
 @contextmanager
-def staged(directory):
+def staged(directory: Path) -> Iterator[Path]:
     """Yield a hidden directory in ``directory``; its files replace those in ``directory`` when the block ends well, so that
     there are never files of two reports."""
     temporary = directory / ".report.tmp"
@@ -59,31 +57,32 @@ def staged(directory):
 class Writer:
     """Writes files into a directory and remembers their names."""
 
-    def __init__(self, directory):
-        self.directory, self.written = directory, []
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.written: list[str] = []
 
     @contextmanager
-    def file(self, name):
+    def file(self, name: str) -> Iterator[Path]:
         with replacing(self.directory / name) as temporary:
             yield temporary
         self.written.append(name)
 
-    def tables(self, name, parts):
+    def tables(self, name: str, parts: list[Table]) -> None:
         """``parts`` one below the other, as Markdown and as LaTeX."""
         for ending, text in (("md", [part.markdown() for part in parts]), ("tex", [part.latex() for part in parts])):
             with self.file(f"{name}.{ending}") as temporary:
                 temporary.write_text("\n".join(text), encoding="utf-8")
 
-    def csv(self, name, rows):
+    def csv(self, name: str, rows: list[dict]) -> None:
         with self.file(f"{name}.csv") as temporary:
             plain_rows.write_csv(rows, temporary)
 
-    def figure(self, name, figure):
+    def figure(self, name: str, figure) -> None:
         with self.file(f"{name}.png") as temporary:
             figures.save(figure, temporary)
 
 
-def write_report(results, baseline, directory):
+def write_report(results: Results, baseline: str, directory: Path) -> tuple[str, list[str]]:
     """Write everything that ``results`` allow into ``directory``; returns the table for the terminal and the file names."""
     writer, comparisons = Writer(directory), compare(results, baseline)
     summary = tables.by_language(results, baseline).markdown(title=False)
@@ -104,7 +103,7 @@ def write_report(results, baseline, directory):
     return summary, writer.written
 
 
-def _write_generalized(writer, results, baseline):
+def _write_generalized(writer: Writer, results: Results, baseline: str) -> None:
     names = [name for name, runs in results.systems.items() if any(a != b for a, b in runs[0].accuracy)]
     writer.tables("generalized", [tables.generalized(results, name) for name in names])
     writer.csv("generalized", plain_rows.generalized(results, names))
@@ -121,11 +120,11 @@ def _write_generalized(writer, results, baseline):
             )
 
 
-def file_name(system):
+def file_name(system: str) -> str:
     return re.sub(r"[^\w.+-]+", "_", system)
 
 
-def main():
+def main() -> None:
     parser = command_parser(__doc__)
     parser.add_argument(
         "systems",
@@ -137,7 +136,9 @@ def main():
         "--out", metavar="DIR", type=Path, required=True, help="tables (.md, .tex, .csv) and figures (.png) go here"
     )
     parser.add_argument("--baseline", metavar="NAME", help="what the others are compared with (default: the first system)")
-    parser.add_argument("--source-language", metavar="LANG", default="en", help="the language left out of avg.")
+    parser.add_argument(
+        "--source-language", metavar="LANG", default="en", help="the language that one of the averages leaves out"
+    )
     parser.add_argument(
         "--languages",
         metavar="LANG,...",

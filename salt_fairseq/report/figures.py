@@ -1,25 +1,35 @@
 """The figures of the report. Each function returns a matplotlib figure; :func:`save` writes it as PNG."""
 
+from __future__ import annotations
+
 import math
 import textwrap
+from collections.abc import Callable
+from pathlib import Path
 from statistics import fmean, stdev
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from salt_fairseq.report.results import AVERAGE, GENERALIZED
+from salt_fairseq.report.results import GENERALIZED, Results
+from salt_fairseq.report.significance import Comparisons
 from salt_fairseq.report.tables import number, signed
+
+if TYPE_CHECKING:  # takes a second to import
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 FONT = {"font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False}
 
 
-def save(figure, path):
+def save(figure: Figure, path: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure.savefig(path, format="png", dpi=200)
     plt.close(figure)
 
 
-def _subplots(**options):
+def _subplots(**options) -> tuple:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -29,12 +39,12 @@ def _subplots(**options):
         return plt.subplots(layout="constrained", **options)
 
 
-def _measures(results):
-    titles = {AVERAGE: f"avg.\nwithout\n{results.source}", results.with_source: f"avg.\nwith\n{results.source}"}
-    return {measure: titles.get(measure, measure) for measure in results.measures if measure != GENERALIZED}
+def _measures(results: Results) -> dict[str, str]:
+    """Name to the title below its bars, of all measures but the average of the generalized setting."""
+    return {measure: measure.replace(" ", "\n") for measure in results.measures if measure != GENERALIZED}
 
 
-def accuracies(results):
+def accuracies(results: Results) -> Figure:
     """Grouped bars, one group per language and average, with standard deviations over seeds."""
     measures, names = _measures(results), list(results.systems)
     values = [[results.per_seed(name, measure) for measure in measures] for name in names]
@@ -57,15 +67,15 @@ def accuracies(results):
     return figure
 
 
-def gains(results, baseline, comparisons):
+def gains(results: Results, baseline: str, comparisons: Comparisons) -> Figure:
     """The difference of each system to the baseline, one below the other, with standard errors over seeds."""
     measures, names = _measures(results), [name for name in results.systems if name != baseline]
-    found = {(c.system, c.measure): c for c in comparisons}
     inches = max(6, 0.55 * len(measures))
     figure, panels = _subplots(nrows=len(names), figsize=(inches, 1 + 1.9 * len(names)), sharey=True, squeeze=False)
     for name, axes in zip(names, panels[:, 0]):
         heights, errors = (
-            np.array([getattr(found[name, measure], what) for measure in measures]) for what in ("difference", "standard_error")
+            np.array([getattr(comparisons[name, measure], what) for measure in measures])
+            for what in ("difference", "standard_error")
         )
         places = np.arange(len(measures))
         _bars(axes, places, heights, errors, 0.7, _counted(results, name), list(results.systems).index(name))
@@ -87,12 +97,14 @@ def gains(results, baseline, comparisons):
         axes.set_title(f"{_counted(results, name)} − {_counted(results, baseline)}", loc="left")
         axes.label_outer()
     figure.supylabel("gain (percentage points)", fontsize=9)
-    if any(not math.isnan(c.standard_error) for c in comparisons):
+    if any(not math.isnan(c.standard_error) for c in comparisons.values()):
         figure.supxlabel("error bars: standard error over seeds", fontsize=8, color="0.35")
     return figure
 
 
-def _bars(axes, places, heights, errors, width, label, colour):
+def _bars(
+    axes: Axes, places: np.ndarray, heights: np.ndarray, errors: np.ndarray, width: float, label: str, colour: int
+) -> None:
     """Bars with error bars, which are left out if NaN; ``colour`` is the number of the system."""
     import matplotlib.pyplot as plt
 
@@ -101,7 +113,7 @@ def _bars(axes, places, heights, errors, width, label, colour):
         axes.errorbar(places, heights, errors, fmt="none", ecolor="0.25", elinewidth=0.8, capsize=min(3, 12 * width), zorder=3)
 
 
-def _measure_axis(axes, titles):
+def _measure_axis(axes: Axes, titles: list[str]) -> None:
     axes.set_xticks(range(len(titles)), titles)
     axes.tick_params(axis="x", length=0)
     axes.set_xlim(-0.6, len(titles) - 0.4)
@@ -109,25 +121,27 @@ def _measure_axis(axes, titles):
     axes.axvline(len(titles) - 2.5, color="0.6", linewidth=0.8, linestyle=":")  # languages | averages
 
 
-def _counted(results, name):
+def _counted(results: Results, name: str) -> str:
     count = len(results.systems[name])
     return f"{name} ({count} seed{'s' * (count > 1)})"
 
 
-def heatmap(results, name, scale):
+def heatmap(results: Results, name: str, scale: tuple[float, float]) -> Figure:
     """Accuracy of a system in the generalized setting; ``scale`` is (lowest, highest), the same for all systems."""
     title = f"{_counted(results, name)}: accuracy (%)"
     return _heatmap(results, results.matrix(name), title, "YlGnBu", *scale, number)
 
 
-def heatmap_difference(results, name, baseline, limit):
+def heatmap_difference(results: Results, name: str, baseline: str, limit: float) -> Figure:
     """Difference of a system to the baseline in the generalized setting, coloured from -``limit`` to ``limit``."""
     title = f"{_counted(results, name)} − {_counted(results, baseline)}: percentage points"
     difference = results.matrix(name) - results.matrix(baseline)
     return _heatmap(results, difference, title, "RdBu", -limit, limit, signed)
 
 
-def _heatmap(results, matrix, title, colours, low, high, write):
+def _heatmap(
+    results: Results, matrix: np.ndarray, title: str, colours: str, low: float, high: float, write: Callable[[float], str]
+) -> Figure:
     """Cells with their values as ``write`` puts them, premises down, averages set apart."""
     import matplotlib.pyplot as plt
 
@@ -171,13 +185,13 @@ def _heatmap(results, matrix, title, colours, low, high, write):
     return figure
 
 
-def accuracy_scale(results, names):
+def accuracy_scale(results: Results, names: list[str]) -> tuple[float, float]:
     """Lowest and highest accuracy of these systems in the generalized setting."""
     matrices = [results.matrix(name) for name in names]
     return float(np.nanmin(matrices)), float(np.nanmax(matrices))
 
 
-def difference_limit(results, names, baseline):
+def difference_limit(results: Results, names: list[str], baseline: str) -> float:
     """Largest difference of one of these systems to the baseline, at least one point, for a scale centred at 0."""
     differences = [np.abs(results.matrix(name) - results.matrix(baseline)) for name in names]
     return max(1.0, float(np.nanmax(differences)))

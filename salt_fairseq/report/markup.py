@@ -38,13 +38,13 @@ class Cell:
     bold: bool = False
     underlined: bool = False
 
-    def markdown(self):
+    def markdown(self) -> str:
         text = self.text.replace("|", r"\|")
         text = f"**{text}**" if self.bold else text
         text = f"<u>{text}</u>" if self.underlined else text
         return f"{text} ± {self.deviation}" if self.deviation else text
 
-    def latex(self):
+    def latex(self) -> str:
         text = self.text.translate(LATEX)
         text = re.sub(r"(?<![\w$])[+-]\d+\.\d+", r"$\g<0>$", text)  # a minus sign, not a hyphen
         text = rf"\textbf{{{text}}}" if self.bold else text
@@ -63,10 +63,10 @@ class Table:
     names: int = 1
     label: str = ""
 
-    def _cells(self):
+    def _cells(self) -> list[list[Cell]]:
         return [[cell if isinstance(cell, Cell) else Cell(str(cell)) for cell in row] for row in [self.header, *self.rows]]
 
-    def markdown(self, title=True):
+    def markdown(self, title: bool = True) -> str:
         """Columns are padded, so that the text reads well as it is."""
         lines = [[cell.markdown() for cell in row] for row in self._cells()]
         widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(self.header))]
@@ -79,7 +79,7 @@ class Table:
         notes = ["\n".join(f"- {note}" for note in self.notes)] if len(self.notes) > 1 else self.notes
         return "\n\n".join([*([f"## {self.title}"] if title else []), text, *notes]) + "\n"
 
-    def latex(self):
+    def latex(self) -> str:
         """A ``table*`` environment, scaled down to the width of the text if it is wider."""
         lines = [" & ".join(cell.latex() for cell in row) + r" \\" for row in self._cells()]
         columns = "l" * self.names + "r" * (len(self.header) - self.names)

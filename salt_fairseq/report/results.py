@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean
+from typing import TypeAlias
 
 import numpy as np
 
@@ -17,82 +18,92 @@ from salt_fairseq.storage.files import read_json
 
 EVALUATE = "python -m salt_fairseq.evaluate"
 TOLERANCE = 1e-6  # of an accuracy that is computed again
-AVERAGE, GENERALIZED = "avg.", "generalized"  # measures beside the languages, and "w/en"
+GENERALIZED = "avg. of all pairs"
+
+Pair: TypeAlias = tuple[str, str]  # languages of premise and hypothesis
 
 
 @dataclass
-class Checkpoint:
-    """One seed of a system; ``correct`` holds bool arrays (N,) and lacks the pairs that came without predictions."""
+class Run:
+    """One trained checkpoint, a seed of a system; ``correct`` lacks the pairs that came without predictions."""
 
     file: str
     path: str | None
     sha256: str | None
     seed: int | str | None
-    accuracy: dict = field(default_factory=dict)
-    correct: dict = field(default_factory=dict)
+    accuracy: dict[Pair, float] = field(default_factory=dict)
+    correct: dict[Pair, np.ndarray] = field(default_factory=dict)  # bool (N,)
 
 
 @dataclass
 class Results:
-    """Systems by name, each a list of checkpoints, all measured on ``languages`` (in the order of the tables)."""
+    """Systems by name, each a list of runs, all measured on ``languages`` (in the order of the tables)."""
 
-    systems: dict
+    systems: dict[str, list[Run]]
     source: str
-    languages: list
-    targets: dict  # pair to int64 (N,), the labels of its examples
+    languages: list[str]
+    targets: dict[Pair, np.ndarray]  # int64 (N,), the labels of its examples
 
     @cached_property
-    def generalized_languages(self):
+    def generalized_languages(self) -> list[str]:
         """Languages of any pair of two, in the order of the tables; empty without the generalized setting."""
         pairs = [pair for runs in self.systems.values() for pair in runs[0].accuracy if pair[0] != pair[1]]
         named = {language for pair in pairs for language in pair}
         return [language for language in self.languages if language in named]
 
     @cached_property
-    def measures(self):
+    def measures(self) -> dict[str, list[Pair]]:
         """Name to the pairs whose mean it is: each language, both averages, and that of the generalized setting."""
         same = {language: [(language, language)] for language in self.languages}
         others = [pair for language, (pair,) in same.items() if language != self.source]
-        averages = {AVERAGE: others, self.with_source: [pair for (pair,) in same.values()]}
-        names = self.generalized_languages
-        pairs = {GENERALIZED: [(premise, hypothesis) for premise in names for hypothesis in names]} if names else {}
+        averages = {self.without_source: others, self.with_source: [pair for (pair,) in same.values()]}
+        generalized = self.generalized_languages
+        pairs = {GENERALIZED: [(a, b) for a in generalized for b in generalized]} if generalized else {}
         return {**same, **averages, **pairs}
 
     @property
-    def with_source(self):
-        return f"w/{self.source}"
+    def without_source(self) -> str:
+        return f"avg. without {self.source}"
 
-    def per_seed(self, name, measure):
+    @property
+    def with_source(self) -> str:
+        return f"avg. with {self.source}"
+
+    def per_seed(self, name: str, measure: str) -> list[float]:
         """Accuracy of each seed, or an empty list where the system was not evaluated on all pairs of ``measure``."""
         pairs = self.measures[measure]
         if any(pair not in self.systems[name][0].accuracy for pair in pairs):
             return []
         return [fmean(run.accuracy[pair] for pair in pairs) for run in self.systems[name]]
 
-    def mean(self, name, measure):
+    def mean(self, name: str, measure: str) -> float:
         """Mean over seeds, NaN where not evaluated."""
         values = self.per_seed(name, measure)
         return fmean(values) if values else math.nan
 
-    def matrix(self, name):
+    def matrix(self, name: str) -> np.ndarray:
         """float64 (premises, hypotheses): mean over seeds in the generalized setting, NaN where not evaluated."""
         names, runs = self.generalized_languages, self.systems[name]
         return np.array([[fmean(run.accuracy.get((a, b), math.nan) for run in runs) for b in names] for a in names])
 
 
-def read_results(systems, source, languages=None, split="test"):
+def read_results(
+    systems: dict[str, list[str]], source: str, languages: list[str] | None = None, split: str = "test"
+) -> Results:
     """Results of ``systems``, a dict of system name to the paths of its files. ``languages`` selects and orders.
 
     Raises :class:`InputError` for files that cannot be compared or are no results.
     """
-    read, targets, origin = {}, {}, {}
+    read: dict[str, list[Run]] = {}
+    targets: dict[Pair, np.ndarray] = {}
+    origin: dict = {}
     for name, paths in systems.items():
         read[name] = [run for path in paths for run in _read_file(path, split, targets, origin)]
         _check_distinct(name, read[name])
     everyone = [run for runs in read.values() for run in runs]
     if languages is None:
-        found = {premise for run in everyone for premise, hypothesis in run.accuracy if premise == hypothesis}
-        languages = sorted(found, key=lambda language: (language != source, language))
+        evaluated = {premise for run in everyone for premise, hypothesis in run.accuracy if premise == hypothesis}
+        languages = sorted(evaluated, key=lambda language: (language != source, language))
     known = set(languages)
     for run in everyone:
         _check_languages(run, everyone, languages, source, split)
@@ -115,7 +126,7 @@ def read_results(systems, source, languages=None, split="test"):
 
 
 def _read_file(path, split, targets, origin):
-    """The checkpoints of one file; ``targets`` grows, and ``origin`` remembers which file said what about the data."""
+    """The runs of one file; ``targets`` grows, and ``origin`` remembers which file said what about the data."""
     content = read_json(path, EVALUATE)
     checkpoints = content.get("checkpoints") if isinstance(content, dict) else None
     if not isinstance(checkpoints, list) or not checkpoints:
@@ -139,7 +150,7 @@ def _read_file(path, split, targets, origin):
                     f"make the file again with {EVALUATE}"
                 )
     targets.update(own)
-    return [_checkpoint(entry, path, split, data.get("source_language"), own) for entry in checkpoints]
+    return [_run(entry, path, split, data.get("source_language"), own) for entry in checkpoints]
 
 
 def _object(parent, key, path):
@@ -178,9 +189,9 @@ def _check_same(origin, path, what, value):
         )
 
 
-def _checkpoint(entry, path, split, source, targets):
+def _run(entry, path, split, source, targets):
     accuracies, predictions = _object(entry, "accuracy", path), _object(entry, "predictions", path)
-    run = Checkpoint(str(path), entry.get("path"), entry.get("sha256"), entry.get("seed"))
+    run = Run(str(path), entry.get("path"), entry.get("sha256"), entry.get("seed"))
     for subset, accuracy in accuracies.items():
         pair = _pair(subset, split, source)
         if pair is None:
@@ -214,7 +225,7 @@ def _checkpoint(entry, path, split, source, targets):
 
 def _check_distinct(name, runs):
     """A checkpoint that is evaluated twice is not two seeds: deviations and tests over seeds would be too small."""
-    seen = {}
+    seen: dict[str | None, Run] = {}
     for run in runs:
         identity = run.sha256 or run.path
         if identity is not None and identity in seen:

@@ -2,13 +2,15 @@
 
 import csv
 import math
+from pathlib import Path
 from statistics import fmean, stdev
 
-from salt_fairseq.report.results import AVERAGE, GENERALIZED
+from salt_fairseq.report.results import GENERALIZED, Results
+from salt_fairseq.report.significance import Comparisons
 from salt_fairseq.report.tables import best
 
 
-def write_csv(rows, path):
+def write_csv(rows: list[dict], path: Path) -> None:
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
@@ -16,23 +18,22 @@ def write_csv(rows, path):
             writer.writerow({key: _plain(value) for key, value in row.items()})
 
 
-def _plain(value):
+def _plain(value: float | str | int | None) -> str | int:
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.6g}"
     return "" if value is None else value
 
 
-def _deviation(values):
+def _deviation(values: list[float]) -> float:
     return stdev(values) if len(values) > 1 else math.nan
 
 
-def languages(results, comparisons):
+def languages(results: Results, comparisons: Comparisons) -> list[dict]:
     """A row for each system and measure; ``significant`` is ``*`` where the Markdown underlines."""
-    found = {(c.system, c.measure): c for c in comparisons}
     rows = []
     for name, runs in results.systems.items():
         for measure in results.measures:
-            comparison = found.get((name, measure))
+            comparison = comparisons.get((name, measure))
             rows.append(
                 {
                     "system": name,
@@ -48,16 +49,15 @@ def languages(results, comparisons):
     return rows
 
 
-def averages(results, comparisons):
+def averages(results: Results, comparisons: Comparisons) -> list[dict]:
     """A row for each system."""
-    found = {(c.system, c.measure): c for c in comparisons}
-    names = {AVERAGE: "avg", results.with_source: f"avg_with_{results.source}", GENERALIZED: "avg_generalized"}
     rows = []
     for name, runs in results.systems.items():
         row = {"system": name, "seeds": len(runs)}
-        for measure, title in names.items():
+        for measure in (results.without_source, results.with_source, GENERALIZED):
             if measure in results.measures:
-                c = found.get((name, measure))
+                title = measure.replace(".", "").replace(" ", "_")
+                c = comparisons.get((name, measure))
                 row |= {
                     title: results.mean(name, measure),
                     f"{title}_deviation": _deviation(results.per_seed(name, measure)),
@@ -69,7 +69,7 @@ def averages(results, comparisons):
     return rows
 
 
-def seeds(results):
+def seeds(results: Results) -> list[dict]:
     """A row for each checkpoint: its accuracy in each language, and its averages."""
     return [
         {
@@ -87,7 +87,7 @@ def seeds(results):
     ]
 
 
-def generalized(results, names):
+def generalized(results: Results, names: list[str]) -> list[dict]:
     """A row for each of these systems and each pair of languages."""
     languages = results.generalized_languages
     return [
@@ -106,7 +106,7 @@ def generalized(results, names):
     ]
 
 
-def significance(baseline, comparisons):
+def significance(baseline: str, comparisons: Comparisons) -> list[dict]:
     """A row for each comparison with the baseline."""
     return [
         {
@@ -125,5 +125,5 @@ def significance(baseline, comparisons):
             "bootstrap_p_holm": c.bootstrap_holm,
             "mcnemar_p": c.mcnemar,
         }
-        for c in comparisons
+        for c in comparisons.values()
     ]

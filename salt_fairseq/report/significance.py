@@ -5,12 +5,14 @@ examples: would these trained models differ on other examples of this kind? A fe
 """
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
+from typing import TypeAlias
 
 import numpy as np
 
-from salt_fairseq.report.results import Results
+from salt_fairseq.report.results import Pair, Results
 
 LEVEL = 0.05  # of significance, as in the paper
 RESAMPLES = 10_000
@@ -24,7 +26,7 @@ class Comparison:
 
     system: str
     measure: str
-    seeds: tuple  # of the system and of the baseline
+    seeds: tuple[int, int]  # of the system and of the baseline
     difference: float
     standard_error: float  # of the difference, over seeds
     welch: float
@@ -36,12 +38,15 @@ class Comparison:
     bootstrap_holm: float = math.nan
 
     @property
-    def improves(self):
+    def improves(self) -> bool:
         """What the paper underlines: a higher mean, p <= 0.05 in Welch's test, not corrected for the number of tests."""
         return self.difference > 0 and self.welch <= LEVEL
 
 
-def welch(values, others):
+Comparisons: TypeAlias = dict[tuple[str, str], Comparison]  # by system and measure
+
+
+def welch(values: Sequence[float], others: Sequence[float]) -> float:
     """Two-sided p of the t-test for unequal variances; NaN for fewer than two seeds, or if no seed differs from another."""
     if not standard_error(values, others) > ROUNDING:
         return math.nan
@@ -51,14 +56,14 @@ def welch(values, others):
     return float(ttest_ind_from_stats(*described, equal_var=False).pvalue)
 
 
-def standard_error(values, others):
-    """Of the difference of two means over seeds, the denominator of Welch's t."""
+def standard_error(values: Sequence[float], others: Sequence[float]) -> float:
+    """Standard error of the difference of two means over seeds, the denominator of Welch's t."""
     if min(len(values), len(others)) < 2:
         return math.nan
     return math.sqrt(stdev(values) ** 2 / len(values) + stdev(others) ** 2 / len(others))
 
 
-def mcnemar(correct, others):
+def mcnemar(correct: np.ndarray, others: np.ndarray) -> float:
     """Exact two-sided p of McNemar's test on two bool arrays (N,): a binomial test of the examples only one gets right."""
     from scipy.stats import binomtest
 
@@ -66,12 +71,14 @@ def mcnemar(correct, others):
     return float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
 
 
-def paired_bootstrap(differences, resamples=RESAMPLES, seed=SEED):
+def paired_bootstrap(
+    differences: list[np.ndarray], resamples: int = RESAMPLES, seed: int = SEED
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """``(low, high, p)``, float64 (M,) each, of M statistics, each a sum of means over examples.
 
     ``differences`` is a list of float arrays (N, M), one per group of examples: row i is what example i contributes. The
     examples of a group are drawn with replacement, the same for all statistics. The interval holds the middle 95 % of the
-    resampled statistics; p is the share of those that lie at least as far from the observed statistic as that lies from
+    resampled statistics; p is the fraction of those that lie at least as far from the observed statistic as that lies from
     0, counting the observed one (Koehn, 2004; the form that sacreBLEU uses).
     """
     generator = np.random.default_rng(seed)
@@ -84,13 +91,13 @@ def paired_bootstrap(differences, resamples=RESAMPLES, seed=SEED):
             chosen = generator.integers(n, size=(rows, n)) + n * np.arange(rows)[:, None]
             counts = np.bincount(chosen.ravel(), minlength=rows * n).reshape(rows, n)
             drawn[start : start + rows] += counts @ group / n
-    observed = sum(group.mean(axis=0) for group in differences)
+    observed = np.sum([group.mean(axis=0) for group in differences], axis=0)
     extreme = np.abs(drawn - observed) >= np.abs(observed) - ROUNDING  # ties are common: accuracies are counts
     low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
     return low, high, (1 + extreme.sum(axis=0)) / (1 + resamples)
 
 
-def holm(p_values):
+def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's adjusted p-values of a family of tests (valid however they depend on each other); NaNs are no tests."""
     order = sorted((p, i) for i, p in enumerate(p_values) if not math.isnan(p))
     adjusted, largest = [math.nan] * len(p_values), 0.0
@@ -100,44 +107,42 @@ def holm(p_values):
     return adjusted
 
 
-def compare(results: Results, baseline):
+def compare(results: Results, baseline: str) -> Comparisons:
     """A :class:`Comparison` of every other system with ``baseline`` in every measure that both have."""
-    comparisons = []
+    comparisons: Comparisons = {}
     for name in results.systems:
         for measure in results.measures:
             values, others = results.per_seed(name, measure), results.per_seed(baseline, measure)
             if name != baseline and values and others:
-                comparisons.append(
-                    Comparison(
-                        name,
-                        measure,
-                        (len(values), len(others)),
-                        results.mean(name, measure) - results.mean(baseline, measure),
-                        standard_error(values, others),
-                        welch(values, others),
-                    )
+                comparisons[name, measure] = Comparison(
+                    name,
+                    measure,
+                    (len(values), len(others)),
+                    results.mean(name, measure) - results.mean(baseline, measure),
+                    standard_error(values, others),
+                    welch(values, others),
                 )
-    _test_over_examples(results, baseline, comparisons)
+    _test_over_examples(results, baseline, comparisons.values())
     for test in ("welch", "bootstrap"):
-        for comparison, p in zip(comparisons, holm([getattr(c, test) for c in comparisons])):
+        for comparison, p in zip(comparisons.values(), holm([getattr(c, test) for c in comparisons.values()])):
             setattr(comparison, f"{test}_holm", p)
     return comparisons
 
 
-def has_predictions(results: Results, name, measure):
+def has_predictions(results: Results, name: str, measure: str) -> bool:
     return all(pair in run.correct for run in results.systems[name] for pair in results.measures[measure])
 
 
-def example_groups(results: Results):
+def example_groups(results: Results) -> dict[Pair, int]:
     """Pair of languages to the number of its group: example i of all subsets of a group is the same example.
 
     Translations of the same examples in the same order have the same targets, and only those get the same number.
     """
-    groups = {}
+    groups: dict[bytes, int] = {}
     return {pair: groups.setdefault(targets.tobytes(), len(groups)) for pair, targets in results.targets.items()}
 
 
-def _test_over_examples(results, baseline, comparisons):
+def _test_over_examples(results: Results, baseline: str, comparisons: Iterable[Comparison]) -> None:
     groups = example_groups(results)
     tested = [c for c in comparisons if all(has_predictions(results, name, c.measure) for name in (c.system, baseline))]
     if not tested:

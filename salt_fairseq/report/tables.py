@@ -4,71 +4,71 @@ import math
 from statistics import fmean, stdev
 
 from salt_fairseq.report.markup import Cell, Table
-from salt_fairseq.report.results import AVERAGE, GENERALIZED
-from salt_fairseq.report.significance import LEVEL, RESAMPLES, example_groups, has_predictions
+from salt_fairseq.report.results import Results
+from salt_fairseq.report.significance import LEVEL, RESAMPLES, Comparison, Comparisons, example_groups, has_predictions
 
 
-def number(value):
+def number(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.1f}"
 
 
-def signed(value):
+def signed(value: float) -> str:
     return "–" if math.isnan(value) else f"{round(value, 1) + 0.0:+.1f}"  # + 0.0: no minus before zero
 
 
-def p_value(p):
+def p_value(p: float) -> str:
     return "n/a" if math.isnan(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _welch(comparison):
+def _welch(comparison: Comparison) -> str:
     if min(comparison.seeds) < 2:
         return "n/a (1 seed)"
     return "n/a (no variance)" if math.isnan(comparison.welch) else p_value(comparison.welch)
 
 
-def _accuracy(values, **style):
+def _accuracy(values: list[float], **style) -> Cell:
     """Mean over seeds with the standard deviation; a dash where there is no accuracy."""
     if not values:
         return Cell("–")
     return Cell(number(fmean(values)), f"{stdev(values):.1f}" if len(values) > 1 else "", **style)
 
 
-def _shown_mean(results, name, measure):
+def _shown_mean(results: Results, name: str, measure: str) -> float:
     return float(f"{results.mean(name, measure):.1f}")  # what looks equal is equally best, as in the paper
 
 
-def best(results, measure):
+def best(results: Results, measure: str) -> set[str]:
     """Names of the systems with the highest accuracy as printed; none if there is only one system."""
     means = {name: _shown_mean(results, name, measure) for name in results.systems}
     known = [mean for mean in means.values() if not math.isnan(mean)]
     return {name for name, mean in means.items() if len(known) > 1 and mean == max(known)}
 
 
-def _seeds(results):
+def _seeds(results: Results) -> str:
     return "Seeds: " + ", ".join(f"{name} {len(runs)}" for name, runs in results.systems.items()) + "."
 
 
-def _averages_note(results):
+def _averages_note(results: Results) -> str:
     others = len(results.languages) - 1
-    return f"{AVERAGE}: mean of the {others} languages without {results.source}; {results.with_source}: with it."
+    return f"{results.without_source}: mean of the {others} other languages; {results.with_source}: of all {others + 1}."
 
 
-def _styled(results, comparisons, name, measure):
-    improved = any(c.improves for c in comparisons if (c.system, c.measure) == (name, measure))
+def _styled(results: Results, comparisons: Comparisons, name: str, measure: str) -> Cell:
+    improved = (name, measure) in comparisons and comparisons[name, measure].improves
     return _accuracy(results.per_seed(name, measure), bold=name in best(results, measure), underlined=improved)
 
 
-def _style_note(results, baseline, comparisons, measures):
+def _style_note(results: Results, baseline: str, comparisons: Comparisons, measures: list[str]) -> list[str]:
     if len(results.systems) == 1:
         return []
-    tests = sum(not math.isnan(c.welch) and c.measure in measures for c in comparisons)
+    tests = sum(not math.isnan(c.welch) and c.measure in measures for c in comparisons.values())
     made = f"{tests} tests, not corrected for their number" if tests else "no test was possible: it takes two seeds each"
     return [f"Bold: best. Underlined: better than {baseline} with p ≤ {LEVEL} in Welch's t-test over seeds ({made})."]
 
 
-def languages(results, baseline, comparisons):
+def languages(results: Results, baseline: str, comparisons: Comparisons) -> Table:
     """Tables 1 and 2 of the paper: systems x languages."""
-    measures = [*results.languages, AVERAGE, results.with_source]
+    measures = [*results.languages, results.without_source, results.with_source]
     rows = [
         [name, str(len(runs)), *(_styled(results, comparisons, name, measure) for measure in measures)]
         for name, runs in results.systems.items()
@@ -81,18 +81,17 @@ def languages(results, baseline, comparisons):
     return Table("Accuracy by language", ["Model", "seeds", *measures], rows, notes, label="languages")
 
 
-def by_language(results, baseline):
+def by_language(results: Results, baseline: str) -> Table:
     """Languages x systems, and the difference of each system to the baseline."""
-    names, source = list(results.systems), results.source
+    names = list(results.systems)
     others = [name for name in names if name != baseline]
     header = ["language", *names, *(["difference"] if len(names) == 2 else [f"{name} − {baseline}" for name in others])]
-    titles = {AVERAGE: f"avg. without {source}", results.with_source: f"avg. with {source}", GENERALIZED: "avg. of all pairs"}
     rows = []
     for measure in results.measures:
         differences = [results.mean(name, measure) - results.mean(baseline, measure) for name in others]
         rows.append(
             [
-                titles.get(measure, measure),
+                measure,
                 *(_accuracy(results.per_seed(name, measure)) for name in names),
                 *(signed(difference) for difference in differences),
             ]
@@ -100,20 +99,17 @@ def by_language(results, baseline):
     return Table("Accuracy by language", header, rows, [f"Accuracy in percent. {_seeds(results)}"])
 
 
-def averages(results, baseline, comparisons):
+def averages(results: Results, baseline: str, comparisons: Comparisons) -> Table:
     """Table 3 of the paper: systems x averages, and how sure their differences to the baseline are."""
-    columns = {AVERAGE: AVERAGE, results.with_source: f"avg. (incl. {results.source})"}
-    if GENERALIZED in results.measures:
-        columns[GENERALIZED] = "avg. of all pairs"
-    found = {(c.system, c.measure): c for c in comparisons}
+    columns = [measure for measure in results.measures if measure not in results.languages]
     rows = []
     for name, runs in results.systems.items():
         row = [name, str(len(runs)), *(_styled(results, comparisons, name, measure) for measure in columns)]
         for measure in columns if len(results.systems) > 1 else ():
-            c = found.get((name, measure))
+            c = comparisons.get((name, measure))
             row += [signed(c.difference), _welch(c), p_value(c.bootstrap)] if c else ["–"] * 3
         rows.append(row)
-    tests = [[f"Δ {title}", "Welch p", "bootstrap p"] for title in columns.values() if len(results.systems) > 1]
+    tests = [[f"Δ {title}", "Welch p", "bootstrap p"] for title in columns if len(results.systems) > 1]
     notes = [
         f"Accuracy in percent, mean ± standard deviation over seeds. {_averages_note(results)}",
         *(
@@ -123,10 +119,10 @@ def averages(results, baseline, comparisons):
         ),
         *_style_note(results, baseline, comparisons, columns),
     ]
-    return Table("Averages", ["Model", "seeds", *columns.values(), *sum(tests, [])], rows, notes, label="averages")
+    return Table("Averages", ["Model", "seeds", *columns, *sum(tests, [])], rows, notes, label="averages")
 
 
-def generalized(results, name):
+def generalized(results: Results, name: str) -> Table:
     """Tables 4 to 6 of the paper: premise languages x hypothesis languages; averages include the diagonal."""
     matrix, names = results.matrix(name), results.generalized_languages
     rows = [[language, *map(number, line), number(line.mean())] for language, line in zip(names, matrix)]
@@ -140,7 +136,7 @@ def generalized(results, name):
     return Table(title, ["", *names, "avg."], rows, notes, label=f"generalized:{name}")
 
 
-def significance(results, baseline, comparisons):
+def significance(results: Results, baseline: str, comparisons: Comparisons) -> Table:
     """Every test of every system, language and average."""
     header = [
         "system",
@@ -169,7 +165,7 @@ def significance(results, baseline, comparisons):
             p_value(c.bootstrap_holm),
             p_value(c.mcnemar),
         ]
-        for c in comparisons
+        for c in comparisons.values()
     ]
     return Table(
         f"Significance of differences to {baseline}",
@@ -181,9 +177,9 @@ def significance(results, baseline, comparisons):
     )
 
 
-def significance_notes(results, comparisons):
+def significance_notes(results: Results, comparisons: Comparisons) -> list[str]:
     welch, bootstrap, mcnemar = (
-        sum(not math.isnan(getattr(c, test)) for c in comparisons) for test in ("welch", "bootstrap", "mcnemar")
+        sum(not math.isnan(getattr(c, test)) for c in comparisons.values()) for test in ("welch", "bootstrap", "mcnemar")
     )
     groups = len(set(example_groups(results).values()))
     untested = [name for name in results.systems if not has_predictions(results, name, results.with_source)]

@@ -78,8 +78,8 @@ def test_files_of_a_full_report(generalized):
 def test_markdown(generalized):
     directory, accuracies = generalized
     text = (directory / "languages.md").read_text(encoding="utf-8")
-    assert re.search(r"\| Model +\| seeds \| +fr \| +en \| +de \| +avg. \| +w/en \|", text)  # the order of --languages
-    assert "avg.: mean of the 2 languages without en; w/en: with it." in text and "(5 tests, not corrected" in text
+    assert re.search(r"\| Model +\| seeds \| +fr \| +en \| +de \| +avg\. without en \| +avg\. with en \|", text)  # the order of --languages
+    assert "avg. without en: mean of the 2 other languages; avg. with en: of all 3." in text and "(5 tests, not corrected" in text
     values = [statistics.fmean([seed["test.fr"], seed["test.de"]]) for seed in accuracies["RS_RP & co. 100%"]]
     shown = f"**{statistics.mean(values):.1f}**"
     assert table_cells(text, "RS_RP & co. 100%")[4] in (f"{shown} ± {statistics.stdev(values):.1f}", f"<u>{shown}</u> ± {statistics.stdev(values):.1f}")
@@ -123,16 +123,21 @@ def test_csv(generalized):
         assert rows[name, "fr"]["seeds"] == "2" and rows[name, "fr"]["best"] == "*" * (name != "vanilla")
     seeds = read_csv(directory / "seeds.csv")
     assert [(row["system"], row["seed"]) for row in seeds] == [(name, str(i)) for name in accuracies for i in range(2)]
-    assert float(seeds[1]["avg."]) == pytest.approx(statistics.mean(accuracies["RS_RP & co. 100%"][1][name] for name in ("test.de", "test.fr")), rel=1e-5)
+    assert float(seeds[1]["avg. without en"]) == pytest.approx(
+        statistics.mean(accuracies["RS_RP & co. 100%"][1][name] for name in ("test.de", "test.fr")), rel=1e-5
+    )
     cells = {(row["system"], row["premise"], row["hypothesis"]): row for row in read_csv(directory / "generalized.csv")}
     assert len(cells) == 18 and float(cells["vanilla", "fr", "de"]["accuracy"]) == pytest.approx(
         statistics.mean(seed["test.fr-de"] for seed in accuracies["vanilla"]), rel=1e-5
     )
     tests = {row["measure"]: row for row in read_csv(directory / "significance.csv")}
     averages = {row["system"]: row for row in read_csv(directory / "averages.csv")}
-    assert tests["avg."]["bootstrap_p"] == averages["RS_RP & co. 100%"]["avg_bootstrap_p"] and averages["vanilla"]["avg_welch_p"] == ""
-    assert float(tests["generalized"]["difference"]) == pytest.approx(
-        float(averages["RS_RP & co. 100%"]["avg_generalized"]) - float(averages["vanilla"]["avg_generalized"]), abs=1e-3
+    assert (
+        tests["avg. without en"]["bootstrap_p"] == averages["RS_RP & co. 100%"]["avg_without_en_bootstrap_p"]
+        and averages["vanilla"]["avg_without_en_welch_p"] == ""
+    )
+    assert float(tests["avg. of all pairs"]["difference"]) == pytest.approx(
+        float(averages["RS_RP & co. 100%"]["avg_of_all_pairs"]) - float(averages["vanilla"]["avg_of_all_pairs"]), abs=1e-3
     )
 
 

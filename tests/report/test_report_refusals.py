@@ -52,7 +52,7 @@ def test_what_is_no_result(tmp_path):
 @pytest.mark.parametrize(
     "words, said",
     [
-        (["a"], "'a': NAME=FILE"),
+        (["a"], "system a: NAME=FILE"),
         (["=x.json"], "NAME=FILE"),
         (["a=x.json,"], "NAME=FILE"),
         (["a=x.json", "a=y.json"], "a is given twice"),
