@@ -1,4 +1,4 @@
-"""Everything is in pyproject.toml but the packages: setuptools does not look for any in a folder that another name is given to."""
+"""All metadata is in pyproject.toml. The packages are here: setuptools finds none in a folder that is renamed (recipes)."""
 
 from setuptools import find_namespace_packages, find_packages, setup
 

@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 from salt_fairseq.cli.arguments import command_parser
 from salt_fairseq.errors import InputError
 from salt_fairseq.plm import Description
-from salt_fairseq.tasks import salt_sentence_pair  # registers the task
+from salt_fairseq.tasks.salt_sentence_pair import SaltSentencePairTask
 
 
 def composed(directory: Path, name: str, overrides: list[str]) -> DictConfig:
@@ -32,11 +32,11 @@ def composed(directory: Path, name: str, overrides: list[str]) -> DictConfig:
 
 
 def updates(config: DictConfig) -> int:
-    """Batches of all streams in ``optimization.max_epoch`` epochs, spread over the processes, accumulated by ``update_freq``."""
+    """``optimization.max_epoch`` times the batches of all streams, divided by the processes and by ``update_freq``."""
     epochs, accumulated = config.optimization.max_epoch, config.optimization.update_freq[0]
     if epochs < 1:
         raise InputError("optimization.max_epoch is 0, so that there is no end of training: set it to at least 1")
-    task = setup_task(config.task)
+    task: SaltSentencePairTask = setup_task(config.task)
     task.description = Description.load(config.model.plm)  # as building the model would set it
     batches = task.get_batch_iterator(
         task.load_dataset("train"),

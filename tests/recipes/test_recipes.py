@@ -20,10 +20,11 @@ needs_environment = pytest.mark.skipif(
 )
 
 
-def recipe(name, *words):
-    return subprocess.run(["bash", f"recipes/{name}.sh", *map(str, words)], cwd=ROOT, capture_output=True, text=True, timeout=600)
+def recipe(name, *words, cwd=ROOT):
+    return subprocess.run(["bash", ROOT / "recipes" / f"{name}.sh", *map(str, words)], cwd=cwd, capture_output=True, text=True, timeout=600)
 
 
+@pytest.mark.slow
 @needs_environment
 def test_finished_runs_are_kept_and_a_failed_one_does_not_stop_the_others(xlmr_plm, tmp_path):
     """Two seeds of RS-RP, vanilla and SALT; RS-DA fails without its lexicon; the ablation then trains what is new only."""
@@ -67,6 +68,7 @@ def test_finished_runs_are_kept_and_a_failed_one_does_not_stop_the_others(xlmr_p
     assert set(matrix) == {"test.en", "test.fr", "test.en-fr", "test.fr-en"}
 
 
+@pytest.mark.slow
 @needs_environment
 def test_killed_at_every_stage_and_repeated(xlmr_plm, tmp_path):
     """The recipe and all that it started get SIGKILL while distilling, training and evaluating; the same command then ends with
@@ -132,6 +134,37 @@ def test_killed_at_every_stage_and_repeated(xlmr_plm, tmp_path):
     assert found[:2] == (results, report)
     assert_equal_parameters(found[2], parameters)
     assert "train_inner" not in (tmp_path / "output").read_text(), "what was trained before the last kill is not trained again"
+
+
+@pytest.mark.slow
+@needs_environment
+def test_runs_side_by_side_from_another_folder(xlmr_plm, tmp_path):
+    """Four runs of an epoch by two jobs, one of them held by another process at first; then the same command by itself."""
+    texts = [f"{name}={QUICKSTART / file}.tsv" for name, file in (("train", "valid.en"), ("valid", "valid.en"), ("test.en", "test.en"), ("test.fr", "test.fr"))]
+    words = ["--subset", *texts, "--plm", xlmr_plm, "--augment", "en,fr", "--seeds", "1 2", "--out", "out", "--device", "cpu", "--jobs", "2"]
+    tiny = ["--", "common.cpu=true", "dataset.batch_size=8", "optimization.max_epoch=1"]
+    (tmp_path / "out" / "SALT.2").mkdir(parents=True)
+    with open(tmp_path / "out" / "SALT.2" / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = recipe("pawsx", *words, *tiny, cwd=tmp_path)
+    assert done.returncode == 0 and "1 runs are going on in another recipe, which will make the report: SALT, seed 2" in done.stdout, done.stderr[-2000:]
+    assert not (tmp_path / "out" / "report").exists() and not (tmp_path / "out" / "SALT.2.json").exists()
+    first = (tmp_path / "out" / "SALT.1.json").read_bytes()
+    done = recipe("pawsx", *words, *tiny, cwd=tmp_path)
+    assert done.returncode == 0 and "SALT, seed 2" in done.stdout and "SALT, seed 1" not in done.stdout, done.stderr[-2000:]
+    assert (tmp_path / "out" / "SALT.1.json").read_bytes() == first and (tmp_path / "out" / "report" / "table.md").exists()
+    pairs = len((QUICKSTART / "valid.en.tsv").read_text(encoding="utf-8").splitlines()) - 1
+    for system, streams in (("vanilla", 1), ("SALT", 3)):  # an epoch over all streams
+        updates = [json.loads((tmp_path / "out" / f"{system}.{seed}.json").read_text())["checkpoints"][0]["updates"] for seed in (1, 2)]
+        assert updates == [-(-pairs * streams // 8)] * 2
+
+
+@pytest.mark.parametrize("name", ["xnli", "experiment", "quickstart", "setup", "test", "benchmark"])
+def test_help_is_the_comment_at_the_head(name, tmp_path):
+    done = recipe(name, "--help", cwd=tmp_path)
+    comment = (ROOT / "recipes" / f"{name}.sh").read_text(encoding="utf-8").split("\n")[1]
+    assert done.returncode == 0 and done.stderr == "" and done.stdout.startswith(comment.removeprefix("# ")) and list(tmp_path.iterdir()) == []
+    assert ("--jobs N" in done.stdout) == (name == "experiment") and "set -euo" not in done.stdout
 
 
 @needs_environment

@@ -1,0 +1,70 @@
+"""The wheel, outside the checkout: every command starts, and what it reads besides the code is in it."""
+
+import os
+import site
+import subprocess
+import sys
+import venv
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from support.running import ROOT
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """A virtual environment with the wheel, and with this one's packages except the checkout, to which a .pth file points."""
+    folder = tmp_path_factory.mktemp("wheel")
+    python = folder / "env" / "bin" / "python"
+    venv.create(folder / "env", with_pip=False)
+    (wheel_site,) = (folder / "env" / "lib").glob("python*/site-packages")
+    (wheel_site / "dependencies.pth").write_text("\n".join(site.getsitepackages()) + "\n")  # whose own .pth files are not read
+    build = ["build", "--wheel", "--no-isolation", "--skip-dependency-check", "--outdir", folder, ROOT]
+    subprocess.run([sys.executable, "-m", *map(str, build)], check=True, capture_output=True, timeout=300)
+    install = ["pip", "--python", python, "install", "--no-deps", "--no-index", "--ignore-installed", *folder.glob("*.whl")]
+    subprocess.run([sys.executable, "-m", *map(str, install)], check=True, capture_output=True, timeout=300)
+    return Installed(python, wheel_site, *folder.glob("*.whl"))
+
+
+@dataclass
+class Installed:
+    python: Path
+    site: Path
+    wheel: Path
+
+    def run(self, cwd, *words):
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        return subprocess.run([self.python, "-m", *map(str, words)], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def test_content(installed):
+    names = zipfile.ZipFile(installed.wheel).namelist()
+    for file in ("config/base.yaml", "config/xnli.yaml", "config/system/SALT.yaml", "quickstart/train.en.tsv"):
+        assert f"salt_fairseq/recipes/{file}" in names
+    assert "preprocess/importers/lm_head.safetensors" in names and "salt_fairseq/py.typed" in names
+    assert not [name for name in names if name.startswith(("tests/", "recipes/"))]
+
+
+@pytest.mark.parametrize("module", ["salt_fairseq.report", "salt_fairseq.evaluate", "salt_fairseq.updates", "preprocess.distill"])
+def test_help(installed, tmp_path, module):
+    done = installed.run(tmp_path, module, "--help")
+    assert done.returncode == 0 and done.stdout.startswith("usage:"), done.stderr
+
+
+def test_embedded_default_and_configuration(installed, tmp_path):
+    """The PLM of the quickstart, its data, and the number of updates that xnli.yaml makes of them: 480 pairs in 1 stream, 32 a step."""
+    folder = installed.site / "salt_fairseq" / "recipes"
+    train = [f"--subset=train={folder / 'quickstart' / 'train.en.tsv'}"]
+    config = ["--config-dir", folder / "config", "--config-name", "xnli", "+system=vanilla", "task.data=data", "model.plm=plm"]
+    for words in (["preprocess.import_plm", "embedded", "plm"], ["preprocess.binarize", "plm", "data", *train], ["salt_fairseq.updates", *config]):
+        done = installed.run(tmp_path, *words)
+        assert done.returncode == 0, done.stderr
+    assert done.stdout == "15\n"
+    hydra = [*config, f"common.user_dir={installed.site}/salt_fairseq", "common.cpu=true", "optimization.max_update=1", "checkpoint.no_save=true"]
+    done = installed.run(tmp_path, "fairseq_cli.hydra_train", *hydra, "dataset.disable_validation=true")
+    assert done.returncode == 0 and "done training" in done.stdout + done.stderr, done.stderr[-3000:]
