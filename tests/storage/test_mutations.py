@@ -22,9 +22,10 @@ from preprocess import binarize, look_up, target_vocabulary
 from preprocess.import_plm import import_plm
 from salt_fairseq.candidates import open_candidates
 from salt_fairseq.checkpoints import load_checkpoint, load_tokenizer
+from salt_fairseq.cli.sentences import sentence_of
 from salt_fairseq.data.directory import DataDirectory
 from salt_fairseq.data.lexicon import Lexicon
-from salt_fairseq.errors import InputError, sentence_of
+from salt_fairseq.errors import InputError
 from salt_fairseq.plm import PLM
 from salt_fairseq.report import __main__ as report
 from salt_fairseq.storage.manifest import read_verified, write_with_checksum
