@@ -15,10 +15,10 @@ from pathlib import Path
 import torch
 
 from preprocess.text.readers import TextFile, every_example
-from salt_fairseq import errors
+from salt_fairseq.cli.command import start_command
 from salt_fairseq.errors import InputError
 
-errors.install()
+start_command()
 SEPARATOR = "benchmark result: "
 
 
