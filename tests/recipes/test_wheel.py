@@ -1,6 +1,7 @@
 """The wheel, outside the checkout: every command starts, and what it reads besides the code is in it."""
 
 import os
+import shutil
 import site
 import subprocess
 import sys
@@ -24,7 +25,8 @@ def installed(tmp_path_factory):
     venv.create(folder / "env", with_pip=False)
     (wheel_site,) = (folder / "env" / "lib").glob("python*/site-packages")
     (wheel_site / "dependencies.pth").write_text("\n".join(site.getsitepackages()) + "\n")  # whose own .pth files are not read
-    build = ["build", "--wheel", "--no-isolation", "--skip-dependency-check", "--outdir", folder, ROOT]
+    source = shutil.copytree(ROOT, folder / "source", ignore=shutil.ignore_patterns(".*", "build", "dist", "results", "tests"))
+    build = ["build", "--wheel", "--no-isolation", "--skip-dependency-check", "--outdir", folder, source]
     subprocess.run([sys.executable, "-m", *map(str, build)], check=True, capture_output=True, timeout=300)
     install = ["pip", "--python", python, "install", "--no-deps", "--no-index", "--ignore-installed", *folder.glob("*.whl")]
     subprocess.run([sys.executable, "-m", *map(str, install)], check=True, capture_output=True, timeout=300)
