@@ -96,24 +96,30 @@ def _model(cfg: DictConfig, state: dict[str, torch.Tensor], path: str | Path) ->
 
 
 def load_labels(checkpoint: Checkpoint, data: str | Path | None = None) -> tuple[list[str], int]:
-    """``(names of the classes, sentences of an example: 1 or 2)``: the checkpoint's own, or those of the directory ``data``."""
+    """``(names of the classes, sentences of an example: 1 or 2)``: the checkpoint's own.
+
+    Older checkpoints do not name them: theirs are the labels of the directory ``data``, or of the one they were trained on.
+    Raises for a directory ``data`` with other labels, or with the same in another order, which would exchange answers.
+    """
     own = checkpoint.task.get("labels", ())
-    if data is None and len(own) == checkpoint.classes:
+    is_named = len(own) == checkpoint.classes
+    if data is None and is_named:
         return list(own), 2 if checkpoint.task["pairs"] else 1
     directory = Path(data or checkpoint.cfg.task.data)
     if not (directory / "meta.json").is_file():
+        reason = "" if is_named else f", and {checkpoint.path} does not name its labels"
         raise InputError(
-            f"{directory} is no data directory, and {checkpoint.path} does not name its labels: name the data "
-            "directory that it was trained on with --data"
+            f"{directory} is no data directory{reason}: name the data directory that it was trained on with --data"
         )
     opened = DataDirectory(directory)
-    labels = opened.labels
-    if len(labels) != checkpoint.classes:
+    if opened.labels != list(own) if is_named else len(opened.labels) != checkpoint.classes:
         raise InputError(
-            f"{checkpoint.path} tells {checkpoint.classes} classes apart, but {directory} has the labels "
-            f"{', '.join(labels)}: name the data directory that it was trained on with --data"
+            f"{checkpoint.path} tells {', '.join(own) if is_named else f'{checkpoint.classes} classes'} apart, but {directory} "
+            f"has the labels {', '.join(opened.labels)}: name the data directory that it was trained on with --data"
         )
-    return labels, len(opened.sides)
+    if is_named and checkpoint.task["pairs"] != opened.is_pairs:
+        raise InputError(f"one of {checkpoint.path} and {directory} is for sentence pairs and the other for single sentences")
+    return opened.labels, len(opened.sides)
 
 
 def plm_directory(checkpoint: Checkpoint, plm_dir: str | Path | None = None) -> Path:

@@ -279,7 +279,7 @@ def test_encoder_without_head(bert_dir, tmp_path):
     assert "feature-extraction" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
 
 
-def test_errors(classifiers, plms, tmp_path):
+def test_errors(classifiers, plms, tmp_path, labelled_otherwise):
     made, out = classifiers["bert"], tmp_path / "out"
     assert error_of(export_hf, tmp_path / "no", out).startswith(f"{tmp_path / 'no'} does not exist")
     assert error_of(export_hf, tmp_path, out).startswith(f"{tmp_path} is a directory: name a checkpoint in it")
@@ -293,6 +293,9 @@ def test_errors(classifiers, plms, tmp_path):
     for content in ("[]", '{"checkpoints": [1]}', '{"labels": []}'):
         results.write_text(content)
         assert "is not a file of python -m salt_fairseq.evaluate" in error_of(export_hf, made.path, out, "--results", results)
+    for directory, labels in labelled_otherwise(made.plm, tmp_path).items():
+        sentence = f"{made.path} tells other, paraphrase apart, but {directory} has the labels {labels}: name the data directory that it was "
+        assert error_of(export_hf, made.path, out, "--data", directory) == f"{sentence}trained on with --data"
     assert not out.exists()
     published = plms["bert"].source  # looks like an export, and is somebody's only copy
     assert "holds no salt_fairseq.json: choose another output directory" in error_of(export_hf, made.path, published)

@@ -196,6 +196,18 @@ def test_labels(made, bert_plm, tmp_path):
     shutil.move(data, ours.data)
 
 
+def test_directories_with_other_labels(made, tmp_path, labelled_otherwise):
+    """The checkpoint's own labels decide: with the same ones in another order, every answer would be another."""
+    path = made["pairs"].path
+    for directory, labels in labelled_otherwise(made["pairs"].plm, tmp_path).items():
+        assert error(b"a\tb\n", path, "--data", directory) == (
+            f"{path} tells other, paraphrase apart, but {directory} has the labels {labels}: name the data directory that it was trained on with --data"
+        )
+    single = binarized(made["pairs"].plm, tmp_path / "single", pairs=False)
+    assert error(b"a\tb\n", path, "--data", single) == f"one of {path} and {single} is for sentence pairs and the other for single sentences"
+    assert error(b"a\tb\n", path, "--data", tmp_path) == f"{tmp_path} is no data directory: name the data directory that it was trained on with --data"
+
+
 def test_plm_directory(made, bert_plm, tmp_path):
     sentence, path = b"a\tb\n", made["pairs"].path
     assert error(sentence, path, "--plm", bert_plm) == (
