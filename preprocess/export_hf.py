@@ -54,7 +54,7 @@ def export_plm(plm_dir: Path, out: Path) -> dict:
         description.architecture.positions,
         is_classifier=False,
     )
-    _write(out, weights, config, tokenizer, model_card.of_plm(description), {"plm": description.name})
+    _write(out, [plm_dir], weights, config, tokenizer, model_card.of_plm(description), {"plm": description.name})
     return config
 
 
@@ -91,12 +91,13 @@ def export_classifier(
     }
     del provenance["model"]["plm_description"]
     card = model_card.of_classifier(checkpoint, labels, sentences, accuracies)
-    _write(out, weights, config, tokenizer, card, provenance)
+    inputs = [path, directory, *(given for given in (data, results) if given)]
+    _write(out, inputs, weights, config, tokenizer, card, provenance)
     return config
 
 
-def _write(out, weights, config, tokenizer, card, provenance):
-    with replacing(out, marker=PROVENANCE) as directory:
+def _write(out, inputs, weights, config, tokenizer, card, provenance):
+    with replacing(out, marker=PROVENANCE, inputs=inputs) as directory:
         directory.mkdir()
         save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
         for name, value in {"config.json": config, **tokenizer, PROVENANCE: provenance}.items():

@@ -22,9 +22,10 @@ from salt_fairseq.data.code_switching import DEFAULT_THRESHOLDS, CodeSwitching, 
 from salt_fairseq.data.directory import DataDirectory
 from salt_fairseq.errors import InputError
 from salt_fairseq.plm import Description
-from salt_fairseq.storage.files import replacing
+from salt_fairseq.storage.files import check_output, replacing
 from salt_fairseq.tokenizer import Tokenizer
 
+EARLIER = "<!DOCTYPE html><meta charset=utf-8><title>Code-switched sentences</title>"
 STYLE = (
     "body{font-family:sans-serif;max-width:60em;margin:2em auto}td{padding:.1em .6em;vertical-align:top}"
     "th{text-align:left;padding-top:1em}b{color:#b3261e}td:first-child{color:#666}"
@@ -77,18 +78,20 @@ def print_rows(shown: list[tuple]) -> None:
 
 
 def write_html(path: Path, shown: list[tuple]) -> None:
-    lines = [f"<!DOCTYPE html><meta charset=utf-8><title>Code-switched sentences</title><style>{STYLE}</style><table>"]
+    lines = [f"{EARLIER}<style>{STYLE}</style><table>"]
     for heading, variants in shown:
         lines.append(f"<tr><th colspan=2>{html.escape(heading)}")
         for name, parts in variants:
             cells = "".join(f"<b>{html.escape(t)}</b>" if marked else html.escape(t) for t, marked in parts)
             lines.append(f"<tr><td>{html.escape(name)}<td>{cells}")
-    with replacing(path) as temporary:
+    with replacing(path, begins=EARLIER.encode()) as temporary:
         temporary.write_text("\n".join([*lines, "</table>", ""]), encoding="utf-8")
 
 
 def main() -> None:
     args = arguments()
+    if args.html:
+        check_output(args.html, begins=EARLIER.encode())
     data, description = DataDirectory(args.data), Description.load(args.plm_dir)
     data.check_vocabulary(description, args.plm_dir)
     tokenizer = Tokenizer.load(args.plm_dir, description.tokenizer)

@@ -34,11 +34,12 @@ from salt_fairseq.data.distinct_pairs import Batches, DistinctPairs
 from salt_fairseq.data.selection import generalized_subsets, selected_subsets, subset_by_language
 from salt_fairseq.errors import InputError
 from salt_fairseq.models.salt_encoder import SaltEncoder
-from salt_fairseq.storage.files import write_json
+from salt_fairseq.storage.files import check_output, write_json
 from salt_fairseq.storage.resumable import Resumable, resuming
 
 CPU_TOKENS, GPU_TOKENS = 2048, 32768
 UNSCORED, NOT_FINITE = -1, -2
+EARLIER = rb'\{"salt_fairseq":'  # how a file of results begins
 
 
 def arguments() -> argparse.Namespace:
@@ -177,7 +178,7 @@ class Evaluation:
     def resumed(self, checkpoint: Checkpoint, resumable: Resumable) -> tuple[dict[str, Any], str]:
         """The results of a checkpoint, and how fast they were made; those that a killed run finished are not made again."""
         made_with = f"{checkpoint.sha256} {self.dtype} {compact(self.head)}"
-        name, start = hashlib.sha256(made_with.encode()).hexdigest(), time.perf_counter()
+        name, start = hashlib.sha256(made_with.encode("utf-8", "backslashreplace")).hexdigest(), time.perf_counter()
         finished = resumable.load(f"{name}.json.pt")
         if finished is not None:
             return json.loads(finished), "finished before"
@@ -259,8 +260,7 @@ def evaluate_all(args: argparse.Namespace, resumable: Resumable) -> None:
 
 def main() -> None:
     args = arguments()
-    if args.out.is_dir():
-        raise InputError(f"--out {args.out} is a directory: name a file")
+    check_output(args.out, args.path, begins=EARLIER)
     with resuming(args.out, {}, "evaluation") as resumable:
         evaluate_all(args, resumable)
 

@@ -33,7 +33,9 @@ from salt_fairseq.storage.files import replacing
 from salt_fairseq.storage.text_lines import text_lines
 from salt_fairseq.tokenizer import Tokenizer
 
+STDIN = 0
 CHUNK = 10_000  # lines that are sorted by length together, so that a long input never sits in memory
+EARLIER = rb"[^\t\n]*\t[01]\.\d{4}\n"  # how a file of answers begins
 SIGPIPE_STATUS = 141  # exit status of Unix tools whose reader has gone
 
 
@@ -137,7 +139,8 @@ def main() -> None:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(SIGPIPE_STATUS)
     else:
-        with replacing(args.out) as temporary, open(temporary, "wb") as out:
+        inputs = [args.checkpoint, STDIN]
+        with replacing(args.out, begins=EARLIER, inputs=inputs) as temporary, open(temporary, "wb") as out:
             total = predict(classifier, rows, labels, out)
         print(f"wrote {args.out}: {total:,} lines")
 

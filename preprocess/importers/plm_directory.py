@@ -49,7 +49,7 @@ def import_plm(source: str | Path, plm_dir: str | Path, trim_to: Sequence[str | 
         "tensors": model.tensors,
     }
     kind, normalizer = kind_of(tokenizer), tokenizer["normalizer"] or {}
-    with replacing(plm_dir, marker="plm.json") as directory:
+    with replacing(plm_dir, marker="plm.json", inputs=[source, *trim_to]) as directory:
         directory.mkdir()
         (directory / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")
         pieces = Tokenizer.load(directory, kind).pieces

@@ -59,7 +59,7 @@ def binarize(
     # The processes start before the lock is taken: they inherit open files, and would hold the lock after a SIGKILL.
     with (
         in_order(work, tasks, workers) as results,
-        replacing(data, marker="meta.json") as directory,
+        replacing(data, marker="meta.json", inputs=[plm_dir, *texts]) as directory,
         resuming(data, settings, "binarization") as resumable,
     ):
         dtype = best_fitting_int_dtype(description.architecture.vocabulary)

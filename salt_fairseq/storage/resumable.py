@@ -27,6 +27,8 @@ class Resumable:
     def __init__(self, out: Path, settings: dict[str, Any], work: str):
         out = out.resolve()
         self.path, self.saved = out.with_name(f".{out.name}.{work}"), time.monotonic()
+        if self.path.is_symlink():
+            raise InputError(f"{self.path}, the {work} of {out}, is a link to another directory: delete it")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:

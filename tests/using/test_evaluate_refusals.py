@@ -68,7 +68,7 @@ def test_a_lost_example_is_noticed(xlmr_data, checkpoints, tmp_path):
         (["--max-tokens", 39], "--max-tokens 39 is less than the --max-length 40 of "),
         (["--out", "/proc/x/out.json"], "cannot write /proc/x/out.json: No such file or directory; choose another output path"),
         (["--device", "cuda:77"], "--device cuda:77 cannot be used here ("),
-        (["--out", "tests"], "--out tests is a directory: name a file"),
+        (["--out", "tests"], "/tests is a directory: name a file"),
     ],
 )
 def test_options(xlmr_data, checkpoints, tmp_path, more, sentence):
