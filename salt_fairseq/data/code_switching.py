@@ -28,8 +28,7 @@ def parse_thresholds(text: str) -> dict[str | None, Threshold]:
             number = math.nan
         if not 0 <= number <= 1:
             raise InputError(
-                f"threshold {part!r}: give a probability in [0, 1] or a fraction from 0% to 100%, "
-                "for one language (en=1e-3) or for all others (1e-7)"
+                f"threshold {part!r}: give a probability in [0, 1] or a fraction from 0% to 100%, as in en=1e-3,40%"
             )
         if (language or None) in thresholds:
             raise InputError(f"--thresholds {text} names two values for {language or 'all others'}: leave one of them out")
@@ -41,16 +40,13 @@ def thresholds_of(languages: Sequence[str], text: str, source_language: str) -> 
     """The threshold of each language, from the text of ``--thresholds``, which may name the source language besides
     ``languages`` (its default does), but no other."""
     thresholds = parse_thresholds(text)
-    for other in thresholds.keys() - {*languages, source_language, None}:
-        if text != DEFAULT_THRESHOLDS:
-            raise InputError(
-                f"--thresholds {text} names {other}, which is none of the languages {', '.join(languages)}: "
-                "correct or remove it"
-            )
-    for language in languages:
-        if language not in thresholds and None not in thresholds:
-            raise InputError(f"--thresholds {text} says nothing of language {language}: add a value for all others")
-    return {language: thresholds[language if language in thresholds else None] for language in languages}
+    others = thresholds.keys() - {*languages, source_language, None}
+    if others and text != DEFAULT_THRESHOLDS:
+        raise InputError(f"--thresholds {text} names {others.pop()}, none of {', '.join(languages)}: correct or remove it")
+    missing = [language for language in languages if language not in thresholds]
+    if missing and None not in thresholds:
+        raise InputError(f"--thresholds {text} says nothing of language {missing[0]}: add a value for all others")
+    return {language: thresholds.get(language) or thresholds[None] for language in languages}
 
 
 def log_threshold(log_probs: Iterable[np.ndarray], threshold: Threshold) -> float:
@@ -80,8 +76,8 @@ class CodeSwitching:
         self.log_threshold = log_threshold(self._log_probs(), threshold)
         candidates = chosen = 0
         for part in self._log_probs():
-            candidates += int(np.isfinite(part).sum())
-            chosen += int((np.isfinite(part) & (part >= self.log_threshold)).sum())
+            candidates += np.count_nonzero(np.isfinite(part))
+            chosen += np.count_nonzero(part >= self.log_threshold)
         self.fraction = chosen / max(1, candidates)  # of candidate tokens that are substituted
 
     def _log_probs(self) -> Iterator[np.ndarray]:
@@ -91,8 +87,7 @@ class CodeSwitching:
     def text(self, side: int, i: int, tokens: torch.Tensor) -> torch.Tensor:
         """Sentence ``i`` of input number ``side``, LongTensor (T,), with its substitutes in place, LongTensor (T,)."""
         ids, log_probs = self._candidates[side][i]
-        chosen = (log_probs >= self.log_threshold) & torch.isfinite(log_probs)
-        return torch.where(chosen, ids, tokens)
+        return torch.where(log_probs >= self.log_threshold, ids, tokens)
 
     def aligned(self, side: int, i: int, tokens: torch.Tensor) -> torch.Tensor:
         """The same, token by token, LongTensor (T, 1): here one token stands for one."""

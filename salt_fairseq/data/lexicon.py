@@ -1,6 +1,7 @@
 """Substitutes of words from dictionaries or synonym lists, drawn when the data is used (RS-DA, CoSDA-ML, SCOPA)."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +35,7 @@ class Lexicon:
             check_made_from(manifest, data, subset, side)
         self._words = [load_indexed(manifest, f"{side}/{subset}") for side in sides]
         self._substitutes = load_indexed(manifest, "substitutes")
-        counts = load_indexed(manifest, "counts")
-        self._ends = np.cumsum(counts[0].numpy())
+        self._ends = np.cumsum(load_indexed(manifest, "counts")[0].numpy())
 
     def listed(self, side: int, i: int) -> list[tuple[int, int, int]]:
         """The listed words of sentence ``i`` of input number ``side``, in order: ``(entry, start, end)``."""
@@ -70,6 +70,7 @@ def write_lexicon(
     write_indexed(directory / "counts", [counts], np.int32)
 
 
+@dataclass
 class LexicalSubstitution:
     """One stream of sentences in which words are substituted at random (CoSDA-ML, Qin et al., 2020).
 
@@ -78,18 +79,13 @@ class LexicalSubstitution:
     Draws follow from (seed, variant, side, sentence) and, with ``redraw``, the epoch.
     """
 
-    def __init__(
-        self,
-        lexicon: Lexicon,
-        variant: int,
-        seed: int,
-        sentence_ratio: float = 1.0,
-        word_ratio: float = 1.0,
-        redraw: bool = False,
-    ):
-        self.lexicon, self.variant, self.seed = lexicon, variant, seed
-        self.sentence_ratio, self.word_ratio, self.redraw = sentence_ratio, word_ratio, redraw
-        self.epoch = 0
+    lexicon: Lexicon
+    variant: int
+    seed: int
+    sentence_ratio: float = 1.0
+    word_ratio: float = 1.0
+    redraw: bool = False
+    epoch: int = 0
 
     def _drawn(self, side: int, i: int) -> list[tuple[int, int, torch.Tensor]]:
         """``(start, end, ids)`` of each substituted word."""

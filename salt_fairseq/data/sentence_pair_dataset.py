@@ -101,14 +101,10 @@ class SentencePairDataset(FairseqDataset):
             "ntokens": sum(len(item["tokens"]) for item in items),
         }
 
-    def num_tokens(self, i):
-        return self.sizes[i]
-
-    def num_tokens_vec(self, indices):
-        return self.sizes[indices]
-
     def size(self, i):
         return self.sizes[i]
+
+    num_tokens = num_tokens_vec = size
 
     def ordered_indices(self):
         """Sorted by length; with ``shuffle``, sorted within random windows (numpy's global state, seeded by fairseq)."""
