@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from types import TracebackType
 
+from salt_fairseq.cli.printable import printable
 from salt_fairseq.cli.sentences import DEBUG, sentence_of
 from salt_fairseq.errors import exception_chain
 
@@ -21,7 +22,9 @@ def start_command() -> None:
     """Make this process a command's. Commands call it before they load the rest, which takes seconds, so that an interrupt
     meanwhile ends in one line, too."""
     sys.excepthook = print_sentence
-    # fairseq imports all of its tasks, one of which reports that tensorboardX is not installed.
+    # fairseq imports all of its tasks and models. One of them sets the level to DEBUG, where nobody has set another before, and
+    # one reports that tensorboardX is not installed.
+    logging.basicConfig(level=logging.WARNING)
     logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)
 
 
@@ -47,7 +50,7 @@ def print_sentence(kind: type[BaseException], error: BaseException, traceback: T
         atexit.register(_die_of, signal.SIGINT)
     else:
         sentence = sentence_of(error)
-        line = sentence and f"error: {sentence}"
+        line = sentence and f"error: {printable(sentence)}"
     if line is None or os.environ.get(DEBUG, "0") not in ("", "0"):
         sys.__excepthook__(kind, error, traceback)
     if line is not None:
