@@ -162,7 +162,7 @@ def test_in_a_process_of_its_own(command, here):
 def test_configuration_of_hydra(here):
     """A value that its dataclass refuses; hydra itself names a key that there is not."""
     for change, full, said in (
-        ("model.mixup=all", "1", "error: the configuration cannot be: Invalid value 'all', expected one of [instance, token"),
+        ("model.mixup=all", "1", "error: the configuration is invalid: Invalid value 'all', expected one of [instance, token"),
         ("task.agument=fr", "0", "Could not override 'task.agument'."),
     ):
         done = run("fairseq-hydra-train", *HYDRA.split(), change, check=False, cwd=here, PYTHONPATH=str(ROOT), HYDRA_FULL_ERROR=full)

@@ -74,7 +74,7 @@ def test_plm_missing(bert_data, tmp_path):
     "options, sentence",
     [
         (["--augment", "en,sw"], "has no candidates in language 'sw' (it has: de, en, es, fr): run preprocess/distill.py"),
-        (["--augment", "en", "--thresholds", "2"], "threshold '2': a probability in [0, 1] or a share from 0% to 100%"),
+        (["--augment", "en", "--thresholds", "2"], "threshold '2': a probability in [0, 1] or a fraction from 0% to 100%"),
         (["--max-tokens", "100"], "--max-tokens 100 is less than --max-length 128"),
         (["--max-length", "161"], "--max-length 161 is more than the PLM's 160 positions"),
         (["--mixup-ratio", "1.5"], "--mixup-ratio 1.5 is outside [0, 1]"),
@@ -82,7 +82,7 @@ def test_plm_missing(bert_data, tmp_path):
         (["--augment", "en", "--lexicon", "muse"], "--lexicon and --augment: substitutes come from a lexicon or from the PLM"),
         (["--lexicon", "muse"], "has no lexicon 'muse' (it has: none): run preprocess/look_up.py"),
         (["--perturbation", "random", "--radius", "-1"], "--radius -1.0 is outside [0, 1000]"),
-        (["--restore-file", "checkpoint_best.pt"], "--restore-file checkpoint_best.pt does not exist: name a checkpoint, with its directory"),
+        (["--restore-file", "checkpoint_best.pt"], "--restore-file checkpoint_best.pt does not exist: name a checkpoint with its directory"),
         (["--valid-subset", "valid,valid.xx"], "has no subset 'valid.xx'; it has train, valid, test.en"),
     ],
 )
