@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from preprocess.exporters import hf_model, hf_tokenizer, model_card
 from salt_fairseq.checkpoints import load_checkpoint, load_labels, plm_directory
 from salt_fairseq.cli.arguments import command_parser
+from salt_fairseq.cli.printable import printable
 from salt_fairseq.errors import InputError
 from salt_fairseq.plm import Description, load_published, load_state
 from salt_fairseq.storage.files import replacing
@@ -103,7 +104,7 @@ def _write(out, inputs, weights, config, tokenizer, card, provenance):
         for name, value in {"config.json": config, **tokenizer, PROVENANCE: provenance}.items():
             indent = None if name == "tokenizer.json" else 2
             text = json.dumps(value, ensure_ascii=False, indent=indent)
-            (directory / name).write_text(text + "\n", encoding="utf-8")
+            (directory / name).write_bytes(f"{text}\n".encode("utf-8", "backslashreplace"))  # as write_json does
         (directory / "README.md").write_text(card, encoding="utf-8")
         # safetensors makes its file unreadable for others.
         (directory / "model.safetensors").chmod((directory / "config.json").stat().st_mode)
@@ -118,7 +119,7 @@ def main() -> None:
         config = export_plm(args.source, args.out)
     else:
         config = export_classifier(args.source, args.out, args.plm, args.data, args.results)
-    labels = f", labels {', '.join(config['label2id'])}" if "label2id" in config else ""
+    labels = f", labels {printable(', '.join(config['label2id']))}" if "label2id" in config else ""
     print(f"wrote {args.out}: {config['architectures'][0]}, {config['vocab_size']:,} pieces{labels}, from {args.source}")
 
 

@@ -54,13 +54,20 @@ def languages(data: str | Path) -> list[str]:
 
 
 def open_candidates(data: str | Path, subset: str, language: str, side: str = "input0") -> Candidates:
-    """The :class:`Candidates` of ``data/SIDE/SUBSET`` in a language, after checking that they belong to these sentences."""
+    """The :class:`Candidates` of ``data/SIDE/SUBSET`` in a language, after checking that they belong to these sentences and
+    are in this language (which directories of older versions do not say)."""
     data = Path(data)
     directory = data / "candidates" / language
     if not directory.is_dir():
         known = ", ".join(languages(data)) or "none"
         raise InputError(f"{data} has no candidates in language {language!r} (it has: {known}): run preprocess/distill.py")
     manifest = Manifest(directory, "preprocess/distill.py", {"sentences_sha256": {str: str}})
+    named = manifest.values.get("language", language)  # older ones do not name it
+    if named != language:
+        raise InputError(
+            f"{directory} holds candidates in language {named!r}: name the directory {named}, or make it again with "
+            "preprocess/distill.py"
+        )
     check_made_from(manifest, data, subset, side)
     return Candidates(manifest, f"{side}/{subset}")
 

@@ -8,6 +8,7 @@ from salt_fairseq.checkpoints import Checkpoint
 from salt_fairseq.data.subset import Subset
 from salt_fairseq.errors import InputError
 from salt_fairseq.plm import Description
+from salt_fairseq.report.markup import code, escaped, in_cell
 from salt_fairseq.storage.files import read_json
 
 
@@ -15,12 +16,15 @@ def accuracies(results: str | Path, digest: str) -> dict[str, float]:
     """Subset to accuracy (%) of the checkpoint with this SHA-256, from a file of ``salt_fairseq.evaluate``."""
     content = read_json(results, "python -m salt_fairseq.evaluate")
     try:
-        for entry in content["checkpoints"]:
-            if entry["sha256"] == digest:
-                return {str(subset): float(accuracy) for subset, accuracy in entry["accuracy"].items()}
-    except (KeyError, TypeError, ValueError, AttributeError):
+        entries = [dict(entry["accuracy"]) for entry in content["checkpoints"] if entry["sha256"] == digest]
+    except (KeyError, TypeError, ValueError):
         raise InputError(f"{results} is not a file of python -m salt_fairseq.evaluate: name one with --results") from None
-    raise InputError(f"{results} has no results of this checkpoint (SHA-256 {digest[:12]}…): evaluate it first")
+    if not entries:
+        raise InputError(f"{results} has no results of this checkpoint (SHA-256 {digest[:12]}…): evaluate it first")
+    for subset, accuracy in entries[0].items():
+        if type(accuracy) not in (int, float) or not 0 <= accuracy <= 100:
+            raise InputError(f"{results} has the accuracy {accuracy!r} on {subset}, which is no percentage: evaluate again")
+    return entries[0]
 
 
 def of_classifier(checkpoint: Checkpoint, labels: list[str], sentences: int, results: dict[str, float] | None = None) -> str:
@@ -34,10 +38,10 @@ def of_classifier(checkpoint: Checkpoint, labels: list[str], sentences: int, res
     name = Path(cfg.task.data).name
     lines = [
         *_front_matter("text-classification", sorted({source_language, *augment, *by_language})),
-        f"# {description.name}, fine-tuned on {name}",
+        f"# {escaped(description.name)}, fine-tuned on {escaped(name)}",
         "",
-        f"Classifies {kind} as {', '.join(f'`{label}`' for label in labels)}. Fine-tuned on labels in the language "
-        f"`{source_language}` alone; it is meant for the other languages of its base model, too.",
+        f"Classifies {kind} as {', '.join(map(code, labels))}. Fine-tuned on labels in the language "
+        f"{code(source_language)} alone; it is meant for the other languages of its base model, too.",
         "",
         *_usage("text-classification", f"model({example}, truncation=True)"),
         "## Training",
@@ -49,10 +53,10 @@ def of_classifier(checkpoint: Checkpoint, labels: list[str], sentences: int, res
         "",
     ]
     if by_language:
-        rows = [(language, f"{accuracy:.2f}") for language, accuracy in by_language.items()]
+        rows = [(escaped(language), f"{accuracy:.2f}") for language, accuracy in by_language.items()]
         others = [accuracy for language, accuracy in by_language.items() if language != source_language]
         if others:
-            rows.append((f"average without {source_language}", f"{fmean(others):.2f}"))
+            rows.append((f"average without {escaped(source_language)}", f"{fmean(others):.2f}"))
         lines += ["## Accuracy (%)", "", *_table(("language", "accuracy"), rows), ""]
     return "\n".join(lines)
 
@@ -65,36 +69,36 @@ def of_plm(description: Description) -> str:
     return "\n".join(
         [
             *_front_matter(task, []),
-            f"# {description.name}",
+            f"# {escaped(description.name)}",
             "",
             f"A multilingual language model ({head}): {arch.layers} layers, {arch.dim} dimensions, {arch.vocabulary:,} pieces"
-            f"{trimmed}. Imported from `{_origin(description)}` and exported again by salt_fairseq.",
+            f"{trimmed}. Imported from {code(_origin(description))} and exported again by salt_fairseq.",
             "",
-            *_usage(task, f'model("Hello {description.special_tokens["mask"]}.")'),
+            *_usage(task, f"model({json.dumps('Hello ' + description.special_tokens['mask'] + '.')})"),
         ]
     )
 
 
 def _training(cfg, description, data, augment, updates, pooling):
     """Yield ``(option, value)`` of the training for the options that had an effect."""
-    yield "base model", f"`{_origin(description)}`"
+    yield "base model", code(_origin(description))
     if pooling == "mean":
         yield "classified", "the mean of all tokens, which the last layer makes (its weights were not trained)"
-    yield "data", data
+    yield "data", escaped(data)
     if augment:
-        yield "languages of augmentation", ", ".join(augment)
-        yield "thresholds", f"`{cfg.task.thresholds}`"
+        yield "languages of augmentation", escaped(", ".join(augment))
+        yield "thresholds", code(cfg.task.thresholds)
     lexicon = cfg.task.get("lexicon")
     if lexicon:
-        yield "substitutes from the lexicon", lexicon
+        yield "substitutes from the lexicon", escaped(lexicon)
     if augment or lexicon:
         ratio = f" {cfg.model.mixup_ratio}" if cfg.model.mixup == "fixed" else ""
-        yield "embedding mixup", f"{cfg.model.mixup}{ratio}"
+        yield "embedding mixup", escaped(f"{cfg.model.mixup}{ratio}")
         yield "unchanged instances", "left out" if cfg.task.no_original else "included"
     else:
         yield "augmentation", "none"
     if cfg.task.get("perturbation", "none") != "none":
-        yield "perturbation of embeddings", f"{cfg.task.perturbation}, radius {cfg.task.radius} ({cfg.task.norm})"
+        yield "perturbation of embeddings", escaped(f"{cfg.task.perturbation}, radius {cfg.task.radius} ({cfg.task.norm})")
     if cfg.model.freeze_embeddings:
         yield "token embeddings", "frozen"
     yield "seed", cfg.common.seed
@@ -144,4 +148,4 @@ def _table(header, rows):
     yield f"| {header[0]} | {header[1]} |"
     yield "|---|---|"
     for name, value in rows:
-        yield f"| {name} | {value} |"
+        yield f"| {name} | {in_cell(str(value))} |"

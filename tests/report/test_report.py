@@ -181,3 +181,5 @@ def test_escapes():
     assert r"\underline{\textbf{$-1.5$}}{\scriptsize\,$\pm$\,0.2}" in table.latex()
     assert r"\caption{A\_B. p $\leq$ 0.05 -- $\Delta$}" in table.latex()
     assert r"| a\|b_c&50%#{}~^\< | <u>**-1.5**</u> ± 0.2 |" in table.markdown()
+    broken = Table("A", ["x", "y"], [["a\r\n\n# b\x1b", "c\u2028|\td"]], ["e\n\nf"])
+    assert "| a # b | c \\| d |\n\ne f\n" in broken.markdown() and "\na \\# b & c \\textbar{} d \\\\\n" in broken.latex()

@@ -4,12 +4,14 @@ References: the Hugging Face directories that were imported, and the model that 
 """
 
 import json
+import re
 import shutil
 from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
+from markdown_it import MarkdownIt
 from safetensors.torch import load_file
 from transformers import (
     AutoModelForMaskedLM,
@@ -25,6 +27,7 @@ from transformers import (
 )
 
 from preprocess import export_hf
+from preprocess.exporters import model_card
 from preprocess.import_plm import import_plm
 from salt_fairseq import evaluate
 from salt_fairseq.checkpoints import load_checkpoint
@@ -181,6 +184,43 @@ def test_classifier(classifier):
     assert tokenizer.model_max_length == load_checkpoint(classifier.path).cfg.task.max_length
 
 
+HOSTILE = ["a|b", "`c`", "<script>d</script>", "[e](http://f)", "| g |\n# h", "i\x1b[31mj", "*k* _l_ m_n \\o"]
+
+
+def test_names_and_labels_in_the_model_card(classifiers, tmp_path):
+    """As Markdown reads them (by markdown-it, CommonMark with tables), every one stands there as it is, on one line."""
+    made, shown = classifiers["bert"], [re.sub(r"[\n\x1b]", " ", name) for name in HOSTILE]
+    saved = torch.load(made.path, weights_only=True)
+    saved["cfg"]["task"] |= {"data": f"/x/{HOSTILE[0]}", "augment": ",".join(HOSTILE), "thresholds": HOSTILE[1] + HOSTILE[4]}
+    torch.save(saved, tmp_path / "hostile.pt")
+    checkpoint = load_checkpoint(tmp_path / "hostile.pt")
+    card = model_card.of_classifier(checkpoint, HOSTILE, 2, {f"test.{name}": 50.0 for name in ("fr", "x_y")}).split("---\n", 2)[2]
+    tokens = MarkdownIt("commonmark").enable("table").parse(card)
+    inlines = [token for token in tokens if token.type == "inline"]
+
+    def texts(kind):
+        return [child.content for token in inlines for child in token.children if child.type == kind]
+
+    assert texts("code_inline") == [*shown, "en", "bert0", shown[1] + shown[4]]
+    assert "".join(child.content for child in inlines[0].children) == f"bert0, fine-tuned on {HOSTILE[0]}"
+    assert not {child.type for token in inlines for child in token.children} & {"html_inline", "link_open", "strong_open"}
+    assert ", ".join(shown) in ["".join(child.content for child in token.children) for token in inlines]
+    assert [token.tag for token in tokens if token.type == "heading_open"] == ["h1", "h2", "h2"]
+    assert {len(list(row)) for row in rows_of(tokens)} == {2}
+
+
+def rows_of(tokens):
+    """The cells of each row of the tables."""
+    cells = []
+    for token in tokens:
+        if token.type == "tr_open":
+            cells = []
+        elif token.type in ("th_open", "td_open"):
+            cells.append(token)
+        elif token.type == "tr_close":
+            yield cells
+
+
 @pytest.mark.parametrize("name", ["bert", "xlmr"])
 def test_pipeline_gives_the_labels_of_evaluate(name, classifiers, tmp_path):
     """On pairs of which some are cut to the length that the checkpoint was trained with."""
@@ -296,6 +336,10 @@ def test_errors(classifiers, plms, tmp_path, labelled_otherwise):
     for directory, labels in labelled_otherwise(made.plm, tmp_path).items():
         sentence = f"{made.path} tells other, paraphrase apart, but {directory} has the labels {labels}: name the data directory that it was "
         assert error_of(export_hf, made.path, out, "--data", directory) == f"{sentence}trained on with --data"
+    for accuracy in ("NaN", "Infinity", "-5", "100.5", "true", '"61"', "null", "1e400"):
+        results.write_text(f'{{"checkpoints": [{{"sha256": "{sha256(made.path)}", "accuracy": {{"test.fr": 50, "test.de": {accuracy}}}}}]}}')
+        sentence = error_of(export_hf, made.path, out, "--results", results)
+        assert sentence.startswith(f"{results} has the accuracy ") and sentence.endswith(" on test.de, which is no percentage: evaluate again")
     assert not out.exists()
     published = plms["bert"].source  # looks like an export, and is somebody's only copy
     assert "holds no salt_fairseq.json: choose another output directory" in error_of(export_hf, made.path, published)

@@ -1,0 +1,12 @@
+"""Text of other people, as it may be printed to a terminal."""
+
+import re
+
+# Control characters, C0 and C1, of which ESC begins the sequences that move the cursor, hide text or write the clipboard; the
+# separators of lines and paragraphs; what reverses the direction of text; halves of surrogate pairs.
+UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """The text on one line, with such characters as escapes: ``\\x1b`` for ESC."""
+    return UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
