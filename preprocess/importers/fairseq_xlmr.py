@@ -44,12 +44,7 @@ def read(directory: Path) -> Source:
     if not isinstance(saved, dict) or not isinstance(saved.get("model"), dict):
         raise InputError(f"{path} is no fairseq checkpoint: it has no 'model'")
     heads = _heads(saved, path)
-    # Older releases have the names decoder and emb_layer_norm.
-    published = {
-        re.sub(r"^decoder\.", "encoder.", name).replace(".emb_layer_norm.", ".layernorm_embedding."): name
-        for name, tensor in saved["model"].items()
-        if torch.is_tensor(tensor)
-    }
+    published = {_newer(name): name for name, tensor in saved["model"].items() if torch.is_tensor(tensor)}
     tensors = Tensors({name: saved["model"][old] for name, old in published.items()}, f"the weights in {path}")
     if f"{BODY}layer_norm.weight" in tensors:
         raise InputError(f"{path} normalizes before its layers instead of after them (XLM-R XL), which is not supported")
@@ -58,8 +53,6 @@ def read(directory: Path) -> Source:
     state["encoder.embed_positions.weight"] = positions[FIRST_POSITION:].clone()
     vocabulary, dim = state["encoder.embed_tokens.weight"].shape
     state["encoder.embed_segments.weight"] = torch.zeros(1, dim)
-    if dim % heads:
-        raise InputError(f"{path}: {heads} heads do not divide {dim} dimensions")
     architecture = dict(
         dim=dim,
         layers=layers,
@@ -70,7 +63,6 @@ def read(directory: Path) -> Source:
         layer_norm_eps=LAYER_NORM_EPS,
         pooler=False,
     )
-    left = {published[name]: tensor.float() for name, tensor in tensors.left.items() if tensor.is_floating_point()}
     return Source(
         state,
         architecture,
@@ -78,8 +70,14 @@ def read(directory: Path) -> Source:
         "roberta",
         weights_dtype=tensors.dtype,
         rows={"encoder.embed_positions.weight": positions[:FIRST_POSITION].clone()},
-        tensors=left,
+        tensors={published[name]: tensor for name, tensor in tensors.others().items()},
     )
+
+
+def _newer(name):
+    """A tensor's name in newer releases; older ones say decoder and emb_layer_norm, the oldest fuse query, key and value."""
+    name = re.sub(r"^decoder\.", "encoder.", name).replace(".emb_layer_norm.", ".layernorm_embedding.")
+    return name.replace(".in_proj_", ".in_proj.")
 
 
 def _heads(saved, path):
@@ -88,10 +86,7 @@ def _heads(saved, path):
     args = saved.get("args") or (cfg.get("model") if isinstance(cfg, dict) else None)
     args = vars(args) if isinstance(args, argparse.Namespace) else args
     if not isinstance(args, dict) or not isinstance(args.get("encoder_attention_heads"), int):
-        raise InputError(
-            f"{path} does not say its number of attention heads (args.encoder_attention_heads): "
-            "fairseq's own xlmr.* releases do"
-        )
+        raise InputError(f"{path} lacks its number of attention heads, args.encoder_attention_heads: fairseq's xlmr.* have it")
     for option, needed in NEEDED.items():
         if args.get(option, needed) != needed:
             raise InputError(f"{path}: {option} is {args[option]!r}, only {needed!r} is supported")
@@ -99,30 +94,23 @@ def _heads(saved, path):
 
 
 def _state(tensors):
-    """``(state, number of layers)``; query, key and value are fused (in the oldest checkpoints) or separate."""
+    """``(state, number of layers)``."""
     modules = {
-        "encoder.layernorm_embedding": f"{BODY}layernorm_embedding",
-        "lm_head.dense": "encoder.lm_head.dense",
-        "lm_head.layer_norm": "encoder.lm_head.layer_norm",
+        "encoder.layernorm_embedding": [f"{BODY}layernorm_embedding"],
+        "lm_head.dense": ["encoder.lm_head.dense"],
+        "lm_head.layer_norm": ["encoder.lm_head.layer_norm"],
     }
     state = {f"encoder.{name}.weight": tensors.take(f"{BODY}{name}.weight") for name in ("embed_tokens", "embed_positions")}
     layers = 0
     while any(name.startswith(f"{BODY}layers.{layers}.") for name in tensors.left):
         here, there = f"encoder.layers.{layers}.", f"{BODY}layers.{layers}."
-        modules.update({here + name: there + published for name, published in LAYER.items()})
-        for part in ("weight", "bias"):
-            fused = f"{there}self_attn.in_proj_{part}"
-            state[f"{here}qkv.{part}"] = (
-                tensors.take(fused)
-                if fused in tensors
-                else tensors.take_joined([f"{there}self_attn.{x}_proj.{part}" for x in "qkv"])
-            )
+        modules.update({here + name: [there + published] for name, published in LAYER.items()})
+        fused = f"{there}self_attn.in_proj.weight" in tensors
+        modules[f"{here}qkv"] = [f"{there}self_attn.{x}_proj" for x in (["in"] if fused else "qkv")]
         layers += 1
     if not layers:
         raise InputError(f"{tensors.where} have no layers ({BODY}layers.0): fairseq's XLM-R is needed")
-    for name, published in modules.items():
-        for part in ("weight", "bias"):
-            state[f"{name}.{part}"] = tensors.take(f"{published}.{part}")
+    state |= tensors.take_modules(modules)
     state["lm_head.bias"] = tensors.take_head(
         "encoder.lm_head.weight", ["encoder.lm_head.bias"], state["encoder.embed_tokens.weight"]
     )

@@ -9,17 +9,7 @@ from preprocess.importers.sentence_transformers import read_pooling
 from preprocess.importers.source import Source, Tensors, untrained_head
 from preprocess.importers.vocabulary import kind_of, read_tokenizer
 from preprocess.importers.weight_files import read_tensors
-from preprocess.layouts.huggingface import (
-    BODIES,
-    DISTILBERT_SIZES,
-    EMBEDDINGS,
-    HEADS,
-    LAYERS,
-    ROWS,
-    SIZES,
-    layer_names,
-    prefix_of,
-)
+from preprocess.layouts import huggingface as layout
 from salt_fairseq.errors import InputError
 
 SUPPORTED = {
@@ -45,29 +35,26 @@ def read_config(path: Path) -> tuple[str, dict, dict]:
             f"{path}: XLM-R XL normalizes before its layers instead of after them, which is not supported; "
             "the largest XLM-R that can be imported is xlm-roberta-large"
         )
-    if config["model_type"] not in BODIES:
+    if config["model_type"] not in layout.BODIES:
         raise InputError(f"{path}: model_type {config['model_type']!r} is not supported; BERT, XLM-R and DistilBERT are")
     for option, needed in SUPPORTED.items():
         if config.get(option, needed) != needed:
             raise InputError(f"{path}: {option} is {config[option]!r}, only {needed!r} is supported")
-    family = BODIES[config["model_type"]]
-    names = DISTILBERT_SIZES if family == "distilbert" else SIZES
+    family = layout.BODIES[config["model_type"]]
+    names = layout.DISTILBERT_SIZES if family == "distilbert" else layout.SIZES
     optional = {"layer_norm_eps": float, "pad_token_id": int} if family == "roberta" else {"layer_norm_eps": float}
     missing = [name for name in names.values() if not isinstance(config.get(name), int) or config[name] < 1]
     missing += [name for name, number in optional.items() if not isinstance(config.get(name, number()), (int, number))]
     if missing:
         raise InputError(f"{path} has no number for {', '.join(missing)}: download it again")
-    sizes = {name: config[published] for name, published in names.items()}
-    if sizes["dim"] % sizes["heads"]:
-        raise InputError(f"{path}: {sizes['heads']} heads do not divide {sizes['dim']} dimensions")
-    return family, sizes, config
+    return family, {name: config[published] for name, published in names.items()}, config
 
 
 def _embeddings(tensors, prefix, family, config, has_segments):
     """``(state, left-out rows)`` of the three embeddings. XLM-R counts positions from pad + 1 = 2."""
     state: dict[str, torch.Tensor] = {}
     rows: dict[str, torch.Tensor] = {}
-    for name, published in EMBEDDINGS.items():
+    for name, published in layout.EMBEDDINGS.items():
         if name == "encoder.embed_segments" and family == "distilbert":  # has no segments: one that adds nothing
             state[f"{name}.weight"] = torch.zeros(1, state["encoder.embed_tokens.weight"].shape[-1])
             continue
@@ -76,10 +63,11 @@ def _embeddings(tensors, prefix, family, config, has_segments):
             raise InputError(
                 f"{tensors.where} have {published} in the shape {tuple(every.shape)}, which is no matrix: download them again"
             )
-        if len(every) != config.get(ROWS[name], len(every)):
+        rows_option = layout.ROWS[name]
+        if len(every) != config.get(rows_option, len(every)):
             raise InputError(
-                f"{tensors.where} have {len(every)} rows of {published}, where config.json's {ROWS[name]} is "
-                f"{config[ROWS[name]]!r}: they do not belong together"
+                f"{tensors.where} have {len(every)} rows of {published}, where config.json's {rows_option} is "
+                f"{config[rows_option]!r}: they do not belong together"
             )
         used = torch.ones(len(every), dtype=torch.bool)
         if name == "encoder.embed_positions" and family == "roberta":
@@ -101,27 +89,25 @@ def read(directory: Path) -> Source:
         for name, tensor in read_tensors(directory).items()
     }
     tensors, tokenizer = Tensors(renamed, f"the weights in {directory}"), read_tokenizer(directory)
-    prefix, head = prefix_of(renamed, family), HEADS[family]
+    prefix, head = layout.prefix_of(renamed, family), layout.HEADS[family]
     pretrained = any(name.startswith((head["dense"], head["layer_norm"])) or name in head["bias"] for name in renamed)
     pooler = f"{prefix}pooler.dense.weight" in tensors
     # XLM-R's tokenizer has one segment, whatever the body has.
     state, rows = _embeddings(tensors, prefix, family, config, has_segments=kind_of(tokenizer) == "wordpiece")
     modules: dict[str, tuple[str, ...]] = {"encoder.layernorm_embedding": (f"{prefix}embeddings.LayerNorm",)}
     for layer in range(sizes["layers"]):
-        modules.update(layer_names(family, prefix, layer))
+        modules.update(layout.layer_names(family, prefix, layer))
     if pretrained:
         modules.update({"lm_head.dense": (head["dense"],), "lm_head.layer_norm": (head["layer_norm"],)})
     if pooler:
         modules["pooler"] = (f"{prefix}pooler.dense",)
-    for name, published in modules.items():
-        for part in ("weight", "bias"):
-            state[f"{name}.{part}"] = tensors.take_joined([f"{module}.{part}" for module in published])
+    state.update(tensors.take_modules(modules))
     embeddings = state["encoder.embed_tokens.weight"]
     if pretrained:
         state["lm_head.bias"] = tensors.take_head(head["decoder"], head["bias"], embeddings)
     else:
         state.update(untrained_head(sizes["dim"], len(embeddings)))
-    more = [name for name in tensors.left if name.startswith(f"{prefix}{LAYERS[family][0]}.")]
+    more = [name for name in tensors.left if name.startswith(f"{prefix}{layout.LAYERS[family][0]}.")]
     if more:
         raise InputError(f"{tensors.where} hold {more[0]}, which config.json does not expect: they do not belong together")
     architecture = dict(
@@ -131,15 +117,5 @@ def read(directory: Path) -> Source:
         layer_norm_eps=DEFAULT_EPS if family == "distilbert" else config.get("layer_norm_eps", DEFAULT_EPS),
         pooler=pooler,
     )
-    left = {name: tensor.float() for name, tensor in tensors.left.items() if tensor.is_floating_point()}
-    return Source(
-        state,
-        architecture,
-        tokenizer,
-        family,
-        "pretrained" if pretrained else "untrained",
-        tensors.dtype,
-        read_pooling(directory),
-        rows,
-        left,
-    )
+    lm_head, pooling = "pretrained" if pretrained else "untrained", read_pooling(directory)
+    return Source(state, architecture, tokenizer, family, lm_head, tensors.dtype, pooling, rows, tensors.others())

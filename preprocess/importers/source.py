@@ -1,6 +1,6 @@
 """A published masked LM in this project's names: what every importer returns."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -62,6 +62,18 @@ class Tensors:
         if len({part.shape for part in parts}) > 1:
             raise InputError(f"{self.where} have {names[0]} and {names[1]} that differ in shape: download the model again")
         return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+    def take_modules(self, modules: Mapping[str, Sequence[str]]) -> dict[str, torch.Tensor]:
+        """Weight and bias of each module, whose name in this project is mapped to its published names, joined if several."""
+        return {
+            f"{name}.{part}": self.take_joined([f"{module}.{part}" for module in published])
+            for name, published in modules.items()
+            for part in ("weight", "bias")
+        }
+
+    def others(self) -> dict[str, torch.Tensor]:
+        """The tensors that were not taken, in fp32."""
+        return {name: tensor.float() for name, tensor in self.left.items() if tensor.is_floating_point()}
 
     def take_head(self, decoder: str, biases: Sequence[str], embeddings: torch.Tensor) -> torch.Tensor:
         """The bias of an LM head, stored under one or more names, whose ``decoder``, if stored, must be the ``embeddings``."""

@@ -254,7 +254,7 @@ FILES = {
 CONTENTS = {
     "not a checkpoint": (lambda m: {"model": None}, "has no 'model'"),
     "no arguments": (lambda m: {"args": None}, "number of attention heads"),
-    "heads do not divide": (lambda m: {"args": Namespace(**{**ARGS, "encoder_attention_heads": 7})}, "7 heads do not divide 36"),
+    "heads do not divide": (lambda m: {"args": Namespace(**{**ARGS, "encoder_attention_heads": 7})}, "7 heads of 36 dimensions"),
     "tanh gelu": (lambda m: {"args": Namespace(**{**ARGS, "activation_fn": "gelu_fast"})}, "activation_fn is 'gelu_fast'"),
     "untied": (lambda m: {"model": untied(m)}, "not tied to the token embeddings"),
     "another model": (lambda m: {"model": {"encoder.x": torch.ones(2)}}, "lack encoder.sentence_encoder.embed_tokens"),

@@ -95,7 +95,7 @@ BERT = {
     "pre-norm": (edit_config(model_type="xlm-roberta-xl"), "normalizes before its layers"),
     "untied in config": (edit_config(tie_word_embeddings=False), "tie_word_embeddings is False"),
     "another activation": (edit_config(hidden_act="relu"), "hidden_act is 'relu'"),
-    "heads do not divide": (edit_config(num_attention_heads=7), "7 heads do not divide 48"),
+    "heads do not divide": (edit_config(num_attention_heads=7), "7 heads of 48 dimensions"),
     "more layers than weights": (edit_config(num_hidden_layers=4), "lack bert.encoder.layer.3"),
     "fewer layers than weights": (edit_config(num_hidden_layers=2), "hold bert.encoder.layer.2.*not expect"),
     "weights of another model": (
