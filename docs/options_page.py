@@ -24,7 +24,7 @@ GROUPS = {
 SCRIPTS = (
     "import_plm binarize target_vocabulary distill show_candidates look_up train_lm_head substitution_precision export_hf"
 ).split()
-MODULES = ["evaluate", "report", "predict"]
+MODULES = ["evaluate", "average", "report", "predict"]
 DEPENDS = {"--device": "`cuda` where there is one, else `cpu`", "--workers": "one for each usable core"}  # on the machine
 
 
