@@ -24,7 +24,7 @@ from salt_fairseq.errors import InputError
 def arguments():
     parser = command_parser(__doc__)
     add = parser.add_argument
-    add("plm_dir", metavar="PLM_DIR", type=Path)
+    add("plm_dir", metavar="PLM_DIR", type=Path, help="PLM directory, whose tokenizer is used")
     add("data", metavar="DATA", type=Path, help="data directory to write")
     add(
         "--xnli",

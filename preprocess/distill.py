@@ -22,15 +22,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from preprocess.distillation.candidate_files import SUBSET, write_all
+from preprocess.distillation.candidate_files import write_all
 from preprocess.distillation.candidate_search import CPU_LOGITS, GPU_LOGITS, POSITIONS, CandidateSearch
 from preprocess.distillation.distinct_sentences import DistinctSentences
+from preprocess.distillation.inputs import SUBSET, add_inputs, open_inputs
 from preprocess.distillation.search import search_all
 from preprocess.distillation.word_lists import WORD_LIST_HELP, parse_word_lists, target_vocabularies
 from salt_fairseq.cli.arguments import command_parser, positive
 from salt_fairseq.cli.device import add_device, check_device
 from salt_fairseq.cli.freed_memory import return_freed_memory
-from salt_fairseq.data.directory import DataDirectory
 from salt_fairseq.errors import InputError
 from salt_fairseq.plm import PLM, Description
 from salt_fairseq.storage.resumable import Resumable, resuming
@@ -43,34 +43,26 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 def arguments():
     parser = command_parser(__doc__)
     add = parser.add_argument
-    add("plm_dir", metavar="PLM_DIR", type=Path)
-    add("data", metavar="DATA", type=Path, help="data directory; candidates are written into it")
+    add_inputs(parser, "data directory; candidates are written into it")
     add("--languages", default="en,fr,es,de", help="target languages")
     add("--word-list", metavar="LANG=FILE", nargs="+", default=[], help=WORD_LIST_HELP)
     add("--positions", choices=POSITIONS, default="words", help="candidate positions: all tokens with a letter, or whole words")
     add(
         "--keep-shared-words",
         action="store_true",
-        help="keep words that are as frequent in the source language, or much more so in another",
+        help="keep words as frequent in the source language, or far more so in another",
     )
     add_device(parser)
-    add("--dtype", choices=DTYPES, default="fp32")
-    add(
-        "--max-tokens",
-        type=positive,
-        help=f"tokens read at once, with padding (default: {CPU_TOKENS} on a CPU, {GPU_TOKENS} on a GPU)",
-    )
+    add("--dtype", choices=DTYPES, default="fp32", help="precision of the weights and of what is computed with them")
+    add("--max-tokens", type=positive, help=f"padded tokens at once (default: {CPU_TOKENS} on a CPU, {GPU_TOKENS} on a GPU)")
     add("--logits-budget", type=positive, help=f"logits held at once (default: {CPU_LOGITS} on a CPU, {GPU_LOGITS} on a GPU)")
     return parser.parse_args()
 
 
-def check(args: argparse.Namespace, data: DataDirectory, description: Description) -> None:
-    """Raise unless the PLM can distill the data into the languages."""
-    data.check_vocabulary(description, args.plm_dir)
+def check(args: argparse.Namespace, description: Description) -> None:
+    """Raise unless the PLM can name candidates, and each language is named once."""
     if description.lm_head == "untrained":
         raise InputError(f"{args.plm_dir} has an LM head that was never trained: train it with preprocess/train_lm_head.py")
-    if SUBSET not in data.meta["subsets"]:
-        raise InputError(f"{args.data} has no subset {SUBSET!r} to distill: binarize one with --subset {SUBSET}=FILE")
     languages = args.languages.split(",")
     if len(set(languages)) < len(languages):
         raise InputError(f"--languages {args.languages} names a language twice: leave one of them out")
@@ -106,9 +98,8 @@ def main() -> None:
         torch.distributed.init_process_group("gloo", timeout=datetime.timedelta(days=7))  # all wait for the slowest
         if device == "cuda":
             device = f"cuda:{os.environ['LOCAL_RANK']}"
-    data, description = DataDirectory(args.data), Description.load(args.plm_dir)
-    check(args, data, description)
-    tokenizer = Tokenizer.load(args.plm_dir, description.tokenizer)
+    data, description, tokenizer = open_inputs(args)
+    check(args, description)
     vocabularies = vocabularies_of(args, tokenizer, data.meta["source_language"])
     tokenizer.keep_words_only()
     return_freed_memory()  # before the weights, which take its place

@@ -21,21 +21,11 @@ from salt_fairseq.plm import Description
 
 def arguments():
     parser = command_parser(__doc__)
-    parser.add_argument(
-        "source",
-        metavar="SOURCE",
-        help="Hugging Face directory or hub name (BERT, XLM-R or DistilBERT), "
-        "directory of fairseq's xlmr.base or xlmr.large, or 'embedded': the PLM of the quickstart",
-    )
+    source_help = "Hugging Face directory or hub name (BERT, XLM-R or DistilBERT), directory of fairseq's xlmr.*, or 'embedded'"
+    parser.add_argument("source", metavar="SOURCE", help=source_help)
     parser.add_argument("plm_dir", metavar="PLM_DIR", type=Path, help="directory to write")
-    parser.add_argument(
-        "--trim-to",
-        metavar="FILE",
-        nargs="+",
-        default=[],
-        help="keep only single characters and the pieces that these texts and word lists use (one sentence or word per line, "
-        "plain or .xz)",
-    )
+    trim_help = "keep only single characters and the pieces that these files use (a sentence or word per line, plain or .xz)"
+    parser.add_argument("--trim-to", metavar="FILE", nargs="+", default=[], help=trim_help)
     return parser.parse_args()
 
 
@@ -49,7 +39,7 @@ def parameters(architecture: Architecture) -> int:
 def report(description: Description, plm_dir: Path) -> Iterator[str]:
     """The lines with which the command ends."""
     arch = description.architecture
-    size, pieces = parameters(arch), f"{arch.vocabulary:,} pieces ({description.tokenizer})"
+    size = parameters(arch)
     if description.trimmed_from:
         before = parameters(replace(arch, vocabulary=description.trimmed_from))
         yield (
@@ -57,8 +47,8 @@ def report(description: Description, plm_dir: Path) -> Iterator[str]:
             f"({4 * before:,} bytes) to {size:,} ({4 * size:,} bytes)"
         )
     yield (
-        f"wrote {plm_dir}: {arch.layers} layers, {arch.dim} dimensions, {pieces}, {size:,} parameters, "
-        f"from {description.source}"
+        f"wrote {plm_dir}: {arch.layers} layers, {arch.dim} dimensions, {arch.vocabulary:,} pieces ({description.tokenizer}), "
+        f"{size:,} parameters, from {description.source}"
     )
 
 

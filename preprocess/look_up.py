@@ -16,33 +16,24 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from preprocess.distillation.inputs import SUBSET, add_inputs, open_inputs
 from preprocess.text.dictionaries import read_dictionary
 from salt_fairseq.cli.arguments import command_parser, name_value_pairs
-from salt_fairseq.data.directory import DataDirectory
 from salt_fairseq.data.lexicon import CONTINUES, write_lexicon
 from salt_fairseq.errors import InputError
-from salt_fairseq.plm import Description
 from salt_fairseq.storage.files import replacing, sha256
 from salt_fairseq.storage.indexed_data import best_fitting_int_dtype
 from salt_fairseq.storage.manifest import write_manifest
 from salt_fairseq.tokenizer import Tokenizer
 
-SUBSET = "train"
-
 
 def arguments():
     parser = command_parser(__doc__)
     add = parser.add_argument
-    add("plm_dir", metavar="PLM_DIR", type=Path)
-    add("data", metavar="DATA", type=Path, help="data directory; the lexicon is written into it")
+    add_inputs(parser, "data directory; the lexicon is written into it")
     add("--name", default="muse", help="name of the lexicon, for --lexicon of fairseq-train")
-    add(
-        "--dictionary",
-        metavar="LANG=FILE",
-        nargs="+",
-        required=True,
-        help="lines 'source target' as in MUSE, or JSON: word to list of substitutes",
-    )
+    dictionary_help = "lines 'source target' as in MUSE, or JSON: word to list of substitutes"
+    add("--dictionary", metavar="LANG=FILE", nargs="+", required=True, help=dictionary_help)
     add("--include-word", action="store_true", help="count the word among its substitutes, as RS-DA does")
     return parser.parse_args()
 
@@ -73,10 +64,8 @@ class Entries:
         """The words of one sentence, int32 (T,), as :class:`salt_fairseq.data.lexicon.Lexicon` stores them."""
         marks = np.zeros(len(ids), dtype=np.int32)
         for start, end, text in self.tokenizer.word_spans(ids):
-            number = self.number(text.casefold())
-            if number >= 0:
-                marks[start:end] = CONTINUES
-                marks[start] = number + 1
+            if (number := self.number(text.casefold())) >= 0:
+                marks[start], marks[start + 1 : end] = number + 1, CONTINUES
         return marks
 
 
@@ -90,23 +79,17 @@ def caseless_dictionary(path: str, tokenizer: Tokenizer) -> dict[str, dict[str, 
 
 def main() -> None:
     args = arguments()
-    data, description = DataDirectory(args.data), Description.load(args.plm_dir)
-    data.check_vocabulary(description, args.plm_dir)
-    if SUBSET not in data.meta["subsets"]:
-        raise InputError(f"{args.data} has no subset {SUBSET!r}: binarize one with --subset {SUBSET}=FILE")
+    data, description, tokenizer = open_inputs(args)
     if Path(args.name).name != args.name or args.name in ("", ".."):
         raise InputError(f"--name {args.name}: a plain name is needed; the lexicon goes into {args.data / 'lexicons'}")
-    tokenizer = Tokenizer.load(args.plm_dir, description.tokenizer)
     files = name_value_pairs("--dictionary", args.dictionary)
     dictionaries = {language: caseless_dictionary(path, tokenizer) for language, path in files.items()}
-    entries, tokens, marked = Entries(tokenizer, dictionaries, args.include_word), 0, 0
+    entries = Entries(tokenizer, dictionaries, args.include_word)
     words: dict[str, Any] = {}
-    sides = {side: SUBSET for side in data.sides}
-    for side in sides:
+    for side in data.sides:
         sentences = data.sentences(SUBSET, side)
         words[side] = [entries.mark(sentences[i].numpy()) for i in tqdm(range(len(sentences)), desc=f"looking up {side}")]
-        tokens += sum(len(marks) - 1 for marks in words[side])
-        marked += sum(int((marks != 0).sum()) for marks in words[side])
+    is_listed = np.concatenate([marks[:-1] != 0 for side in words.values() for marks in side])  # of each token but eos
     if not entries.counts:
         raise InputError(
             f"no word of {args.data} is listed in {', '.join(map(str, files.values()))}: give dictionaries "
@@ -117,17 +100,17 @@ def main() -> None:
         "dictionaries_sha256": {language: sha256(path) for language, path in files.items()},
         "include_word": args.include_word,
         "vocabulary_sha256": description.vocabulary_sha256,
-        "sentences_sha256": {f"{side}/{SUBSET}": data.meta["subsets"][SUBSET]["sha256"][side] for side in sides},
+        "sentences_sha256": {f"{side}/{SUBSET}": data.meta["subsets"][SUBSET]["sha256"][side] for side in data.sides},
     }
     out = args.data / "lexicons" / args.name
     with replacing(out, marker="meta.json") as directory:
         dtype = best_fitting_int_dtype(description.architecture.vocabulary)
-        write_lexicon(directory, sides, words, entries.substitutes, entries.counts, dtype)
+        write_lexicon(directory, dict.fromkeys(data.sides, SUBSET), words, entries.substitutes, entries.counts, dtype)
         write_manifest(directory, meta)
     listed = sum(number >= 0 for number in entries.numbers.values())
     print(
         f"wrote {out}: {listed:,} of {len(entries.numbers):,} distinct words listed, {len(entries.substitutes):,} "
-        f"substitutes in {', '.join(dictionaries)}; {100 * marked / tokens:.1f}% of tokens belong to a listed word"
+        f"substitutes in {', '.join(dictionaries)}; {100 * is_listed.mean():.1f}% of tokens belong to a listed word"
     )
 
 

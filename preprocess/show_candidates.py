@@ -16,12 +16,13 @@ import torch
 from rich.console import Console
 from rich.text import Text
 
+from preprocess.distillation.inputs import add_inputs, open_inputs
 from salt_fairseq.candidates import languages as candidate_languages
 from salt_fairseq.cli.arguments import command_parser, positive
+from salt_fairseq.cli.printable import printable
 from salt_fairseq.data.code_switching import DEFAULT_THRESHOLDS, CodeSwitching, thresholds_of
 from salt_fairseq.data.directory import DataDirectory
 from salt_fairseq.errors import InputError
-from salt_fairseq.plm import Description
 from salt_fairseq.storage.files import check_output, replacing
 from salt_fairseq.tokenizer import Tokenizer
 
@@ -35,8 +36,7 @@ STYLE = (
 def arguments():
     parser = command_parser(__doc__)
     add = parser.add_argument
-    add("plm_dir", metavar="PLM_DIR", type=Path)
-    add("data", metavar="DATA", type=Path)
+    add_inputs(parser)
     add("--languages", help="languages to show (default: all that have candidates)")
     add("--thresholds", default=DEFAULT_THRESHOLDS, help="as in training: a probability or a fraction, per language")
     add("--sentences", metavar="N", type=positive, default=3, help="examples to show, spread over the training set")
@@ -69,11 +69,11 @@ def rows(data: DataDirectory, tokenizer: Tokenizer, switchings: list[tuple], cou
 def print_rows(shown: list[tuple]) -> None:
     console = Console(highlight=False, soft_wrap=True)
     for heading, variants in shown:
-        console.print(f"[dim]{heading}[/dim]")
+        console.print(Text(printable(heading), style="dim"))
         for name, parts in variants:
-            line = Text(f"  {name:14}")
+            line = Text(f"  {printable(name):14}")
             for text, substituted in parts:
-                line.append(text, style="bold red" if substituted else "")
+                line.append(printable(text), style="bold red" if substituted else "")
             console.print(line)
 
 
@@ -92,9 +92,7 @@ def main() -> None:
     args = arguments()
     if args.html:
         check_output(args.html, begins=EARLIER.encode())
-    data, description = DataDirectory(args.data), Description.load(args.plm_dir)
-    data.check_vocabulary(description, args.plm_dir)
-    tokenizer = Tokenizer.load(args.plm_dir, description.tokenizer)
+    data, _, tokenizer = open_inputs(args)
     languages = args.languages.split(",") if args.languages else candidate_languages(args.data)
     if not languages:
         raise InputError(f"{args.data} has no candidates: run preprocess/distill.py")

@@ -10,12 +10,11 @@ from salt_fairseq.cli.command import start_command
 if __name__ == "__main__":
     start_command()  # first: an interrupt while the rest loads ends in one line, too
 
-from pathlib import Path
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from preprocess.distillation.inputs import SUBSET, add_inputs, open_inputs
 from preprocess.distillation.word_lists import frequencies, parse_word_lists, target_vocabularies
 from preprocess.text.dictionaries import read_dictionary
 from salt_fairseq.candidates import open_candidates
@@ -23,32 +22,21 @@ from salt_fairseq.cli.arguments import command_parser, name_value_pairs, positiv
 from salt_fairseq.data.code_switching import log_threshold
 from salt_fairseq.data.directory import DataDirectory
 from salt_fairseq.errors import InputError
-from salt_fairseq.plm import Description, load_state
+from salt_fairseq.plm import load_state
 from salt_fairseq.storage.files import read_json
 from salt_fairseq.tokenizer import Tokenizer
 
 FRACTIONS = (1.0, 0.5, 0.25)
-SUBSET = "train"
 
 
 def arguments():
     parser = command_parser(__doc__)
     add = parser.add_argument
-    add("plm_dir", metavar="PLM_DIR", type=Path)
-    add("data", metavar="DATA", type=Path)
+    add_inputs(parser)
     add("--dictionary", metavar="LANG=FILE", nargs="+", required=True, help="lines 'source target', as in MUSE")
-    add(
-        "--neighbours",
-        action="store_true",
-        help="also measure nearest neighbours of token embeddings, which ignore the sentence",
-    )
-    add(
-        "--function-words",
-        metavar="N",
-        type=positive,
-        default=150,
-        help="most frequent source words, left out of the last column",
-    )
+    add("--neighbours", action="store_true", help="also measure the nearest neighbours of token embeddings")
+    frequent_help = "most frequent source words, left out of the last column"
+    add("--function-words", metavar="N", type=positive, default=150, help=frequent_help)
     add("--word-list", metavar="LANG=FILE", nargs="+", default=[], help="the frequency lists given to distill.py")
     return parser.parse_args()
 
@@ -103,10 +91,7 @@ def measure(name, scores, scale, right, listed, whole, frequent):
 
 def main() -> None:
     args = arguments()
-    data = DataDirectory(args.data)
-    description = Description.load(args.plm_dir)
-    data.check_vocabulary(description, args.plm_dir)
-    tokenizer = Tokenizer.load(args.plm_dir, description.tokenizer)
+    data, description, tokenizer = open_inputs(args)
     words = [word.casefold() for word in tokenizer.words]
     dictionaries = name_value_pairs("--dictionary", args.dictionary)
     word_lists, source_language = parse_word_lists(args.word_list), data.meta["source_language"]
@@ -114,10 +99,7 @@ def main() -> None:
     frequent = np.isin(words, [tokenizer.caseless_word(word) for word in most_frequent])
     if args.neighbours:
         embeddings = load_state(args.plm_dir, description)["encoder.embed_tokens.weight"].float()
-    print(
-        f"{'':15}  {'kept':>6}  {'log10 p':>7}  {'substituted':>11}  {'word parts':>10}  {'precision':>9}  of whole words  "
-        f"content words  of content words"
-    )
+    print(f"{'':15}    kept  log10 p  substituted  word parts  precision  of whole words  content words  of content words")
     for language, path in dictionaries.items():
         listed = {word: {t.casefold() for t in targets} for word, targets in read_dictionary(path).items()}
         source, substitutes, log_probs, whole = candidate_tokens(data, language, tokenizer)
@@ -129,22 +111,19 @@ def main() -> None:
         measure(language, log_probs, np.log(10), is_right(substitutes), is_listed, whole, frequent[source])
         if args.neighbours:
             made_with = read_json(data.path / "candidates" / language / "meta.json", "preprocess/distill.py")
-            vocabularies = target_vocabularies(
-                tokenizer, [language], word_lists, source_language, made_with["keep_shared_words"]
-            )
-            if len(vocabularies[language]) != made_with["target_vocabulary"]:
+            keep_shared, size = made_with["keep_shared_words"], made_with["target_vocabulary"]
+            vocabulary = target_vocabularies(tokenizer, [language], word_lists, source_language, keep_shared)[language]
+            if len(vocabulary) != size:
                 raise InputError(
-                    f"the candidates in {language!r} were distilled with a target vocabulary of "
-                    f"{made_with['target_vocabulary']:,} pieces, and --word-list gives {len(vocabularies[language]):,}: "
-                    "give the lists that distill.py was given"
+                    f"the candidates in {language!r} were distilled with a target vocabulary of {size:,} pieces, and "
+                    f"--word-list gives {len(vocabulary):,}: give the lists that distill.py was given"
                 )
-            ids, cosines = nearest_neighbours(embeddings, source, vocabularies[language], tokenizer)
+            ids, cosines = nearest_neighbours(embeddings, source, vocabulary, tokenizer)
             measure(f"{language} neighbours", cosines, 1, is_right(ids), is_listed, whole, frequent[source])
+    by_embeddings = "; neighbours: by embeddings alone, with the cosine for log10 p" if args.neighbours else ""
     print(
         "precision: substitutes that the dictionary lists, of the substituted whole words that it has; content words: all "
-        f"but the {args.function_words} most frequent"
-        + "; neighbours: by embeddings alone, with the cosine for log10 p"
-        * args.neighbours
+        f"but the {args.function_words} most frequent{by_embeddings}"
     )
 
 

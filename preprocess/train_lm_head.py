@@ -35,7 +35,7 @@ from salt_fairseq.storage.resumable import resuming
 def arguments():
     parser = command_parser(__doc__)
     add = parser.add_argument
-    add("plm_dir", metavar="PLM_DIR", type=Path)
+    add("plm_dir", metavar="PLM_DIR", type=Path, help="PLM directory to start from")
     add("out", metavar="OUT_DIR", type=Path, help="PLM directory to write")
     add(
         "--text", metavar="FILE", nargs="+", required=True, help="one sentence per line, plain or .xz; best a file per language"

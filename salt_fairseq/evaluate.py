@@ -63,7 +63,7 @@ def arguments() -> argparse.Namespace:
         metavar="SPLIT",
         help="also every premise language with every hypothesis language of a split, e.g. test",
     )
-    parser.add_argument("--out", metavar="FILE.json", type=Path, required=True)
+    parser.add_argument("--out", metavar="FILE.json", type=Path, required=True, help="results to write")
     add_device(parser)
     parser.add_argument("--dtype", choices=["fp32", "bf16"], help="of matrix products (default: as the checkpoint was trained)")
     parser.add_argument(

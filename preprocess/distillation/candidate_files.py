@@ -6,8 +6,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from preprocess.distillation.distinct_sentences import DistinctSentences
+from preprocess.distillation.inputs import SUBSET
 from preprocess.distillation.search import candidates_of
 from salt_fairseq.candidates import write_candidates
+from salt_fairseq.cli.printable import printable
 from salt_fairseq.data.code_switching import DEFAULT_THRESHOLDS, thresholds_of
 from salt_fairseq.data.directory import DataDirectory
 from salt_fairseq.modules.encoder import EOS
@@ -17,7 +19,6 @@ from salt_fairseq.storage.manifest import write_manifest
 from salt_fairseq.storage.resumable import Resumable
 from salt_fairseq.tokenizer import Tokenizer
 
-SUBSET = "train"  # the only one that is augmented
 BLOCK = 1 << 20  # tokens that are moved at once
 SENTENCES = BLOCK // 16  # that are moved at once
 
@@ -73,8 +74,9 @@ def write_all(
                 places = np.cumsum(times > 0)[numbers] - 1  # among the distinct sentences of this side
                 write_candidates(directory / side / SUBSET, places, count, chunks, dtype)
             sha256 = {f"{side}/{SUBSET}": data.meta["subsets"][SUBSET]["sha256"][side] for side in data.sides}
-            write_manifest(directory, {"sentences_sha256": sha256, **made_with, "target_vocabulary": len(vocabulary)})
-        print(statistics.line(language, tokenizer))
+            meta = {"language": language, "sentences_sha256": sha256, **made_with, "target_vocabulary": len(vocabulary)}
+            write_manifest(directory, meta)
+        print(printable(statistics.line(language, tokenizer)))
 
 
 def _chunks(sentences, times, tokens, ids, log_probs, statistics) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

@@ -8,7 +8,7 @@ from salt_fairseq.errors import InputError
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="device of the model")
 
 
 def check_device(device: str) -> None:
