@@ -1,6 +1,5 @@
 """A fine-tuned checkpoint, read without fairseq's task, data directory or PLM directory."""
 
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
+from salt_fairseq.checkpoint_file import read_checkpoint_file
 from salt_fairseq.data.directory import DataDirectory
 from salt_fairseq.errors import InputError
 from salt_fairseq.models.salt_encoder import SaltEncoder, SaltEncoderConfig
 from salt_fairseq.modules.encoder import without_weights
 from salt_fairseq.plm import Description
-from salt_fairseq.storage.archives import check_archive
 from salt_fairseq.storage.files import sha256
 from salt_fairseq.tokenizer import Tokenizer
 
@@ -41,41 +40,17 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 
     Raises :class:`InputError` where the file is missing, damaged or unsafe, or holds another model.
     """
-    saved = _read(Path(path))
+    saved = read_checkpoint_file(path)
     try:
         cfg = OmegaConf.create(saved["cfg"])
-        name, updates = cfg.model._name, int(saved["optimizer_history"][-1]["num_updates"])
-        if name == "salt_encoder":
-            model_cfg = OmegaConf.merge(OmegaConf.structured(SaltEncoderConfig), cfg.model)
-        state, task = dict(saved["model"]), dict(saved.get("task_state") or {})
-    except (KeyError, IndexError, TypeError, ValueError, OmegaConfBaseException) as error:
+        model_cfg = OmegaConf.merge(OmegaConf.structured(SaltEncoderConfig), cfg.model)
+    except (RecursionError, TypeError, ValueError, OmegaConfBaseException) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
             f"{path} is not a checkpoint of this project's fairseq-train ({type(error).__name__}: {reason})"
         ) from None
-    if name != "salt_encoder":
-        raise InputError(f"{path} holds the model {name}: a checkpoint trained with --arch salt_encoder is needed")
-    return Checkpoint(Path(path), _model(model_cfg, state, path), cfg, task, updates, sha256(path))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if path.is_dir():
-        raise InputError(f"{path} is a directory: name a checkpoint in it, e.g. {path / 'checkpoint_best.pt'}")
-    if not path.is_file():
-        raise InputError(f"{path} does not exist: name a checkpoint that fairseq-train wrote")
-    check_archive(path)
-    try:
-        saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)  # the optimizer's state is not read
-    except pickle.UnpicklingError:
-        raise InputError(
-            f"{path} holds more than tensors and plain values: it is not loaded, since that could run code from it"
-        ) from None
-    except Exception as error:  # damaged files raise many kinds
-        reason = f"{type(error).__name__} {error}".splitlines()[0].strip()
-        raise InputError(f"{path} cannot be read ({reason}): copy or train it again") from None
-    if not isinstance(saved, dict) or not {"cfg", "model", "optimizer_history"} <= saved.keys():
-        raise InputError(f"{path} is not a fine-tuned checkpoint: name a file that fairseq-train wrote")
-    return saved
+    task, updates = saved.get("task_state") or {}, saved["optimizer_history"][-1]["num_updates"]
+    return Checkpoint(Path(path), _model(model_cfg, saved["model"], path), cfg, task, updates, sha256(path))
 
 
 def _model(cfg: DictConfig, state: dict[str, torch.Tensor], path: str | Path) -> SaltEncoder:

@@ -6,6 +6,7 @@ Importing ``salt_fairseq.tasks`` applies them. A checkpoint that cannot be read 
 
 import contextlib
 import functools
+import math
 import os
 from collections.abc import Iterator
 
@@ -16,18 +17,19 @@ from fairseq.file_io import PathManager
 from fairseq.trainer import Trainer
 from omegaconf import OmegaConf
 
+from salt_fairseq.checkpoint_file import check_names, read_checkpoint_file
 from salt_fairseq.errors import InputError, out_of_memory
-from salt_fairseq.storage.archives import check_archive
 from salt_fairseq.storage.files import replacing
 
 LAST = "checkpoint_last.pt"  # fairseq's default of --restore-file, which may be absent
+NO_EPOCH = -1  # as --max-epoch; 0 is no limit
 
 
 def apply() -> None:
     """Apply all patches to this process. Each is applied once, however often this is called."""
     verify_checkpoints()
     name_unfit_checkpoints()
-    require_restore_file()
+    resume_training()
     restore_task_state()
     save_once()
     copy_atomically()
@@ -36,7 +38,8 @@ def apply() -> None:
 
 @functools.cache
 def verify_checkpoints() -> None:
-    """``checkpoint_utils.load_checkpoint_to_cpu`` loads a file whatever its checksums say.
+    """``checkpoint_utils.load_checkpoint_to_cpu`` loads a file whatever its checksums say, and whatever model it names, which
+    fairseq would build: see :mod:`salt_fairseq.checkpoint_file`. ``--model-overrides`` may not change that either.
 
     The state of the task is added to ``extra_state``, which is all that a trainer hands on: see :func:`restore_task_state`.
     """
@@ -44,9 +47,10 @@ def verify_checkpoints() -> None:
 
     @functools.wraps(original)
     def load_checkpoint_to_cpu(path, *args, **kwargs):
-        check_archive(path)
         with _reading(path):
+            read_checkpoint_file(path)
             state = original(path, *args, **kwargs)
+            check_names(OmegaConf.to_container(state["cfg"]), path)
             state["extra_state"]["task_state"] = state.get("task_state")
         return state
 
@@ -67,18 +71,28 @@ def name_unfit_checkpoints() -> None:
 
 
 @functools.cache
-def require_restore_file() -> None:
-    """``checkpoint_utils.load_checkpoint`` begins a new training where ``--restore-file`` names no file."""
+def resume_training() -> None:
+    """``checkpoint_utils.load_checkpoint`` begins a new training where ``--restore-file`` names no file, and fairseq looks
+    at ``--max-update`` and ``--stop-time-hours`` after an update only: a training that has ended, started again, takes
+    another one."""
     original = checkpoint_utils.load_checkpoint
 
     @functools.wraps(original)
-    def load_checkpoint(cfg, *args, **kwargs):
+    def load_checkpoint(cfg, trainer, *args, **kwargs):
         if cfg.restore_file != LAST and not PathManager.exists(cfg.restore_file):
             raise InputError(
                 f"--restore-file {cfg.restore_file} does not exist: name a checkpoint with its directory, or omit the "
                 f"option to resume from {os.path.join(cfg.save_dir, LAST)} if there is one"
             )
-        return original(cfg, *args, **kwargs)
+        extra_state, epoch_itr = original(cfg, trainer, *args, **kwargs)
+        limits = trainer.cfg.optimization
+        hours = limits.stop_time_hours if limits.stop_time_hours > 0 else math.inf
+        is_over = (
+            trainer.get_num_updates() >= (limits.max_update or math.inf) or trainer.cumulative_training_time() > 3600 * hours
+        )
+        if extra_state is not None and is_over:
+            limits.max_epoch = NO_EPOCH
+        return extra_state, epoch_itr
 
     checkpoint_utils.load_checkpoint = load_checkpoint
 

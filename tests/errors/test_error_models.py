@@ -5,12 +5,15 @@ Damaged sources of a PLM: test_import_errors.py and test_fairseq_import.py.
 
 import json
 import pickle
+import shlex
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from fairseq import checkpoint_utils
 
+from salt_fairseq.errors import InputError
 from salt_fairseq.plm import Description
 from salt_fairseq.storage.files import sha256
 from support.small_world import COMMANDS, assert_refused, changed, ended
@@ -107,7 +110,7 @@ CASES = {
     "checkpoint with text for a size": ("predict", architecture(layers="two"), "does not describe a PLM"),
     "checkpoint for fairseq lacks a tensor": ("fairseq-validate", model(without(FC1)), "checkpoint.pt cannot be read as a checkpoint"),
     "checkpoint for fairseq of other shapes": ("fairseq-validate", model(replaced(FC1, lambda t: t[:3])), f"size mismatch for {FC1}"),
-    "checkpoint for fairseq without model": ("fairseq-validate", edit_checkpoint(without("model")), "checkpoint.pt cannot be read as a checkpoint"),
+    "checkpoint for fairseq without model": ("fairseq-validate", edit_checkpoint(without("model")), "checkpoint.pt is not a fine-tuned checkpoint"),
 }
 
 
@@ -116,6 +119,129 @@ def test_bad_model(case, here):
     command, damage, said = CASES[case]
     damage()
     assert_refused(command, changed(command), said)
+
+
+def setting(**values):
+    """Change settings of a checkpoint: ``task__augment="fr"``."""
+
+    def edit(saved):
+        for name, value in values.items():
+            group, _, key = name.partition("__")
+            saved["cfg"][group] = {**saved["cfg"][group], key: value} if key else value
+
+    return edit
+
+
+def history(**values):
+    return lambda saved: saved["optimizer_history"][-1].update(values)
+
+
+def task_state(**values):
+    return lambda saved: saved["task_state"].update(values)
+
+
+def place(**values):
+    return lambda saved: saved["extra_state"]["train_iterator"].update(values)
+
+
+UNRESOLVED = "holds an interpolation, ${...}, which is not resolved"
+ODD = {
+    "secret": (setting(task__data="${oc.env:SECRET}"), f"'cfg.task.data' {UNRESOLVED}"),
+    "secret in a list": (setting(optimization__lr=[1.0, "a ${oc.env:SECRET}"]), f"'cfg.optimization.lr.1' {UNRESOLVED}"),
+    "secret as a name": (setting(common={"${oc.env:SECRET}": 1, "seed": 1}), f"'cfg.common' {UNRESOLVED}"),
+    "reference": (setting(task__seed="${common.seed}"), f"'cfg.task.seed' {UNRESOLVED}"),
+    "no settings": (lambda saved: saved.update(cfg=[1]), "it names no model"),
+    "settings as YAML": (lambda saved: saved.update(cfg="task: {}"), "it names no model"),
+    "no task": (setting(task=None), "it names no task"),
+    "unnamed criterion": (setting(criterion__name=3, criterion___name=3), "it names no criterion"),
+    "args": (lambda saved: saved.update(args={"arch": "wav2vec2"}), "it holds args"),
+    "tensor": (setting(task__radius=torch.ones(1)), "'cfg.task.radius' is neither text nor a number"),
+    "NaN": (setting(model__dropout=NAN), "'cfg.model.dropout' is neither text nor a number"),
+    "length as text": (setting(task__max_length="128"), "task.max_length is no int"),
+    "negative length": (setting(task__max_length=-128), "task.max_length is not positive"),
+    "languages as a number": (setting(task__augment=3), "task.augment is no str"),
+    "description as a list": (setting(model__plm_description=[]), "model.plm_description is no str"),
+    "seed as text": (setting(common__seed="1"), "common.seed is no int"),
+    "common as text": (setting(common="1"), "common.seed is no int"),
+    "updates NaN": (history(num_updates=NAN), "how many updates"),
+    "updates negative": (history(num_updates=-3), "how many updates"),
+    "updates infinite": (history(num_updates=float("inf")), "how many updates"),
+    "no updates": (lambda saved: saved.update(optimizer_history=[]), "how many updates"),
+    "updates as text": (lambda saved: saved.update(optimizer_history="3"), "how many updates"),
+    "weights as a list": (lambda saved: saved.update(model=[torch.ones(1)]), "model does not hold weights by name"),
+    "weights by number": (lambda saved: saved.update(model={1: torch.ones(1)}), "model does not hold weights by name"),
+    "labels as text": (task_state(labels="no"), "task_state does not hold labels"),
+    "labels as numbers": (task_state(labels=[0, 1]), "task_state does not hold labels"),
+    "labels twice": (task_state(labels=["no", "no"]), "task_state does not hold labels"),
+    "pairs as text": (task_state(pairs="True"), "task_state does not hold labels"),
+    "task's state as a list": (lambda saved: saved.update(task_state=[1]), "task_state does not hold labels"),
+    "epoch negative": (place(epoch=-1), "where in the data training was"),
+    "iterations as text": (place(iterations_in_epoch="3"), "where in the data training was"),
+}
+
+
+@pytest.mark.parametrize("command", ["predict", "fairseq-validate"])
+@pytest.mark.parametrize("case", ODD)
+def test_odd_value(case, command, here, monkeypatch):
+    monkeypatch.setenv("SECRET", "the secret")
+    change, said = ODD[case]
+    edit_checkpoint(change)()
+    assert_refused(command, changed(command), ["checkpoint.pt is not a checkpoint of this project's fairseq-train (", said])
+
+
+CODE = "__import__('pathlib').Path('ran').touch() or [(4, 10, 5)]"  # wav2vec2 evaluates this setting
+EVIL = {"_name": "wav2vec2", "conv_feature_layers": CODE}
+BUILT = {  # command, changes of its words, the file; fairseq would build the model of each
+    "validate": ("fairseq-validate", [], "checkpoint.pt"),
+    "restore": ("fairseq-train", ["--restore-file checkpoint.pt"], "checkpoint.pt"),
+    "continue": ("fairseq-train", ["--save-dir new -> --save-dir old"], "old/checkpoint_last.pt"),
+    "fine-tune": ("fairseq-train", ["--finetune-from-model checkpoint.pt"], "checkpoint.pt"),
+    "evaluate": ("evaluate", [], "checkpoint.pt"),
+    "predict": ("predict", [], "checkpoint.pt"),
+    "export": ("export_hf", [], "checkpoint.pt"),
+}
+
+
+@pytest.mark.parametrize("case", BUILT)
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (setting(model=EVIL), "holds the model wav2vec2: a checkpoint trained with --arch salt_encoder is needed"),
+        (setting(task___name="translation"), "holds the task translation: a checkpoint trained with --task salt_sentence_pair is needed"),
+        (setting(criterion___name="a\nb"), "holds the criterion 'a\\nb': a checkpoint trained with --criterion salt_classification is needed"),
+    ],
+    ids=["model", "task", "criterion"],
+)
+def test_another_project_is_not_built(case, change, said, here):
+    command, changes, path = BUILT[case]
+    Path(path).parent.mkdir(exist_ok=True)
+    if path != "checkpoint.pt":
+        shutil.copy("checkpoint.pt", path)
+    edit_checkpoint(change, path)()
+    assert_refused(command, changed(command, *changes), f"{path} {said}")
+    assert not Path("ran").exists()
+
+
+def test_overrides_do_not_name_another_model(here):
+    assert_refused("fairseq-validate", changed("fairseq-validate", f"--model-overrides {shlex.quote(repr({'model': EVIL}))}"), "holds the model wav2vec2")
+    assert not Path("ran").exists()
+
+
+def test_a_second_model_of_an_ensemble_is_not_built(here):
+    shutil.copy("checkpoint.pt", "evil.pt")
+    edit_checkpoint(setting(model=EVIL), "evil.pt")()
+    with pytest.raises(InputError, match="^evil.pt holds the model wav2vec2"):
+        checkpoint_utils.load_model_ensemble_and_task(["checkpoint.pt", "evil.pt"])
+    assert not Path("ran").exists()
+
+
+def test_fairseq_would_run_it(here, monkeypatch):
+    """The patch may go once this fails."""
+    edit_checkpoint(setting(model=EVIL))()
+    monkeypatch.setattr(checkpoint_utils, "load_checkpoint_to_cpu", checkpoint_utils.load_checkpoint_to_cpu.__wrapped__)
+    with pytest.raises(Exception):
+        checkpoint_utils.load_model_ensemble_and_task.__wrapped__(["checkpoint.pt"])
+    assert Path("ran").exists()
 
 
 class Payload:
@@ -159,7 +285,7 @@ def prepare(path):
     if path.startswith(".new"):  # as after a kill
         from preprocess import train_lm_head
 
-        def killed(training, text, args, resumable, device):
+        def killed(training, text, args, resumable):
             resumable.save("checkpoint.pt", {"steps": 1, **training.state()})
             raise RuntimeError
 
@@ -194,9 +320,7 @@ def test_every_command_that_opens_a_model_is_tested():
 
 def test_fairseqs_default_is_the_safe_one(here):
     """fairseq's own calls of torch.load say nothing; since torch 2.6 that means tensors and plain values alone."""
-    from fairseq.checkpoint_utils import load_checkpoint_to_cpu
-
-    original = load_checkpoint_to_cpu.__wrapped__  # without this project's check
+    original = checkpoint_utils.load_checkpoint_to_cpu.__wrapped__  # without this project's check
     torch.save({"cfg": None, "args": None, "model": {}, "payload": Payload()}, "bad.pt")
     with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
         original("bad.pt")
