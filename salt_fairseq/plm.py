@@ -64,7 +64,7 @@ class Description:
     def from_json(cls, text: str, where: str | Path) -> "Description":
         try:
             values = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{where} does not describe a PLM ({error}): train again") from None
         return cls.from_dict(values, where)
 

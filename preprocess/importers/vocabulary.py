@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -22,6 +23,8 @@ SPECIAL_TOKENS = {
     "wordpiece": ("[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]"),
     "sentencepiece": ("<s>", "<pad>", "</s>", "<unk>", "<mask>"),
 }
+# What published tokenizers replace or cut by a regular expression. Others are not used: some take years for a short text.
+REGEXES = {" {2,}", " +", r"\s+", r"\s{2,}", r"\n+", r"\n"}
 KINDS = {"WordPiece": "wordpiece", "Unigram": "sentencepiece"}
 
 
@@ -45,11 +48,28 @@ def complete(make: Callable[[Path], dict], path: Path) -> dict:
     """The value of ``tokenizer.json`` that ``make(path)`` returns, as the library writes it: it fills in what older files leave
     out, such as the type of the model."""
     try:
-        return json.loads(Tokenizer.from_str(json.dumps(make(path))).to_str())
+        made = make(path)
+        if unknown := sorted(_regexes(made) - REGEXES - {_spelled_specials()}):
+            raise InputError(
+                f"{path} has the regular expression {unknown[0]!r:.99}, which no supported tokenizer has: use another"
+            )
+        return json.loads(Tokenizer.from_str(json.dumps(made)).to_str())
     except (InputError, KeyboardInterrupt):
         raise
     except BaseException as error:  # the library raises many types, and its panics are no Exception
         raise InputError(f"{path} cannot be read ({reason(error)}): download it again") from None
+
+
+def _regexes(value) -> set[str]:
+    """All regular expressions in the value of ``tokenizer.json``, wherever they stand."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    own = {str(value["Regex"])} if isinstance(value, dict) and "Regex" in value else set()
+    return own.union(*(_regexes(part) for part in parts if isinstance(part, dict | list)))
+
+
+def _spelled_specials() -> str:
+    """The regular expression of the ``<`` of text that spells a special token."""
+    return "<(?=(" + "|".join(special.removeprefix("<") for special in SPECIAL_TOKENS["sentencepiece"]) + "))"
 
 
 def _wordpiece_options(directory):
@@ -146,6 +166,9 @@ def with_fairseq_ids(tokenizer: dict, keep: set[int] | None = None) -> tuple[dic
     missing = [s for s in specials if s not in old]
     if missing:
         raise InputError(f"the tokenizer has no {' '.join(missing)}: a masked LM's tokenizer is needed")
+    broken = next((piece for piece in old if re.search(r"[\n\r]", piece)), None)
+    if broken is not None:
+        raise InputError(f"the tokenizer has the piece {broken!r:.99}, and no line break can be in dict.txt: use another model")
     others = [p for p in sorted(old, key=lambda piece: old[piece]) if p not in specials and (keep is None or old[p] in keep)]
     pieces = [*specials[:4], *others, specials[4]]
     new = {piece: i for i, piece in enumerate(pieces)}
@@ -156,8 +179,7 @@ def with_fairseq_ids(tokenizer: dict, keep: set[int] | None = None) -> tuple[dic
         scores = dict(tokenizer["model"]["vocab"])
         model.update(vocab=[(p, scores.get(p, 0.0)) for p in pieces], unk_id=new[specials[3]])
         # The unigram model would read text that spells a special token as that token: such text is cut after its "<".
-        spelled = "<(?=(" + "|".join(s.removeprefix("<") for s in specials) + "))"
-        cut = {"type": "Split", "pattern": {"Regex": spelled}, "behavior": "MergedWithPrevious", "invert": False}
+        cut = {"type": "Split", "pattern": {"Regex": _spelled_specials()}, "behavior": "MergedWithPrevious", "invert": False}
         before = [tokenizer["pre_tokenizer"]] if tokenizer["pre_tokenizer"] else []
         tokenizer = {**tokenizer, "pre_tokenizer": {"type": "Sequence", "pretokenizers": [*before, cut]}}
     added = [{**t, "id": new[t["content"]]} for t in tokenizer["added_tokens"] if t["content"] in new]

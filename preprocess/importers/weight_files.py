@@ -11,8 +11,10 @@ import torch
 from safetensors.torch import load_file
 
 from salt_fairseq.errors import InputError
+from salt_fairseq.storage.archives import check_stored
 
 NAMES = ("model.safetensors", "pytorch_model.bin")
+ENDINGS = (".safetensors", ".bin")
 
 
 def reason(error: BaseException) -> str:
@@ -23,6 +25,7 @@ def reason(error: BaseException) -> str:
 
 def safe_load(path: Path, classes: Iterable[type] = ()) -> Any:
     """The content of a pickle that holds nothing but tensors, plain values and ``classes``."""
+    check_stored(path)
     try:
         with torch.serialization.safe_globals(list(classes)):
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -54,6 +57,9 @@ def _load(path):
     tensors = safe_load(path)
     if not isinstance(tensors, dict) or not all(torch.is_tensor(t) for t in tensors.values()):
         raise InputError(f"{path} holds something else than named tensors: a Hugging Face weight file is needed")
+    for name, tensor in tensors.items():  # one that repeats its values takes memory as soon as it is used
+        if tensor.layout != torch.strided or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise InputError(f"{path} holds {str(name)[:99]} without a value for each element: download the file again")
     return dict(tensors)
 
 
@@ -61,8 +67,11 @@ def _load_shards(index):
     try:
         files = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         shards = sorted(set(files.values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{index} cannot be read ({reason(error)}): download it again") from None
+    for shard in shards:
+        if not isinstance(shard, str) or Path(shard).name != shard or not shard.endswith(ENDINGS):
+            raise InputError(f"{index} names {shard!r:.99}, which is no file of weights beside it: download it again")
     missing = [shard for shard in shards if not (index.parent / shard).is_file()]
     if missing:
         raise InputError(f"{index} names {', '.join(missing)}, which {index.parent} lacks: download all parts")

@@ -1,5 +1,6 @@
 """Exceptions as sentences for the user: what is wrong, and what to do."""
 
+import errno
 import os
 import traceback
 
@@ -18,6 +19,8 @@ def sentence_of(error: BaseException) -> str | None:
     if out_of_memory(error):
         return "there is not enough memory: let the model read less at once (--max-tokens, --batch-size)"
     if isinstance(error, OSError) and error.errno and error.filename is not None:
+        if error.errno in (errno.EACCES, errno.EPERM):  # of an input as well as of an output
+            return f"{os.fsdecode(error.filename)}: {error.strerror}; change its permissions, or name another path"
         return f"{os.fsdecode(error.filename)}: {error.strerror}; {ADVICE.get(error.errno, 'check the path')}"
     if isinstance(error, OSError) and error.errno in ADVICE:
         return f"a file cannot be written: {error.strerror}; {ADVICE[error.errno]}"

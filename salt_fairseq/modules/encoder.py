@@ -16,6 +16,17 @@ from salt_fairseq.modules.token_embedding import TokenEmbedding
 BOS, PAD, EOS, UNK = 0, 1, 2, 3  # in every vocabulary of this project, as in fairseq's own; <mask> is the last id
 
 
+LARGEST = {  # that is built: far more than any published model has, and little enough for a description to cost no memory
+    "vocabulary": 1 << 24,
+    "dim": 1 << 16,
+    "layers": 1 << 10,
+    "heads": 1 << 10,
+    "ffn_dim": 1 << 20,
+    "positions": 1 << 20,
+    "segments": 1 << 10,
+}
+
+
 @dataclass(frozen=True)
 class Architecture:
     """Sizes of an encoder, as stored in ``plm.json``."""
@@ -32,10 +43,10 @@ class Architecture:
     head_layers: int = 0  # layers of the LM head that replace the encoder's top ones (train_lm_head.py makes them)
 
     def __post_init__(self):
-        for name in ("vocabulary", "dim", "layers", "heads", "ffn_dim", "positions", "segments"):
+        for name, largest in LARGEST.items():
             value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise ValueError(f"{name} is {value!r}")
+            if type(value) is not int or not 1 <= value <= largest:
+                raise ValueError(f"{name} is {value!r}, and 1 to {largest:,} is possible")
         if type(self.head_layers) is not int or not 0 <= self.head_layers <= self.layers:
             raise ValueError(f"head_layers is {self.head_layers!r}, of {self.layers} layers")
         if self.dim % self.heads or type(self.pooler) is not bool or not 0 < float(self.layer_norm_eps) < 1:

@@ -1,23 +1,57 @@
 """Archives that ``torch.save`` wrote, verified before anything is read from them.
 
 They are zip files, which hold a checksum of each member. ``torch.load`` does not check these: a flipped bit in a weight would
-pass unnoticed.
+pass unnoticed. It also unpacks compressed members, which ``torch.save`` never writes: a kilobyte can become gigabytes.
 """
 
+import contextlib
+import os
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from salt_fairseq.errors import InputError
 
 
+def check_stored(path: str | Path) -> None:
+    """Raise for an archive with members that are compressed, or more than the file can hold. Other files pass."""
+    with _reading(path, f"{path} is a damaged archive", "copy or download it again"), open(path, "rb") as file:
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                _check_members(path, archive)
+
+
 def check_archive(path: str | Path) -> None:
     """Raise unless ``path`` is complete and every member is as it was written."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-    except Exception as error:  # zipfile raises many kinds for damaged files
-        raise InputError(
-            f"{path} is not a checkpoint, or not a complete one ({type(error).__name__}): copy or train it again"
-        ) from None
+    with (
+        _reading(path, f"{path} is not a checkpoint, or not a complete one", "copy or train it again"),
+        open(path, "rb") as file,
+        zipfile.ZipFile(file) as archive,
+    ):
+        _check_members(path, archive)
+        damaged = archive.testzip()
     if damaged:
         raise InputError(f"{path} is damaged (the checksum of {damaged} does not fit): copy or train it again")
+
+
+@contextlib.contextmanager
+def _reading(path: str | Path, damaged: str, advice: str) -> Iterator[None]:
+    try:
+        yield
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error}): check its permissions and the disk") from None
+    except Exception as error:  # zipfile raises many kinds for damaged files
+        raise InputError(f"{damaged} ({type(error).__name__}): {advice}") from None
+
+
+def _check_members(path: str | Path, archive: zipfile.ZipFile) -> None:
+    members = archive.infolist()
+    compressed = [member.filename for member in members if member.compress_type != zipfile.ZIP_STORED]
+    if compressed:
+        raise InputError(
+            f"{path} has the compressed member {compressed[0]!r:.99}, which torch.save never writes: do not use it"
+        )
+    if sum(member.file_size for member in members) > os.path.getsize(path):
+        raise InputError(f"{path} has members larger than itself, which torch.save never writes: do not use it")
