@@ -1,15 +1,19 @@
 """The commands that show and measure candidates, against the stored candidates themselves."""
 
 import re
+import shutil
 
 import numpy as np
 import torch
 
-from preprocess import show_candidates, substitution_precision
+from preprocess import binarize, distill, show_candidates, substitution_precision
 from preprocess.distillation.word_lists import frequencies
 from salt_fairseq.candidates import open_candidates
+from salt_fairseq.cli.printable import printable
 from salt_fairseq.data.directory import DataDirectory
+from salt_fairseq.storage.manifest import read_verified
 from salt_fairseq.tokenizer import Tokenizer
+from support.edited import edited
 from support.in_process import call, error_of
 from support.running import QUICKSTART, read_tsv
 
@@ -33,6 +37,38 @@ def test_shown_sentences(bert_plm, bert_data, tmp_path, capsys):
         changed = [tokenizer.words[i] for i, s in zip(variant.tolist(), original.tolist()) if i != s]
         marked = re.findall(r"<b> ?([^<]*)</b>", page.read_text(encoding="utf-8"))
         assert changed and set(changed) <= set(marked)
+
+
+def test_ids_labels_and_pieces_are_text(bert_plm, tmp_path, capsys):
+    """Neither rich's markup nor the terminal's: every id and label stands there as it is, control characters as escapes."""
+    ids, label = ["[/x]", "a[b]c", "e\x1b[31mf\x9bg", "[bold]h[/bold]", "i\u202ej"], "k\x1b]0;l\x07[m]"
+    (tmp_path / "train.tsv").write_text(
+        "id\tsentence1\tsentence2\tlabel\n" + "".join(f"{id}\tthe house\ta garden\t{label if i else 'no'}\n" for i, id in enumerate(ids)), encoding="utf-8"
+    )
+    data, escaped = tmp_path / "data", [printable(text) for text in (*ids, label)]
+    call(binarize, bert_plm, data, "--subset", f"train={tmp_path / 'train.tsv'}")
+    call(distill, bert_plm, data, "--languages", "fr", "--device", "cpu")
+    capsys.readouterr()
+    call(show_candidates, bert_plm, data, "--thresholds", "60%", "--sentences", "5")
+    shown = capsys.readouterr().out
+    headings = [line for line in shown.splitlines() if ", sentence 1, " in line]
+    assert headings == [f"{id}, sentence 1, {escaped[-1] if i else 'no'}" for i, id in enumerate(escaped[:-1])]
+    assert escaped[2] == r"e\x1b[31mf\x9bg" and escaped[4] == r"i\u202ej" and escaped[5] == r"k\x1b]0;l\x07[m]"
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", shown)
+
+
+def test_candidates_of_another_language(bert_plm, bert_data, tmp_path):
+    """Copied under another language's name they are refused; a directory of an older version, which does not say, is not."""
+    data = shutil.copytree(bert_data, tmp_path / "data")
+    fr, xx = data / "candidates" / "fr", data / "candidates" / "xx"
+    assert read_verified(fr / "meta.json", "it")["language"] == "fr"
+    shutil.copytree(fr, xx)
+    sentence = f"{xx} holds candidates in language 'fr': name the directory fr, or make it again with preprocess/distill.py"
+    assert error_of(show_candidates, bert_plm, data, "--languages", "xx") == sentence
+    assert error_of(show_candidates, bert_plm, data) == sentence
+    with edited(xx / "meta.json") as values:
+        del values["language"], values["files"]
+    call(show_candidates, bert_plm, data, "--languages", "xx", "--thresholds", "50%")
 
 
 def test_precision(bert_plm, bert_data, tmp_path, capsys):
