@@ -66,6 +66,26 @@ def test_continued(data, bert_plm, tmp_path, system):
     assert_equal_states(checkpoint(tmp_path / "killed"), whole)
 
 
+ENDED = {  # more words, --max-update of the first and of the second command, updates taken
+    "updates": ([], 3, 3, 3),
+    "fewer updates": ([], 3, 2, 3),
+    "epochs": (["--max-epoch", 1, "--one-stream", "--update-freq", 8], 0, 0, 2),
+    "hours": (["--stop-time-hours", 1e-9], 0, 0, 1),
+}
+
+
+@pytest.mark.parametrize("limit", ENDED)
+def test_ended(data, bert_plm, tmp_path, limit):
+    """The same command again takes no update, and leaves every file as it is."""
+    more, *updates, taken = ENDED[limit]
+    files = []
+    for limit_of_updates in updates:
+        trained(training(data, bert_plm, tmp_path, *SYSTEMS["mixup"], "--disable-validation", *more, updates=limit_of_updates))
+        files.append({path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.iterdir()})
+    assert checkpoint(tmp_path)["optimizer_history"][-1]["num_updates"] == taken
+    assert files[0] == files[1]
+
+
 def test_killed(data, bert_plm, tmp_path):
     """SIGKILL as soon as there is a checkpoint, and the same command again."""
     words = [*SYSTEMS["mixup"], "--disable-validation", "--save-interval-updates", 2]
