@@ -129,11 +129,19 @@ class SaltSentencePairTask(FairseqTask):
             keep_freed_memory()
         return model
 
-    def load_dataset(self, split, **unused):
-        """``train``, ``valid``, ``test.fr``, or ``test.en-de``: premises of ``test.en``, hypotheses of ``test.de``."""
-        training = split == "train"
+    def load_dataset(self, split, combine=None, **options):
+        """``train``, ``valid``, ``test.fr``, or ``test.en-de``: premises of ``test.en``, hypotheses of ``test.de``.
+
+        Streams are those of the training subset: of ``train``, or of whichever the trainer loads, which alone says
+        ``data_selector``.
+        """
+        training = split == "train" if combine is None else "data_selector" in options
+        if combine and not training:
+            raise InputError("--combine-valid-subsets is not supported: name every subset with --valid-subset instead")
+        if training:
+            self._train_subset = split
         examples = self.data.load(split)
-        streams = training_streams(self.cfg, self.data, self._mixed) if training else None
+        streams = training_streams(self.cfg, self.data, split, self._mixed) if training else None
         dataset = SentencePairDataset(examples, self.description.join, self.cfg.max_length, streams, shuffle=training)
         self.datasets[split] = dataset
         logger.info(f"{split}: {len(examples.targets):,} instances, {len(dataset):,} in all streams of an epoch")
@@ -221,7 +229,7 @@ class SaltSentencePairTask(FairseqTask):
         """Raise if the last batch's loss was not finite. fairseq notices gradients that are not, and runs the batch again."""
         if not self._loss_guard.last_was_finite():
             update, instances = self._last_batch
-            ids = self.data.ids("train")
+            ids = self.data.ids(self._train_subset)
             batch = ", ".join(sorted({ids[i % len(ids)] for i in instances.tolist()}))
             raise InputError(
                 f"the loss is not finite in update {update + 1}, whose batch holds the examples with the ids "

@@ -10,10 +10,17 @@ from salt_fairseq.data.streams import Source, Streams
 from salt_fairseq.errors import InputError
 
 logger = logging.getLogger(__name__)
+DISTILLED = "train"  # the subset whose candidates and lexicons the preprocessing makes
 
 
-def training_streams(cfg: Any, data: DataDirectory, mixed: bool) -> Streams:
-    """The unchanged instances, and one stream for each target language or variant; ``mixed`` as the model asks for it."""
+def training_streams(cfg: Any, data: DataDirectory, subset: str, mixed: bool) -> Streams:
+    """The unchanged instances of a subset, and one stream for each target language or variant; ``mixed`` as the model asks
+    for it."""
+    if (cfg.augment or cfg.lexicon) and subset != DISTILLED:
+        raise InputError(
+            f"--train-subset {subset} with --{'augment' if cfg.augment else 'lexicon'}: candidates and lexicons are "
+            f"made for the subset {DISTILLED} only; train on that, or leave the option out"
+        )
     sources: list[Source | None] = [] if cfg.no_original else [None]
     sources += [*_lexical(cfg, data), *_code_switched(cfg, data)]
     if not sources:
@@ -24,7 +31,7 @@ def training_streams(cfg: Any, data: DataDirectory, mixed: bool) -> Streams:
 def _lexical(cfg: Any, data: DataDirectory) -> list[LexicalSubstitution]:
     if not cfg.lexicon:
         return []
-    lexicon = Lexicon(data.path, cfg.lexicon, "train", data.sides)
+    lexicon = Lexicon(data.path, cfg.lexicon, DISTILLED, data.sides)
     ratios = cfg.sentence_ratio, cfg.word_ratio
     return [LexicalSubstitution(lexicon, variant, cfg.seed, *ratios, cfg.redraw) for variant in range(cfg.variants)]
 
@@ -37,7 +44,7 @@ def _code_switched(cfg: Any, data: DataDirectory) -> list[CodeSwitching]:
         raise InputError(f"--augment {cfg.augment} names a language twice: leave one of them out")
     streams = []
     for language, threshold in thresholds_of(languages, cfg.thresholds, data.meta["source_language"]).items():
-        switching = CodeSwitching(data.path, "train", language, data.sides, threshold)
+        switching = CodeSwitching(data.path, DISTILLED, language, data.sides, threshold)
         logger.info(
             f"code-switching to {language}: {100 * switching.fraction:.1f}% of candidate tokens substituted, "
             f"those with log-probability >= {switching.log_threshold:.3f}"
