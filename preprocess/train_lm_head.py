@@ -28,7 +28,7 @@ from salt_fairseq.cli.device import add_device, check_device
 from salt_fairseq.errors import InputError
 from salt_fairseq.modules.encoder import Architecture
 from salt_fairseq.plm import FILES, PLM, Description
-from salt_fairseq.storage.files import replacing, sha256, write_json
+from salt_fairseq.storage.files import read_json, replacing, sha256, write_json
 from salt_fairseq.storage.resumable import resuming
 
 
@@ -84,10 +84,16 @@ def check(args: argparse.Namespace, architecture: Architecture) -> None:
     for name in ("sentences", "held_out", "steps", "max_tokens", "temperature", "lr"):
         if not 0 < getattr(args, name) < math.inf:
             raise InputError(f"--{name.replace('_', '-')} {getattr(args, name)}: more than 0 is needed")
-    if args.out.exists():
-        raise InputError(f"{args.out} exists: choose another output directory, or delete it")
     if args.unmasked == "nothing" and not args.selected * args.masked_weight:
         raise InputError("--unmasked nothing with --selected 0 or --masked-weight 0 trains nothing: change one of them")
+
+
+def is_finished(out: Path, settings: dict) -> bool:
+    """Whether ``out`` is what a training with these settings wrote."""
+    if not (out / "training.json").is_file():
+        return False
+    record = read_json(out / "training.json", "preprocess/train_lm_head.py")
+    return isinstance(record, dict) and all(name in record and record[name] == settings[name] for name in settings)
 
 
 def write(args: argparse.Namespace, plm: PLM, record: dict) -> None:
@@ -122,6 +128,12 @@ def main() -> None:
     objective = Objective(Masking(args.selected, args.masked, args.random), args.unmasked, args.masked_weight, args.temperature)
     options = {name: value for name, value in vars(args).items() if name not in ("plm_dir", "out", "text")}
     settings = {"plm": description.sha256["model.pt"], "text": {Path(p).name: sha256(p) for p in args.text}, **options}
+    if is_finished(args.out, settings):
+        with resuming(args.out, settings, "training"):  # whose end removes what a run leaves that is killed at its own
+            print(f"{args.out} is finished already, by the same command")
+        return
+    if args.out.exists():
+        raise InputError(f"{args.out} exists: choose another output directory, or delete it")
     plm = PLM.load(args.plm_dir)
     text, held_out = read(
         args.text, plm.tokenizer, args.sentences, args.held_out, args.max_length, torch.Generator().manual_seed(args.seed)

@@ -6,6 +6,7 @@ Nothing here happens when the package is imported as a library.
 
 import atexit
 import contextlib
+import io
 import logging
 import os
 import signal
@@ -22,6 +23,9 @@ def start_command() -> None:
     """Make this process a command's. Commands call it before they load the rest, which takes seconds, so that an interrupt
     meanwhile ends in one line, too."""
     sys.excepthook = print_sentence
+    for stream in (sys.stdout, sys.stderr):  # no work ends for a line that the terminal's encoding cannot show
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     # fairseq imports all of its tasks and models. One of them sets the level to DEBUG, where nobody has set another before, and
     # one reports that tensorboardX is not installed.
     logging.basicConfig(level=logging.WARNING)

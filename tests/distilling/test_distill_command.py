@@ -3,6 +3,7 @@
 References: a count by hand of sentences and substitutions; the files of a run in one process.
 """
 
+import os
 import re
 import shutil
 from collections import Counter
@@ -41,6 +42,15 @@ def words(data, *languages, extra=()):
     """The command's words for these languages with the lists of ``data``."""
     lists = [f"{lang}={data.parent / 'lists' / lang}" for lang in {"en", *languages}]
     return ["--device", "cpu", "--languages", ",".join(languages), "--word-list", *lists, *extra]
+
+
+def test_output_that_cannot_be_encoded(data, xlmr_plm):
+    """The arrow between words, and a name that is no UTF-8, are printed as escapes, after work that may have taken hours."""
+    named = data.rename(data.with_name(os.fsdecode(b"caf\xe9")))
+    done = run("python", "preprocess/distill.py", xlmr_plm, named, *words(named, "fr"), PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    shares, last = done.stdout.splitlines()
+    assert r"\u2192" in shares and last.startswith(rf"wrote {named.parent}/caf\udce9/candidates: fr, 8 sentences")
+    assert len(open_candidates(named, "train", "fr")) == len(PAIRS)
 
 
 def test_every_distinct_sentence_is_read_once(data, xlmr_plm, monkeypatch, capsys):

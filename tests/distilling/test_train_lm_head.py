@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from preprocess.lm_head.masking import Masking
 from preprocess.text.numbered_lines import numbered_lines
 from salt_fairseq.modules.encoder import BOS, EOS, PAD
 from salt_fairseq.plm import PLM, pad
+from salt_fairseq.storage.resumable import Resumable
 from support.in_process import call, error_of
 from support.running import ROOT, run
 
@@ -154,6 +156,23 @@ def test_killed_and_repeated(xlmr_plm, texts, tmp_path):
     (tmp_path / "whole").mkdir()
     run("python", "preprocess/train_lm_head.py", xlmr_plm, tmp_path / "whole" / "killed", *words, OMP_NUM_THREADS="1")
     assert files(tmp_path / "killed") == files(tmp_path / "whole" / "killed")
+
+
+def test_killed_after_publishing(xlmr_plm, texts, tmp_path, monkeypatch, capsys):
+    """Between the end of the work and the removal of its state: the same command says so, and removes it; another does not."""
+    out, state, words = tmp_path / "out", tmp_path / ".out.training", options(texts)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Resumable, "remove", mock.Mock(side_effect=KeyboardInterrupt))
+        call(train_lm_head, xlmr_plm, out, *words)
+    written = files(out)
+    assert state.is_dir() and (out / "plm.json").is_file()
+    assert f"{out} exists" in error_of(train_lm_head, xlmr_plm, out, *words, "--lr", 1)
+    assert state.is_dir() and files(out) == written
+    for _ in range(2):
+        capsys.readouterr()
+        call(train_lm_head, xlmr_plm, out, *words)
+        assert capsys.readouterr().out == f"{out} is finished already, by the same command\n"
+        assert files(out) == written and sorted(path.name for path in tmp_path.iterdir()) == ["out"]
 
 
 def test_other_options_do_not_resume(xlmr_plm, texts, tmp_path, monkeypatch):
