@@ -5,6 +5,7 @@ Importing ``salt_fairseq.tasks`` applies them. A checkpoint that cannot be read 
 """
 
 import contextlib
+import fcntl
 import functools
 import math
 import os
@@ -19,6 +20,7 @@ from omegaconf import OmegaConf
 
 from salt_fairseq.checkpoint_file import check_names, read_checkpoint_file
 from salt_fairseq.errors import InputError, out_of_memory
+from salt_fairseq.resumed_settings import check_settings
 from salt_fairseq.storage.files import replacing
 
 LAST = "checkpoint_last.pt"  # fairseq's default of --restore-file, which may be absent
@@ -74,7 +76,8 @@ def name_unfit_checkpoints() -> None:
 def resume_training() -> None:
     """``checkpoint_utils.load_checkpoint`` begins a new training where ``--restore-file`` names no file, and fairseq looks
     at ``--max-update`` and ``--stop-time-hours`` after an update only: a training that has ended, started again, takes
-    another one."""
+    another one. Nor does it notice other settings, see :mod:`salt_fairseq.resumed_settings`, or another training into the
+    same directory."""
     original = checkpoint_utils.load_checkpoint
 
     @functools.wraps(original)
@@ -84,6 +87,11 @@ def resume_training() -> None:
                 f"--restore-file {cfg.restore_file} does not exist: name a checkpoint with its directory, or omit the "
                 f"option to resume from {os.path.join(cfg.save_dir, LAST)} if there is one"
             )
+        last = os.path.join(cfg.save_dir, LAST)
+        if distributed_utils.is_master(trainer.cfg.distributed_training):
+            keep_apart(cfg.save_dir)
+            if cfg.restore_file == LAST and os.path.isfile(last):
+                check_settings(last, trainer)
         extra_state, epoch_itr = original(cfg, trainer, *args, **kwargs)
         limits = trainer.cfg.optimization
         hours = limits.stop_time_hours if limits.stop_time_hours > 0 else math.inf
@@ -156,6 +164,22 @@ def broadcast_plain_values() -> None:
         return original(obj, *args, **kwargs)
 
     distributed_utils.broadcast_object = broadcast_object
+
+
+@functools.cache
+def keep_apart(save_dir: str) -> None:
+    """Let no other process train into this directory while this one lives. The directory itself is locked, so that no lock
+    file is left when the process is killed; file systems that lock no directories (NFS) are not guarded."""
+    descriptor = os.open(save_dir, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise InputError(
+            f"another process is training into {save_dir}: wait until it has finished, or name another --save-dir"
+        ) from None
+    except OSError:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,78 @@
+"""A training goes on from ``checkpoint_last.pt`` only with the settings with which it began.
+
+fairseq goes on from whatever is in ``--save-dir``, and the new checkpoints name the new settings alone.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from fairseq.trainer import Trainer
+from omegaconf import OmegaConf
+
+from salt_fairseq.checkpoint_file import read_checkpoint_file
+from salt_fairseq.data.directory import DataDirectory
+from salt_fairseq.errors import InputError
+
+# What decides the parameters, and which of them are kept as the best. Limits of the training, validation, logging, saving,
+# the device, and how a batch is divided into processes and micro-batches may change.
+COMPARED = {
+    "task": None,  # all settings
+    "model": None,
+    "optimizer": None,
+    "lr_scheduler": None,
+    "ema": None,
+    "common": ("seed", "fp16", "bf16", "amp"),
+    "optimization": ("lr", "clip_norm", "sentence_avg"),
+    "dataset": ("train_subset", "curriculum"),
+    "checkpoint": ("best_checkpoint_metric", "maximize_best_checkpoint_metric"),
+}
+RESET = {"lr_scheduler": None, "optimization": ("lr",)}  # what --reset-lr-scheduler begins anew
+COPIES = {("optimizer", "lr"), ("lr_scheduler", "lr"), ("task", "seed"), ("optimizer", "tpu")}  # of settings of other groups
+PATHS = {("task", "data"), ("model", "plm"), ("model", "plm_description")}  # may be moved: their content is compared
+
+
+def check_settings(path: str | Path, trainer: Trainer) -> None:
+    """Raise if the checkpoint was trained with other settings than ``trainer`` has; ``--reset-optimizer`` allows all."""
+    cfg = OmegaConf.to_container(trainer.cfg, resolve=True, enum_to_str=True)
+    if cfg["checkpoint"]["reset_optimizer"]:
+        return
+    saved = read_checkpoint_file(path)["cfg"]
+    changes = [*_changes(saved, cfg), *_changed_sources(saved, cfg, trainer.task.data)]
+    if changes:
+        raise InputError(
+            f"{path} was trained with other settings: {', '.join(changes)}; name another --save-dir, delete this one to train "
+            "anew, or go on with the same settings"
+        )
+
+
+def _changes(saved: dict[str, Any], cfg: dict[str, Any]) -> list[str]:
+    changes = []
+    for group, keys in COMPARED.items():
+        before, now = saved.get(group) or {}, cfg.get(group) or {}
+        for key in sorted(before.keys() & now.keys() if keys is None else keys):
+            is_reset = cfg["checkpoint"]["reset_lr_scheduler"] and group in RESET and key in (RESET[group] or (key,))
+            if (group, key) not in COPIES | PATHS and not is_reset and before.get(key) != now.get(key):
+                option = key if key != "_name" else "arch" if group == "model" else group
+                changes.append(f"--{option.replace('_', '-')} {before.get(key)} (now {now.get(key)})")
+    for key in ("batch_size", "max_tokens"):
+        before, now = _per_update(saved, key), _per_update(cfg, key)
+        if before != now:
+            changes.append(f"--{key.replace('_', '-')} x --update-freq x processes {before} (now {now})")
+    return changes
+
+
+def _per_update(cfg: dict[str, Any], key: str) -> list[int] | None:
+    """Examples or tokens of an update, by epoch."""
+    size, processes = cfg["dataset"][key], cfg["distributed_training"]["distributed_world_size"]
+    return None if size is None else [size * processes * batches for batches in cfg["optimization"]["update_freq"]]
+
+
+def _changed_sources(saved: dict[str, Any], cfg: dict[str, Any], data: DataDirectory) -> list[str]:
+    changes = []
+    if saved["model"]["plm_description"] != cfg["model"]["plm_description"]:
+        changes.append(f"--plm {saved['model']['plm']} (now {cfg['model']['plm']}, another PLM)")
+    before, subset = Path(saved["task"]["data"]), cfg["dataset"]["train_subset"]
+    if (before / "meta.json").is_file() and before.resolve() != data.path.resolve():
+        if DataDirectory(before).meta["subsets"].get(subset) != data.meta["subsets"].get(subset):
+            changes.append(f"data {before} (now {data.path}, other sentences)")
+    return changes

@@ -1,0 +1,79 @@
+"""A second training into a directory goes on with the same settings only, and not while another one is at work."""
+
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from salt_fairseq.errors import InputError
+from support.training import checkpoint, trained, training
+
+FIRST = ["--disable-validation", "--augment", "fr", "--thresholds", "50%"]
+CHANGED = [  # more words, what the sentence names
+    (["--augment", "fr,de"], "--augment fr (now fr,de)"),
+    (["--thresholds", "40%"], "--thresholds 50% (now 40%)"),
+    (["--mixup", "none"], "--mixup instance (now none)"),
+    (["--perturbation", "random"], "--perturbation none (now random)"),
+    (["--one-stream"], "--one-stream False (now True)"),
+    (["--max-length", 64], "--max-length 128 (now 64)"),
+    (["--dropout", 0.2], "--dropout 0.1 (now 0.2)"),
+    (["--seed", 7], "--seed 100003 (now 7)"),
+    (["--lr", 0.5], "--lr [0.001] (now [0.5])"),
+    (["--optimizer", "fused_adam"], "--optimizer adam (now fused_adam)"),
+    (["--weight-decay", 0.1], "--weight-decay 0.0 (now 0.1)"),
+    (["--warmup-updates", 3], "--warmup-updates 0 (now 3)"),
+    (["--total-num-update", 40], "--total-num-update 30.0 (now 40.0)"),
+    (["--clip-norm", 0], "--clip-norm 1.0 (now 0.0)"),
+    (["--batch-size", 16], "--batch-size x --update-freq x processes [32] (now [16])"),
+    (["--max-tokens", 4096], "--max-tokens x --update-freq x processes None (now [4096])"),
+    (["--update-freq", 2], "--batch-size x --update-freq x processes [32] (now [64])"),
+    (["--best-checkpoint-metric", "accuracy"], "--best-checkpoint-metric loss (now accuracy)"),
+]
+ALLOWED = [
+    ["--batch-size", 8, "--update-freq", 4],
+    ["--save-interval-updates", 1],
+    ["--log-interval", 1],
+    ["--num-workers", 0],
+    ["--max-epoch", 1],
+    ["--lr", 0.5, "--reset-lr-scheduler"],
+    ["--seed", 7, "--reset-optimizer"],
+]
+
+
+@pytest.fixture(scope="module")
+def begun(bert_data, bert_plm, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("begun") / "ckpt"
+    trained(training(bert_data, bert_plm, directory, *FIRST, updates=1))
+    return directory
+
+
+@pytest.mark.parametrize("words, said", CHANGED, ids=lambda value: str(value[0]) if isinstance(value, list) else "")
+def test_other_settings(bert_data, bert_plm, begun, words, said):
+    before = (begun / "checkpoint_last.pt").read_bytes()
+    with pytest.raises(InputError, match=f"^{begun}/checkpoint_last.pt was trained with other settings: ") as error:
+        trained(training(bert_data, bert_plm, begun, *FIRST, *words, updates=2))
+    assert re.search(re.escape(said) + "[,;] ", str(error.value))
+    assert str(error.value).endswith("; name another --save-dir, delete this one to train anew, or go on with the same settings")
+    assert (begun / "checkpoint_last.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize("words", ALLOWED, ids=str)
+def test_settings_that_may_change(bert_data, bert_plm, begun, tmp_path, words):
+    shutil.copytree(begun, tmp_path / "ckpt")
+    trained(training(bert_data, bert_plm, tmp_path / "ckpt", *FIRST, *words, updates=2))
+    assert checkpoint(tmp_path / "ckpt")["optimizer_history"][-1]["num_updates"] == 2
+
+
+def test_another_process(bert_data, bert_plm, begun, tmp_path):
+    """The second one is refused as long as the first lives, which leaves no lock file."""
+    held = shutil.copytree(begun, tmp_path / "ckpt")
+    code = f"import fcntl, os; fcntl.flock(os.open({str(held)!r}, os.O_RDONLY), fcntl.LOCK_EX); print('locked', flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"locked\n"
+        with pytest.raises(InputError, match=f"^another process is training into {held}: wait until it has finished, or name"):
+            trained(training(bert_data, bert_plm, held, *FIRST, updates=2))
+        other.communicate(b"\n")
+    trained(training(bert_data, bert_plm, held, *FIRST, updates=2))
+    assert [path.name for path in held.iterdir()] == ["checkpoint_last.pt"]
