@@ -94,10 +94,10 @@ class Tokenizer:
     def whole_words(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
         """(T,) bool for ids (T,): the token is a word of its own, not the beginning or another part of one."""
         ids = np.asarray(ids, dtype=np.int64)
-        whole = self.starts_word[ids].copy()
-        continues = self.has_letter[ids[1:]] & ~self.starts_word[ids[1:]]
-        whole[:-1] &= ~continues
-        return whole & self.has_letter[ids]
+        starts_word, has_letter = self.starts_word[ids], self.has_letter[ids]
+        whole = starts_word & has_letter
+        whole[:-1] &= starts_word[1:] | ~has_letter[1:]
+        return whole
 
     def word_spans(self, ids: Sequence[int] | np.ndarray) -> list[tuple[int, int, str]]:
         """Words of one sentence's ids (T,), in order, as ``(start, end, text)``; ``text`` is without word markers.

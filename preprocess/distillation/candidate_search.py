@@ -61,23 +61,14 @@ class CandidateSearch:
         features = self.plm.lm_head.transform(features)
         rows = max(1, min(len(own), math.isqrt(self.budget)))
         columns = self.budget // rows
-        swept = [
-            self._sweep(features[start : start + rows], own[start : start + rows], columns)
-            for start in range(0, len(own), rows)
-        ]
-        return {
-            language: tuple(torch.cat(values) for values in zip(*(best[language] for best in swept)))
-            for language in (self.ids if swept else ())
-        }
+        swept = [self._sweep(features[i : i + rows], own[i : i + rows], columns) for i in range(0, len(own), rows)]
+        return {language: tuple(map(torch.cat, zip(*(best[language] for best in swept)))) for language in self.ids if swept}
 
     def _sweep(self, features, own, columns):
         """One sweep over the vocabulary for features (n, d) of tokens ``own`` int64 (n,)."""
         weight, bias = self.plm.encoder.embed_tokens.weight, self.plm.lm_head.bias
         normalizer = torch.full((len(own),), -torch.inf, device=self.device)
-        best = {
-            language: (torch.zeros(len(own), dtype=torch.int64, device=self.device), normalizer.clone())
-            for language in self.ids
-        }
+        best = dict.fromkeys(self.ids, (torch.zeros_like(normalizer, dtype=torch.int64), normalizer))
         row, piece = self._same_text(own)
         for start in range(0, len(weight), columns):
             stop = min(start + columns, len(weight))

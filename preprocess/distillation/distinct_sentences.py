@@ -25,15 +25,8 @@ class DistinctSentences:
     def __init__(self, inputs: Sequence[IndexedSequences]):
         self._inputs = inputs
         self._first_of = np.cumsum([0] + [len(sentences) for sentences in inputs])
-        hashes = (
-            np.fromiter(
-                (hashlib.blake2b(raw, digest_size=16).digest() for stored in inputs for raw in _all_raw(stored)),
-                dtype="V16",
-                count=self._first_of[-1],
-            )
-            .view(np.uint64)
-            .reshape(-1, 2)
-        )
+        digests = (hashlib.blake2b(raw, digest_size=16).digest() for stored in inputs for raw in _all_raw(stored))
+        hashes = np.fromiter(digests, "V16", self._first_of[-1]).view(np.uint64).reshape(-1, 2)
         order = np.lexsort((hashes[:, 1], hashes[:, 0]))  # stable: equal sentences stay in their order
         new = np.ones(len(order), dtype=bool)
         new[1:] = (hashes[order[1:]] != hashes[order[:-1]]).any(1)

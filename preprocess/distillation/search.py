@@ -68,12 +68,9 @@ def search_all(
 def _save(unsaved, resumable):
     """Save the results of batches under the number of the first, and empty the list."""
     numbers, places, candidates = zip(*unsaved)
-    joined = {
-        language: tuple(
-            torch.cat(values) for values in zip(*(by_language[language] for by_language in candidates if by_language))
-        )
-        for language in {language for by_language in candidates for language in by_language}
-    }
+    results = [by_language for by_language in candidates if by_language]  # empty: a batch without candidate positions
+    languages = results[0] if results else ()
+    joined = {language: tuple(map(torch.cat, zip(*(result[language] for result in results)))) for language in languages}
     part = {"batches": torch.tensor(numbers), "places": torch.cat(places), "found": joined}
     resumable.save(f"part.{numbers[0]:012}.pt", part)
     resumable.save(f"batches.{numbers[0]:012}.pt", part["batches"])  # all that a resumed run needs to read

@@ -1,6 +1,7 @@
 """Frequency lists, and target vocabularies: the pieces that are whole words among the most frequent of a language."""
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -26,11 +27,11 @@ def frequencies(language: str, path: str | Path | None = None) -> dict[str, floa
     without counts gets Zipf's law: frequency proportional to 1 / rank. Entries without a letter are not words.
     """
     counts = _read(path) if path else _wordfreq(language)
-    words: dict[str, float] = {}
+    words: defaultdict[str, float] = defaultdict(float)
     for word, count in counts:
         word = word.casefold()
         if any(c.isalpha() for c in word):
-            words[word] = words.get(word, 0) + count
+            words[word] += count
     total = sum(words.values()) if path else 1.0  # the library's frequencies are relative to all text already
     if not total:
         raise InputError(f"word list {path} holds no words: one word a line is needed, or 'word count'")
@@ -75,10 +76,8 @@ def parse_word_lists(pairs: Iterable[str], languages: Iterable[str] | None = Non
     files = name_value_pairs("--word-list", pairs)
     for language, path in files.items():
         if languages is not None and language not in {*languages, *REFERENCES}:
-            raise InputError(
-                f"--word-list {language}={path}: this list is not used, only those of {', '.join(languages)} and of "
-                f"{', '.join(REFERENCES)}: check the language"
-            )
+            used = ", ".join([*languages, *REFERENCES])
+            raise InputError(f"--word-list {language}={path}: this list is not used, only those of {used}: check the language")
     return files
 
 
@@ -134,8 +133,7 @@ def target_vocabulary(
 
 def _as_read(tokenizer, words):
     """Words as the tokenizer reads them (an uncased BERT drops accents), to their frequencies."""
-    frequency_of: dict[str, float] = {}
+    frequency_of: defaultdict[str, float] = defaultdict(float)
     for word, frequency in words.items():
-        word = tokenizer.caseless_word(word)
-        frequency_of[word] = frequency_of.get(word, 0.0) + frequency
+        frequency_of[tokenizer.caseless_word(word)] += frequency
     return frequency_of

@@ -3,19 +3,11 @@
 from pathlib import Path
 
 from preprocess.importers.sentence_transformers import MODULES, POOLING
+from preprocess.importers.vocabulary import READERS
 from preprocess.importers.weight_files import NAMES, reason
 from salt_fairseq.errors import InputError
 
-DESCRIPTIONS = [
-    "config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "vocab.txt",
-    "sentencepiece.bpe.model",
-    "sentencepiece.model",
-    MODULES,
-    f"*/{POOLING}",
-]
+DESCRIPTIONS = ["config.json", *READERS, "tokenizer_config.json", MODULES, f"*/{POOLING}"]
 
 
 def download(name: str) -> Path:

@@ -11,6 +11,7 @@ from preprocess.importers.vocabulary import kind_of, read_tokenizer
 from preprocess.importers.weight_files import read_tensors
 from preprocess.layouts import huggingface as layout
 from salt_fairseq.errors import InputError
+from salt_fairseq.modules.encoder import LARGEST
 
 SUPPORTED = {
     "hidden_act": "gelu",
@@ -26,15 +27,12 @@ def read_config(path: Path) -> tuple[str, dict, dict]:
     """``(family, sizes, the value of config.json)`` of a model whose architecture this project supports."""
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read ({error}): a Hugging Face model directory is needed") from None
     if not isinstance(config, dict) or "model_type" not in config:
         raise InputError(f"{path} names no model_type: a Hugging Face model directory is needed")
     if config["model_type"] == "xlm-roberta-xl":
-        raise InputError(
-            f"{path}: XLM-R XL normalizes before its layers instead of after them, which is not supported; "
-            "the largest XLM-R that can be imported is xlm-roberta-large"
-        )
+        raise InputError(f"{path}: XLM-R XL normalizes before its layers, which is not supported: take xlm-roberta-large")
     if config["model_type"] not in layout.BODIES:
         raise InputError(f"{path}: model_type {config['model_type']!r} is not supported; BERT, XLM-R and DistilBERT are")
     for option, needed in SUPPORTED.items():
@@ -43,7 +41,10 @@ def read_config(path: Path) -> tuple[str, dict, dict]:
     family = layout.BODIES[config["model_type"]]
     names = layout.DISTILBERT_SIZES if family == "distilbert" else layout.SIZES
     optional = {"layer_norm_eps": float, "pad_token_id": int} if family == "roberta" else {"layer_norm_eps": float}
-    missing = [name for name in names.values() if not isinstance(config.get(name), int) or config[name] < 1]
+    missing = [there for name, there in names.items() if not isinstance(config.get(there), int) or config[there] < 1]
+    too_large = [there for name, there in names.items() if there not in missing and config[there] > LARGEST[name]]
+    if too_large:
+        raise InputError(f"{path}: {too_large[0]} is {config[too_large[0]]}, which no model has: download it again")
     missing += [name for name, number in optional.items() if not isinstance(config.get(name, number()), (int, number))]
     if missing:
         raise InputError(f"{path} has no number for {', '.join(missing)}: download it again")
@@ -60,9 +61,8 @@ def _embeddings(tensors, prefix, family, config, has_segments):
             continue
         every = tensors.take(f"{prefix}{published}.weight")
         if every.dim() != 2:
-            raise InputError(
-                f"{tensors.where} have {published} in the shape {tuple(every.shape)}, which is no matrix: download them again"
-            )
+            shape = tuple(every.shape)
+            raise InputError(f"{tensors.where} have {published} in the shape {shape}, which is no matrix: download them again")
         rows_option = layout.ROWS[name]
         if len(every) != config.get(rows_option, len(every)):
             raise InputError(
@@ -89,7 +89,8 @@ def read(directory: Path) -> Source:
         for name, tensor in read_tensors(directory).items()
     }
     tensors, tokenizer = Tensors(renamed, f"the weights in {directory}"), read_tokenizer(directory)
-    prefix, head = layout.prefix_of(renamed, family), layout.HEADS[family]
+    prefix = f"{family}." if any(name.startswith(f"{family}.") for name in renamed) else ""
+    head = layout.HEADS[family]
     pretrained = any(name.startswith((head["dense"], head["layer_norm"])) or name in head["bias"] for name in renamed)
     pooler = f"{prefix}pooler.dense.weight" in tensors
     # XLM-R's tokenizer has one segment, whatever the body has.

@@ -1,6 +1,5 @@
 """The names of tensors and settings in Hugging Face's layouts of BERT, XLM-R and DistilBERT, for importers and exporters."""
 
-from collections.abc import Iterable
 from typing import Any
 
 BODIES = {"bert": "bert", "xlm-roberta": "roberta", "roberta": "roberta", "distilbert": "distilbert"}
@@ -65,11 +64,6 @@ WORDPIECE_OPTIONS = {
     "strip_accents": "strip_accents",
     "handle_chinese_chars": "tokenize_chinese_chars",
 }
-
-
-def prefix_of(names: Iterable[str], family: str) -> str:
-    """``"bert."`` or the like if the tensors ``names`` have it, else ``""``."""
-    return f"{family}." if any(name.startswith(f"{family}.") for name in names) else ""
 
 
 def layer_names(family: str, prefix: str, layer: int) -> dict[str, tuple[str, ...]]:

@@ -1,7 +1,7 @@
 """Training of an LM head on plain text: the trained parameters, the losses, and the accuracy on held-out text."""
 
 import copy
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -81,9 +81,7 @@ class HeadTraining:
         return {"model": dict(self.trained), "optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict()}
 
     def load_state(self, state: dict) -> None:
-        with torch.no_grad():
-            for name, parameter in self.trained.items():
-                parameter.copy_(state["model"][name])
+        self.plm.lm_head.load_state_dict(state["model"], strict=False)  # the frozen parameters are not saved
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
 
@@ -97,17 +95,15 @@ class HeadTraining:
         ``(masked, unmasked)``, nan for a loss without targets."""
         inputs, selected = self.objective.masking(tokens, self.vocabulary, generator)
         seen = is_text(tokens, self.vocabulary) & ~selected
-        tokens, files, inputs, selected, seen = (
-            t.to(self.plm.lm_head.bias.device) for t in (tokens, files, inputs, selected, seen)
-        )
+        device = self.plm.lm_head.bias.device
+        tokens, files, inputs, selected, seen = (t.to(device) for t in (tokens, files, inputs, selected, seen))
         with self.autocast():
             features = self.plm.lm_head.features(self.plm.encoder, inputs)
-            masked = self._itself(features[selected], tokens[selected]) if selected.any() else features.new_tensor(torch.nan)
-            if self.objective.unmasked == "nothing" or not seen.any():
-                unmasked = features.new_tensor(torch.nan)
-            elif self.objective.unmasked == "itself":
+            masked = self._itself(features[selected], tokens[selected])  # a mean over no targets is nan
+            unmasked = features.new_tensor(torch.nan)
+            if self.objective.unmasked == "itself":
                 unmasked = self._itself(features[seen], tokens[seen])
-            else:
+            elif self.objective.unmasked == "neighbours":
                 unmasked = self._neighbours(features[seen], self.neighbours(tokens, files, seen, self.autocast))
         losses = [w * loss for w, loss in ((self.objective.masked_weight, masked), (1.0, unmasked)) if w and not loss.isnan()]
         if losses:
@@ -136,13 +132,7 @@ class HeadTraining:
         tokens are masked); ``neighbours``, how often its best piece other than the token is the most similar one."""
         generator = torch.Generator().manual_seed(seed)
         masking, device = Masking(self.objective.masking.selected or 0.15, 1.0, 0.0), self.plm.lm_head.bias.device
-        right: Counter[str] = Counter()
-        total: Counter[str] = Counter()
-
-        def count(name, hits):
-            right[name] += int(hits.sum())
-            total[name] += len(hits)
-
+        hits: defaultdict[str, list[torch.Tensor]] = defaultdict(list)
         for tokens, files in text.batches(max_tokens):
             inputs, selected = masking(tokens, self.vocabulary, generator)
             seen = is_text(tokens, self.vocabulary)
@@ -151,10 +141,10 @@ class HeadTraining:
                 for name, read, at in (("masked", inputs, selected), ("unmasked", tokens, seen)):
                     features = self.plm.lm_head.features(self.plm.encoder, read)[at]
                     logits = self.plm.lm_head(features, self.plm.encoder.embed_tokens.weight)
-                    count(name, logits.argmax(1) == tokens[at])
+                    hits[name].append(logits.argmax(1) == tokens[at])
                 if self.neighbours:
                     pieces, similarities = self.neighbours.pieces, self.neighbours(tokens, files, seen, self.autocast)
                     itself = pieces == tokens[seen][:, None]
                     best = (scores.masked_fill(itself, -torch.inf).argmax(1) for scores in (logits[:, pieces], similarities))
-                    count("neighbours", next(best) == next(best))
-        return {name: right[name] / total[name] for name in total if total[name]}
+                    hits["neighbours"].append(next(best) == next(best))
+        return {name: int(is_hit.sum()) / len(is_hit) for name, parts in hits.items() if len(is_hit := torch.cat(parts))}

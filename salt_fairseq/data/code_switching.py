@@ -76,8 +76,8 @@ class CodeSwitching:
         self.log_threshold = log_threshold(self._log_probs(), threshold)
         candidates = chosen = 0
         for part in self._log_probs():
-            candidates += np.count_nonzero(np.isfinite(part))
-            chosen += np.count_nonzero(part >= self.log_threshold)
+            candidates += int(np.isfinite(part).sum())
+            chosen += int((part >= self.log_threshold).sum())
         self.fraction = chosen / max(1, candidates)  # of candidate tokens that are substituted
 
     def _log_probs(self) -> Iterator[np.ndarray]:

@@ -26,22 +26,17 @@ class DistinctPairs:
     def __init__(self, subsets: dict[str, Examples]):
         number_of: dict[bytes, int] = {}  # sentence to its number
         numbers = {}  # indexed input to the numbers of its sentences
-        for inputs, _, _ in subsets.values():
-            for stored in inputs:
-                if stored not in numbers:
-                    numbers[stored] = np.array(
-                        [number_of.setdefault(stored[i].numpy().tobytes(), len(number_of)) for i in range(len(stored))],
-                        dtype=np.int64,
-                    )
-        keys = []
-        for inputs, rows, _ in subsets.values():
-            keys.append(np.zeros(len(rows[0]), dtype=np.int64))
-            for stored, places in zip(inputs, rows):
-                keys[-1] = keys[-1] * len(number_of) + numbers[stored][places]
+        for stored in dict.fromkeys(stored for examples in subsets.values() for stored in examples.inputs):
+            sentences = (stored[i].numpy().tobytes() for i in range(len(stored)))
+            numbers[stored] = np.array([number_of.setdefault(sentence, len(number_of)) for sentence in sentences], np.int64)
+        shape = [len(number_of)] * len(next(iter(subsets.values())).inputs)
+        keys = [
+            np.ravel_multi_index([numbers[stored][places] for stored, places in zip(inputs, rows)], shape)
+            for inputs, rows, _ in subsets.values()
+        ]
         distinct, inverse = np.unique(np.concatenate(keys), return_inverse=True)
         self.number = dict(zip(subsets, np.split(inverse, np.cumsum([len(k) for k in keys])[:-1])))
-        sides = len(next(iter(subsets.values()))[0])
-        self.sentences = np.stack([distinct] if sides == 1 else np.divmod(distinct, len(number_of)))
+        self.sentences = np.stack(np.unravel_index(distinct, shape))
         self.lengths = np.array([len(sentence) // 8 for sentence in number_of], dtype=np.int64)
         self.starts = np.cumsum(self.lengths) - self.lengths
         self.tokens = np.frombuffer(b"".join(number_of), dtype=np.int64).astype(np.int32)

@@ -13,15 +13,10 @@ def truncated_lengths(lengths: Sequence[int], budget: int) -> list[int]:
     lengths = list(lengths)
     if len(lengths) == 1:
         return [min(lengths[0], budget)]
-    excess = sum(lengths) - budget
-    if excess > 0:
+    if sum(lengths) > budget:
         longer = 0 if lengths[0] > lengths[1] else 1
-        cut = min(excess, lengths[longer] - lengths[1 - longer])
-        lengths[longer] -= cut
-        if excess > cut:
-            kept, odd = divmod(budget, 2)
-            lengths = [kept, kept]
-            lengths[longer] += odd
+        lengths[1 - longer] = min(lengths[1 - longer], budget // 2)
+        lengths[longer] = budget - lengths[1 - longer]
     return lengths
 
 
