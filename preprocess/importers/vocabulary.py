@@ -72,11 +72,52 @@ def _spelled_specials() -> str:
     return "<(?=(" + "|".join(special.removeprefix("<") for special in SPECIAL_TOKENS["sentencepiece"]) + "))"
 
 
+def _read_object(path: Path) -> dict:
+    """The JSON object in a file beside the vocabulary, empty if there is no such file."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read ({reason(error)}): download it again") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path} holds no JSON object: download it again")
+    return value
+
+
 def _wordpiece_options(directory):
     """The options of BERT's normalizer that ``tokenizer_config.json`` sets, by their names in ``tokenizer.json``."""
     path = directory / "tokenizer_config.json"
-    options = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    options = _read_object(path)
+    for published in WORDPIECE_OPTIONS.values():
+        value = options.get(published, True)
+        if type(value) is not bool and (value is not None or published != "strip_accents"):
+            raise InputError(f"{path}: {published} is {json.dumps(value):.99}, and true or false is needed: correct it")
     return {name: options[published] for name, published in WORDPIECE_OPTIONS.items() if published in options}
+
+
+def _with_added_tokens(tokenizer: dict, directory: Path) -> dict:
+    """The value of ``tokenizer.json`` with the tokens of ``added_tokens.json``, which are read as one piece anywhere in a
+    text, as transformers adds them: in the text as it is if ``additional_special_tokens`` names them, else normalized."""
+    path = directory / "added_tokens.json"
+    ids = _read_object(path)
+    if not all(type(i) is int for i in ids.values()):
+        raise InputError(f"{path} has a token without a number: download it again")
+    config = _read_object(directory / "tokenizer_config.json") | _read_object(directory / "special_tokens_map.json")
+    named = config.get("additional_special_tokens")
+    contents = (
+        [token.get("content") if isinstance(token, dict) else token for token in named] if isinstance(named, list) else []
+    )
+    vocabulary = Tokenizer.from_str(json.dumps(tokenizer)).get_vocab(with_added_tokens=True)
+    present = {token["content"] for token in tokenizer["added_tokens"]}
+    added, following = [], len(vocabulary)
+    for content, i in sorted(ids.items(), key=lambda item: item[1]):
+        expected = vocabulary.get(content, following)
+        if i != expected:
+            raise InputError(f"{path} gives {content!r:.99} the id {i} instead of {expected}: download it again")
+        following += content not in vocabulary
+        if content not in present:
+            flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "special"), False)
+            added.append({"id": i, "content": content, **flags, "normalized": content not in contents})
+    return {**tokenizer, "added_tokens": [*tokenizer["added_tokens"], *added]}
 
 
 def _from_json(path):
@@ -89,7 +130,8 @@ def _from_json(path):
 def _from_wordpieces(path):
     with open(path, encoding="utf-8") as file:  # a repeated line has its last id, as in transformers
         vocabulary = {line.rstrip("\n"): i for i, line in enumerate(file)}
-    return json.loads(BertWordPieceTokenizer(vocabulary, **_wordpiece_options(path.parent)).to_str())
+    tokenizer = json.loads(BertWordPieceTokenizer(vocabulary, **_wordpiece_options(path.parent)).to_str())
+    return _with_added_tokens(tokenizer, path.parent)
 
 
 def read_sentencepiece(path: Path) -> tuple[dict[str, float], bytes]:
@@ -111,7 +153,8 @@ def _from_sentencepiece(path):
     """XLM-R's ``tokenizer.json`` from its SentencePiece model: four special tokens, the pieces, ``<mask>``."""
     pieces, charsmap = read_sentencepiece(path)
     specials = SPECIAL_TOKENS["sentencepiece"]
-    return unigram([(s, 0.0) for s in specials[:4]] + list(pieces.items()) + [(specials[4], 0.0)], charsmap)
+    tokenizer = unigram([(s, 0.0) for s in specials[:4]] + list(pieces.items()) + [(specials[4], 0.0)], charsmap)
+    return _with_added_tokens(tokenizer, path.parent)
 
 
 READERS = {
@@ -182,7 +225,12 @@ def with_fairseq_ids(tokenizer: dict, keep: set[int] | None = None) -> tuple[dic
         cut = {"type": "Split", "pattern": {"Regex": _spelled_specials()}, "behavior": "MergedWithPrevious", "invert": False}
         before = [tokenizer["pre_tokenizer"]] if tokenizer["pre_tokenizer"] else []
         tokenizer = {**tokenizer, "pre_tokenizer": {"type": "Sequence", "pretokenizers": [*before, cut]}}
-    added = [{**t, "id": new[t["content"]]} for t in tokenizer["added_tokens"] if t["content"] in new]
+    # Other tokens that were added are pieces of text, though published as special.
+    added = [
+        {**token, "id": new[token["content"]], "special": token["content"] in specials}
+        for token in tokenizer["added_tokens"]
+        if token["content"] in new
+    ]
     renumbered = {
         **tokenizer,
         "model": model,
