@@ -13,9 +13,11 @@ import argparse
 import re
 from pathlib import Path
 
+from preprocess.text.columns import parse_columns
 from preprocess.text.data_writer import binarize
 from preprocess.text.official_layouts import official_files
 from preprocess.text.parallel import usable_cores
+from preprocess.text.readers import BLANK, OTHER_LANGUAGE, REASONS, UNDECIDED, UNTRANSLATED, Reading
 from salt_fairseq.cli.arguments import command_parser, name_value_pairs, positive
 from salt_fairseq.data.subset import STORED
 from salt_fairseq.errors import InputError
@@ -53,6 +55,21 @@ def arguments():
         help="the labels in order (default: entailment, neutral, contradiction; numbers in ascending order; others in the "
         "order in which they appear in train)",
     )
+    add(
+        "--columns",
+        metavar="ROLE=COLUMN,...",
+        help="names of the columns or keys: sentence1 (or premise), sentence2 (or hypothesis), label, and if there are id "
+        "and language, as in premise=sentence1,hypothesis=sentence2,label=gold; without a header numbers, from 1 (default: "
+        "their usual names)",
+    )
+    add(
+        "--missing-label",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="skip rows with this label, as those with -; may be given several times",
+    )
+    add("--quoting", choices=["csv", "none"], help="whether quotation marks around a field of TSV are no part of it (csv)")
     add("--source-language", default="en", help="language of train and valid")
     add("--workers", metavar="N", type=positive, default=usable_cores(), help="processes, which do not change the result")
     args = parser.parse_args()
@@ -80,13 +97,19 @@ def subset_files(args: argparse.Namespace) -> dict[str, Path]:
 
 def main() -> None:
     args = arguments()
-    meta = binarize(args.plm_dir, args.data, subset_files(args), args.labels, args.source_language, args.workers)
+    reading = Reading(parse_columns(args.columns) if args.columns else {}, args.quoting, frozenset(args.missing_label))
+    meta = binarize(args.plm_dir, args.data, subset_files(args), args.labels, args.source_language, args.workers, reading)
     subsets = meta["subsets"].values()
-    skipped = {reason: sum(subset["skipped"][reason] for subset in subsets) for reason in ("NS", "-")}
+    skipped = {reason: sum(subset["skipped"][reason] for subset in subsets) for reason in REASONS}
+    read: dict[str, list[str]] = {}
+    for name, subset in meta["subsets"].items():
+        read.setdefault(subset["columns"], []).append(name)
     print(
         f"wrote {args.data}: {len(subsets)} subsets, {sum(subset['examples'] for subset in subsets):,} examples, "
         f"{sum(subset['tokens'] for subset in subsets):,} tokens, labels {', '.join(meta['labels'])}; skipped "
-        f"{skipped['NS']:,} rows without translation (NS) and {skipped['-']:,} without label (-)"
+        f"{skipped[UNTRANSLATED]:,} rows without translation (NS) and {skipped[UNDECIDED]:,} without label (-), "
+        f"{skipped[BLANK]:,} blank lines, {skipped[OTHER_LANGUAGE]:,} rows of other languages; read "
+        + "; ".join(f"{', '.join(names)} as {columns}" for columns, names in read.items())
     )
 
 

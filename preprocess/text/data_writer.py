@@ -1,8 +1,8 @@
 """Files of examples as a data directory."""
 
+import dataclasses
 import datetime
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +12,11 @@ from tqdm import tqdm
 
 from preprocess.text import blocks
 from preprocess.text.encoded_blocks import BadText, encode_block
+from preprocess.text.labels import label_order, parse_labels
 from preprocess.text.parallel import in_order
-from preprocess.text.readers import TextFile
+from preprocess.text.readers import AS_PUBLISHED, Reading, TextFile
 from preprocess.text.subset_writer import SubsetWriter
 from salt_fairseq.data.subset import Subset
-from salt_fairseq.errors import InputError
 from salt_fairseq.plm import Description
 from salt_fairseq.storage.files import replacing
 from salt_fairseq.storage.indexed_data import best_fitting_int_dtype
@@ -24,11 +24,15 @@ from salt_fairseq.storage.manifest import write_manifest
 from salt_fairseq.storage.resumable import Remembered, resuming
 from salt_fairseq.tokenizer import Tokenizer
 
-NLI_LABELS = ["entailment", "neutral", "contradiction"]
-
 
 def binarize(
-    plm_dir: Path, data: Path, files: dict[str, Path], labels: str | None = None, source_language: str = "en", workers: int = 1
+    plm_dir: Path,
+    data: Path,
+    files: dict[str, Path],
+    labels: str | None = None,
+    source_language: str = "en",
+    workers: int = 1,
+    reading: Reading = AS_PUBLISHED,
 ) -> dict:
     """Write the data directory ``data`` from ``files``, subset name to path, and return its ``meta.json`` value.
 
@@ -37,14 +41,17 @@ def binarize(
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes work in parallel, and threads do not survive a fork
     description = Description.load(plm_dir)
     tokenizer = Tokenizer.load(plm_dir, description.tokenizer)
-    names = None if labels is None else _parsed(labels)
-    texts = {path: TextFile.open(path) for path in dict.fromkeys(files.values())}
+    names = None if labels is None else parse_labels(labels)
+    if names:
+        reading = dataclasses.replace(reading, labels=frozenset(names))
+    texts = {path: TextFile.open(path, reading) for path in dict.fromkeys(files.values())}
     languages = {name: Subset.parse(name).pair(source_language)[0] for name in files}
     tasks = [(texts[path], block, languages[name]) for name, path in files.items() for block in texts[path].blocks]
     size = sum(block.size for _, block, _ in tasks)
     settings = {
         "PLM": description.sha256["tokenizer.json"],
         "labels": names,
+        "reading": [reading.columns, reading.quoting, sorted(reading.missing)],
         "source language": source_language,
         "files": [[name, texts[path].sha256] for name, path in files.items()],
         "size of blocks": blocks.BLOCK,
@@ -68,8 +75,11 @@ def binarize(
         try:
             with tqdm(total=size, desc="binarizing", unit="B", unit_scale=True) as progress:
                 _write_chunks(subsets, remembered.chunks(results), names, progress)
-            counts = subsets.get("train", next(iter(subsets.values()))).counts
-            names = names or label_order(list(counts))
+            first = subsets.get("train", next(iter(subsets.values())))
+            counts = first.counts
+            if not names:
+                first.check_plausible()
+                names = label_order(list(counts))
             entries = {name: subset.write_labels(names) for name, subset in subsets.items()}
         except BadText:
             remembered.forget()
@@ -91,20 +101,6 @@ def binarize(
         }
         write_manifest(directory, meta)
     return meta
-
-
-def _parsed(labels):
-    names = labels.split(",")
-    if len(set(names)) < len(names) or "" in names:
-        raise InputError(f"--labels {labels}: a label is empty or given twice; give each once, A,B,...")
-    return names
-
-
-def label_order(labels: list[str]) -> list[str]:
-    """The data set's own order of ``labels``, which come in the order of their first examples."""
-    if set(labels) <= set(NLI_LABELS):
-        return NLI_LABELS
-    return sorted(labels, key=int) if all(re.fullmatch(r"-?\d{1,18}", label) for label in labels) else labels
 
 
 def _write_chunks(subsets: dict[str, SubsetWriter], chunks: Iterator, labels: list[str] | None, progress: tqdm) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from preprocess.text.encoded_blocks import BadText, mixed
-from preprocess.text.readers import TextFile, every_example
+from preprocess.text.labels import check_plausible
+from preprocess.text.readers import UNDECIDED, TextFile, every_example
 from salt_fairseq.data.directory import FIRST_LABEL, inputs_of
 from salt_fairseq.storage.files import sha256
 from salt_fairseq.storage.indexed_data import IndexedWriter, write_flat
@@ -83,10 +84,16 @@ class SubsetWriter:
             if hash(example.id) in suspects and (line := seen.setdefault(example.id, example.line)) != example.line:
                 raise BadText(f"{path}, line {example.line}: id {example.id} stands on line {line} already")
 
+    def check_plausible(self) -> None:
+        check_plausible(self.counts, self._first_lines, self._skipped[UNDECIDED], self.file)
+
     def check_labels(self, labels: list[str]) -> None:
         for label, line in self._first_lines.items():
             if label not in labels:
-                raise BadText(f"{self.file.path}, line {line}: label {label!r} is none of {', '.join(labels)}")
+                raise BadText(
+                    f"{self.file.path}, line {line}: label {label!r} is none of {', '.join(labels)}; correct it, "
+                    "list all labels with --labels, or skip such rows with --missing-label"
+                )
 
     def write_labels(self, labels: list[str]) -> dict:
         """Write the last file, once the order of the labels is known; returns the subset's entry in ``meta.json``."""
@@ -97,6 +104,7 @@ class SubsetWriter:
         sides = inputs_of(bool(self.is_pairs))
         return {
             "file": str(self.file.path),
+            "columns": str(self.file.columns),
             "skipped": dict(self._skipped),
             "examples": len(targets),
             "tokens": sum(writer.elements for writer in self._inputs),

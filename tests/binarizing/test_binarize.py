@@ -88,15 +88,17 @@ def test_tokens(kind, request):
 
 
 def test_meta_and_last_line(xlmr_plm, tmp_path, capsys):
-    (tmp_path / "train.tsv").write_bytes(tsv([*ROWS, ("2", "No", "Yes", "-"), ("3", "NS", "Yes", "0")], NAMES))
+    (tmp_path / "train.tsv").write_bytes(tsv([*ROWS, ("",), ("2", "No", "Yes", "-"), ("3", "NS", "Yes", "0")], NAMES))
     call(binarize, xlmr_plm, tmp_path / "data", "--subset", f"train={tmp_path / 'train.tsv'}", "--source-language", "de")
     meta = json.loads((tmp_path / "data" / "meta.json").read_text())
     tokens = sum(len(s) for side in ("input0", "input1") for s in stored(tmp_path / "data", side, "train"))
     assert meta["source_language"] == "de" and meta["labels"] == ["0", "1"]
     subset = meta["subsets"]["train"]
-    assert (subset["examples"], subset["tokens"], subset["skipped"]) == (3, tokens, {"NS": 1, "-": 1})
+    assert (subset["examples"], subset["tokens"], subset["skipped"]) == (3, tokens, {"NS": 1, "-": 1, "blank": 1, "other language": 0})
     assert capsys.readouterr().out == (
-        f"wrote {tmp_path / 'data'}: 1 subsets, 3 examples, {tokens} tokens, labels 0, 1; skipped 1 rows without translation (NS) and 1 without label (-)\n"
+        f"wrote {tmp_path / 'data'}: 1 subsets, 3 examples, {tokens} tokens, labels 0, 1; "
+        "skipped 1 rows without translation (NS) and 1 without label (-), 1 blank lines, "
+        "0 rows of other languages; read train as pairs (id = id, sentence1 = sentence1, sentence2 = sentence2, label = label; not used: none)\n"
     )
 
 
@@ -105,7 +107,12 @@ def test_meta_and_last_line(xlmr_plm, tmp_path, capsys):
     [
         (["contradictory", "neutral", "contradiction"], None, ["entailment", "neutral", "contradiction"]),
         (["10", "9", "2"], None, ["2", "9", "10"]),
-        (["-1", "1", "0"], None, ["-1", "0", "1"]),
+        (["1", "-1", "1"], None, ["-1", "1"]),
+        (["1", "0", "1.0", "0.0"], None, ["0", "1"]),
+        (["-1", "1", "0"], "-1, 0, 1", ["-1", "0", "1"]),
+        (["+", "-", "+"], "-,+", ["-", "+"]),
+        (["none", "pro", "None"], "none,None,pro", ["none", "None", "pro"]),
+        (["spam", "ham", "NA"], "spam,ham,NA", ["spam", "ham", "NA"]),
         (["spam", "ham", "spam"], None, ["spam", "ham"]),
         (["spam", "ham", "spam"], "ham,eggs,spam", ["ham", "eggs", "spam"]),
         (["neutral", "entailment", "entailment"], "neutral,entailment", ["neutral", "entailment"]),
@@ -113,13 +120,66 @@ def test_meta_and_last_line(xlmr_plm, tmp_path, capsys):
 )
 def test_order_of_labels(labels, given, order, xlmr_plm, tmp_path):
     (tmp_path / "train.tsv").write_bytes(tsv([("a", "b", label) for label in labels]))
-    call(binarize, xlmr_plm, tmp_path / "data", "--subset", f"train={tmp_path / 'train.tsv'}", *(["--labels", given] if given else []))
+    call(binarize, xlmr_plm, tmp_path / "data", "--subset", f"train={tmp_path / 'train.tsv'}", *([f"--labels={given}"] if given else []))
     data = DataDirectory(tmp_path / "data")
     assert data.labels == order
     read = [order[t] for t in data.targets("train")]
-    assert read == [label.replace("contradictory", "contradiction") for label in labels]
+    assert read == [label.replace("contradictory", "contradiction").removesuffix(".0") for label in labels]
     counts = Dictionary.load(str(tmp_path / "data" / "label" / "dict.txt"))
     assert counts.symbols[4:] == order and counts.count[4:] == [read.count(label) for label in order]
+
+
+WORDS = [("A very good house", "A house is very good", "yes"), ("The bad dog is here", "The dog is a cat", "no")] * 3
+JSON = b"".join(json.dumps(dict(zip(("text", "text_pair", "label"), row))).encode() + b"\n" for row in WORDS)
+READ = {  # file name, content, options; what is read, and what the last line says of it
+    "QNLI": ("a.tsv", tsv(WORDS, ["question", "sentence", "label"]), [], "pairs (sentence1 = question, sentence2 = sentence, label = label; not used: none)"),
+    "JSONL of Hugging Face": ("a.jsonl", JSON, [], "pairs (sentence1 = text, sentence2 = text_pair, label = label; not used: none)"),
+    "NDJSON": ("a.ndjson", JSON, [], "pairs (sentence1 = text, sentence2 = text_pair, label = label; not used: none)"),
+    "gold": ("a.tsv", tsv(WORDS, ["premise", "hypothesis", "gold"]), [], "pairs (sentence1 = premise, sentence2 = hypothesis, label = gold; not used: none)"),
+    "named": (
+        "a.tsv",
+        tsv([(c, "x", a, b) for a, b, c in WORDS], ["verdict", "note", "claim", "evidence"]),
+        ["--columns", "premise=claim, hypothesis=evidence, label=verdict"],
+        "pairs (sentence1 = claim, sentence2 = evidence, label = verdict; not used: note)",
+    ),
+    "numbered": (
+        "a.tsv",
+        tsv([(c, a, b) for a, b, c in WORDS]),
+        ["--columns", "label=1,sentence1=2,sentence2=3"],
+        "pairs (sentence1 = column 2, sentence2 = column 3, label = column 1; not used: none)",
+    ),
+    "quoted": (
+        "a.tsv",
+        tsv([(f'"{a}"', f'"{b}"', f'"{c}"') for a, b, c in WORDS]),
+        ["--quoting", "csv"],
+        "pairs (sentence1 = column 1, sentence2 = column 2, label = column 3; not used: none)",
+    ),
+    "blank lines": (
+        "a.tsv",
+        b"\n" + tsv(WORDS).replace(b"\n", b"\n \n"),
+        [],
+        "pairs (sentence1 = column 1, sentence2 = column 2, label = column 3; not used: none)",
+    ),
+    "missing": (
+        "a.tsv",
+        tsv([*WORDS, ("Good", "Bad", "nan"), ("Bad", "Good", "")]),
+        ["--missing-label=nan", "--missing-label", ""],
+        "pairs (sentence1 = column 1, sentence2 = column 2, label = column 3; not used: none)",
+    ),
+}
+
+
+@pytest.mark.parametrize("form", READ)
+def test_what_is_read(form, xlmr_plm, tmp_path, capsys):
+    name, content, options, said = READ[form]
+    (tmp_path / name).write_bytes(content)
+    (tmp_path / "plain.tsv").write_bytes(tsv(WORDS, NAMES[1:]))
+    call(binarize, xlmr_plm, tmp_path / "plain", "--subset", f"train={tmp_path / 'plain.tsv'}")
+    call(binarize, xlmr_plm, tmp_path / "data", "--subset", f"train={tmp_path / name}", *options)
+    assert capsys.readouterr().out.endswith(f"read train as {said}\n")
+    for part in ("input0", "input1", "label"):
+        assert stored(tmp_path / "data", part, "train") == stored(tmp_path / "plain", part, "train")
+    assert DataDirectory(tmp_path / "data").labels == ["yes", "no"]
 
 
 def test_single_sentences(xlmr_plm, tmp_path):

@@ -14,7 +14,11 @@ CASES = {
     "unequal columns": ("tsv", GOOD + b"A house\t1\n", "{file}, line 3: 2 columns where line 1 has 3"),
     "unequal columns under a header": ("tsv", HEADER + b"1\ta\tb\t0\n2\ta\tb\n", "{file}, line 3: 3 columns where line 1 has 4"),
     "too many columns and no header": ("tsv", b"a\tb\tc\t1\n", "{file}, line 1: 4 columns and no header"),
-    "header without label": ("tsv", b"id\tsentence1\tsentence2\tverdict\n1\ta\tb\t0\n", "{file}, line 1: 4 columns and no header"),
+    "header without label": (
+        "tsv",
+        b"id\tsentence1\tsentence2\tverdict\n1\ta\tb\t0\n",
+        "{file}, line 1: the line (id, sentence1, sentence2, verdict) has column name 'id', but not both a known sentence1 and label",
+    ),
     "one column": ("tsv", b"just text\n", "{file}, line 1: 1 columns and no header"),
     "empty first sentence": ("tsv", GOOD + b"\tThe cat\t0\n", "{file}, line 3: sentence1 is empty"),
     "blank second sentence": ("tsv", HEADER + b"1\tThe cat\t \xc2\xa0\t0\n", "{file}, line 2: sentence2 is empty"),
@@ -37,6 +41,53 @@ CASES = {
         b'{"sentence1": "a", "label": 1}\n{"sentence1": "a", "sentence2": "b", "label": 1}\n',
         "{file}: some examples have one sentence, others two",
     ),
+}
+
+
+def labelled(*labels):
+    """Two columns, a sentence and each of these labels."""
+    return "".join(f"A good house\t{label}\n" for label in labels).encode()
+
+
+# Readings that are more likely a mistake: content, and what the sentence names, among it the option that settles it.
+IMPLAUSIBLE = {
+    "unknown name beside a known one": ("tsv", b"text\tverdict\nGood\tyes\nBad\tno\n", ["line 1", "text, verdict", "--columns"]),
+    "no label": ("tsv", b"premise\thypothesis\nA\tB\nC\tB\n", ["line 1", "premise, hypothesis", "--columns"]),
+    "unknown names only": ("tsv", b"tweet\tstance\n" + labelled(*["pro", "con"] * 3), ["'stance' in line 1", "--columns"]),
+    "two labels": ("tsv", b"text\tlabel\tcategory\nGood\t1\t0\n", ["text, label, category", "may be label", "--columns"]),
+    "two sentences": ("tsv", b"text\tsentence\tlabel\nGood\tBad\t1\n", ["may be sentence1", "--columns"]),
+    "an unused text": (
+        "tsv",
+        b"question\tpassage\tlabel\n" + b"A\tThe house is good\t1\nB\tThe dog is bad\t0\n" * 2,
+        ["'passage', which is not used", "--columns"],
+    ),
+    "an unused text of JSON": ("jsonl", b'{"text": "a", "context": "The dog is bad", "label": 1}\n' * 2, ["'context', which is not used", "--columns"]),
+    "an unused text without spaces": ("tsv", "text\tcontext\tlabel\nA\t家はとても良いです。\t1\n".encode(), ["'context', which", "--columns"]),
+    "two files joined": ("tsv", HEADER + b"1\ta\tb\t0\n" + HEADER + b"2\ta\tb\t1\n", ["line 3: the header (id, sentence1"]),
+    "headers amid examples": ("tsv", GOOD + b"premise\thypothesis\tlabel\n", ["line 3: a header (premise, hypothesis, label)"]),
+    "scores": ("tsv", labelled("3.8", "5.0", "0.25", "1.0"), ["'3.8' in line 1", "scores", "--labels"]),
+    "scientific scores": ("tsv", labelled("1e-3", "1", "1", "0"), ["'1e-3'", "--labels"]),
+    "labels first": ("tsv", b"yes\tThe house is good\nno\tThe dog is bad\n", ["as half of its 2", "The dog is bad", "--columns"]),
+    "a class for each": ("tsv", labelled(*"abcdefgh"), ["as half of its 8", "--columns"]),
+    "case": ("tsv", labelled("Entailment", "entailment", "neutral"), ["'Entailment' in line 1 and 'entailment' in line 2", "case", "--labels"]),
+    "nan": ("tsv", labelled("1", "0", "nan", "1"), ["'nan' in line 3", "--missing-label=nan", "--labels"]),
+    "None": ("tsv", labelled("pro", "None", "con"), ["'None' in line 2", "--missing-label=None"]),
+    "JSON NaN": ("jsonl", b'{"text": "a", "label": 1}\n{"text": "b", "label": NaN}\n', ["'nan' in line 2", "--missing-label=nan"]),
+    "JSON null": ("jsonl", b'{"text": "a", "label": 1}\n{"text": "b", "label": null}\n', ["'null' in line 2", "--missing-label=null"]),
+    "NA": ("tsv", labelled("1", "0", "NA", "1"), ["'NA' in line 3", "--missing-label=NA"]),
+    "-1 of Hugging Face": ("tsv", labelled("0", "1", "2", "-1"), ["'-1' in line 4", "--missing-label=-1"]),
+    "only -1": ("tsv", labelled("-1", "-1"), ["'-1' in line 1", "--missing-label=-1"]),
+    "a single class": ("tsv", labelled("1", "1", "1"), ["fewer than two classes", "--labels"]),
+    "minus that is a label": ("tsv", labelled("+", "-", "+", "-"), ["2 rows the label '-'", "--labels", "--missing-label=-"]),
+    "quoted": ("tsv", b'"A ""house"""\t1\n"The dog"\t0\n"The cat"\t0\n', ["quotation marks", "--quoting csv", "--quoting none"]),
+    "gzip": ("tsv", b"\x1f\x8b\x08\x00", ["file of gzip", "unpack"]),
+    "xz": ("tsv", b"\xfd7zXZ\x00", ["file of xz", "unpack"]),
+    "zip": ("tsv", b"PK\x03\x04", ["file of zip", "unpack"]),
+    "Parquet": ("tsv", b"PAR1", ["file of Parquet", "export"]),
+    "JSON array": ("json", b'[\n{"text": "a", "label": 1}]\n', ["line 1", "jq -c"]),
+    "JSON called TSV": ("tsv", b'{"text": "a", "label": 1}\n', ["line 1", "looks like JSON", ".jsonl"]),
+    "CSV": ("csv", b"text,label\na,1\n", ["line 1", "commas", "TSV"]),
+    "CR": ("tsv", b"a\t1\rb\t0\r", ["(CR)", "convert"]),
 }
 
 
@@ -64,6 +115,31 @@ def test_bad_file(case, data, xlmr_plm, tmp_path):
     assert message.startswith(expected.format(file=file)), message
 
 
+@pytest.mark.parametrize("case", IMPLAUSIBLE)
+def test_implausible_file(case, data, xlmr_plm, tmp_path):
+    """Never a data directory with exit code 0."""
+    suffix, content, parts = IMPLAUSIBLE[case]
+    file = tmp_path / f"train.{suffix}"
+    file.write_bytes(content)
+    message = error_of(binarize, xlmr_plm, data, "--subset", f"train={file}")
+    assert message.startswith(str(file)) and all(part in message for part in parts), message
+
+
+@pytest.mark.parametrize("columns", ["premise", "label=x", "sentence1=a,label=a", "sentence1=1,label=b", "text=a,label=b", "sentence1=a,premise=b,label=c"])
+def test_bad_columns(columns, data, xlmr_plm, tmp_path):
+    message = error_of(binarize, xlmr_plm, data, "--subset", f"train={tmp_path / 'good.tsv'}", "--columns", columns)
+    assert message.startswith(f"--columns {columns}: ")
+
+
+def test_columns_that_are_not_there(data, xlmr_plm, tmp_path):
+    for columns, shown in (
+        ("sentence1=claim,label=gold", "the columns are A house, A garden, 1; --columns sentence1=claim needs"),
+        ("sentence1=1,label=4", "3 columns"),
+    ):
+        message = error_of(binarize, xlmr_plm, data, "--subset", f"train={tmp_path / 'good.tsv'}", "--columns", columns)
+        assert message.startswith(f"{tmp_path / 'good.tsv'}, line 1: ") and shown in message
+
+
 @pytest.mark.parametrize("name", ["train1", "dev", "test.", "valid.en-de", "../test", "", "Train"])
 def test_bad_subset_name(name, data, xlmr_plm, tmp_path):
     message = error_of(binarize, xlmr_plm, data, "--subset", f"{name}={tmp_path / 'good.tsv'}")
@@ -79,14 +155,20 @@ def test_bad_options(data, xlmr_plm, tmp_path):
         assert f"the layout of {layout}" in error_of(binarize, xlmr_plm, data, f"--{layout}", tmp_path)
     assert str(tmp_path / "plm.json") in error_of(binarize, tmp_path, data, "--subset", good)
     message = error_of(binarize, xlmr_plm, data, "--subset", good, "--labels", "yes,no")
-    assert message == f"{tmp_path / 'good.tsv'}, line 1: label '1' is none of yes, no"
+    assert (
+        message
+        == f"{tmp_path / 'good.tsv'}, line 1: label '1' is none of yes, no; correct it, list all labels with --labels, or skip such rows with --missing-label"
+    )
     assert "twice" in error_of(binarize, xlmr_plm, data, "--subset", good, "--labels", "0,1,0")
 
 
 def test_label_that_training_lacks(data, xlmr_plm, tmp_path):
     (tmp_path / "test.tsv").write_bytes(GOOD + b"a\tb\t2\n")
     message = error_of(binarize, xlmr_plm, data, "--subset", f"train={tmp_path / 'good.tsv'}", f"test.de={tmp_path / 'test.tsv'}")
-    assert message == f"{tmp_path / 'test.tsv'}, line 3: label '2' is none of 0, 1"
+    assert (
+        message
+        == f"{tmp_path / 'test.tsv'}, line 3: label '2' is none of 0, 1; correct it, list all labels with --labels, or skip such rows with --missing-label"
+    )
 
 
 def test_single_and_pair_subsets(data, xlmr_plm, tmp_path):

@@ -118,7 +118,7 @@ def test_pawsx(plm, xlmr_plm, tmp_path, capsys):
     assert set(data.meta["subsets"]) == expected and data.labels == ["0", "1"]
     assert texts(plm, data, "input0", "train")[0] == "train one"
     assert data.ids("test.de") == ["1", "3", "4"] and data.targets("test.de").tolist() == [1, 1, 0]
-    assert data.meta["subsets"]["test.fr"]["skipped"] == {"NS": 2, "-": 0}
+    assert data.meta["subsets"]["test.fr"]["skipped"] == {"NS": 2, "-": 0, "blank": 0, "other language": 0}
     (premises, hypotheses), (first, second), targets = data.load("test.de-fr")
     assert [plm.decode(premises[i]) for i in first] == ["de three"]
     assert [plm.decode(hypotheses[i]) for i in second] == ["fr drei"] and targets.tolist() == [1]

@@ -1,0 +1,80 @@
+"""The order of a data set's labels, and whether they can be labels at all."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+
+from preprocess.text.encoded_blocks import BadText
+from preprocess.text.readers import TextFile
+from salt_fairseq.errors import InputError
+
+NLI_LABELS = ["entailment", "neutral", "contradiction"]
+MISSING = {"nan", "none", "null", "na", "n/a", "<na>", "-1"}  # how other programs write that there is no value
+MOST_DISTINCT = 5  # labels that a handful of examples may have, each its own
+
+
+def parse_labels(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    if len(set(names)) < len(names) or "" in names:
+        raise InputError(f"--labels {text}: a label is empty or given twice; give each once, A,B,...")
+    if len(names) < 2:
+        raise InputError(f"--labels {text}: a classifier needs at least two labels, A,B,...")
+    return names
+
+
+def label_order(labels: list[str]) -> list[str]:
+    """The data set's own order of ``labels``, which come in the order of their first examples."""
+    if set(labels) <= set(NLI_LABELS):
+        return NLI_LABELS
+    return sorted(labels, key=int) if all(re.fullmatch(r"-?\d{1,18}", label) for label in labels) else labels
+
+
+def check_plausible(counts: Counter[str], lines: Mapping[str, int], skipped: int, file: TextFile) -> None:
+    """Raise :class:`BadText` if the labels of a file, counted, are more likely a mistake than labels.
+
+    ``lines``: the first line of each. ``skipped``: rows whose label is ``-``.
+    """
+    shown = ", ".join(label[:40] for label in list(counts)[:8]) + (f", ... ({len(counts)} labels)" if len(counts) > 8 else "")
+    where = f"{file.path}, read as {file.columns}, has the labels {shown}"
+    by_option = "list the labels in order with --labels=A,B,..."
+
+    def line_of(label):
+        return f"{label!r} in line {lines[label]}"
+
+    missing = [label for label in counts if label.lower() in MISSING and set(counts) != {"-1", "1"}]
+    if missing:
+        raise BadText(
+            f"{where}: {line_of(missing[0])} may mean that there is none; skip such rows with --missing-label={missing[0]}, or "
+            f"if it is a label, {by_option}"
+        )
+    if skipped and not file.reading.missing and not _undecided(counts):
+        raise BadText(
+            f"{where}, and {skipped} rows the label '-': if it is a label, {by_option}; skip them with --missing-label=-"
+        )
+    scores = [label for label in counts if re.fullmatch(r"[+-]?(\d+\.\d*|\.\d+|\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", label)]
+    scores = [label for label in scores if not re.fullmatch(r"[+-]?\d+", label)]
+    if scores:
+        raise BadText(
+            f"{where}: {line_of(scores[0])} is a number, but no integer, as scores are, not classes; if it is one, {by_option}"
+        )
+    alike: dict[str, str] = {}
+    for label in counts:
+        if (other := alike.setdefault(label.casefold(), label)) != label:
+            raise BadText(f"{where}: {line_of(other)} and {line_of(label)} differ by case only; correct them, or {by_option}")
+    if len(counts) < 2:
+        raise BadText(f"{where}: fewer than two classes; if others have no examples here, {by_option}")
+    if 2 * len(counts) >= counts.total() and (len(counts) > MOST_DISTINCT or any(len(label.split()) > 1 for label in counts)):
+        raise BadText(
+            f"{where}: as many as half of its {counts.total()} examples, so this is hardly the column of labels; name the "
+            f"columns with --columns, or {by_option}"
+        )
+    first, *others = counts
+    if file.columns and file.columns.names is None and not file.columns.chosen and lines[first] == 1:
+        if counts[first] == 1 and len(others) > 1 and all(counts[label] > 1 for label in others):
+            raise BadText(
+                f"{where}: {line_of(first)} is there only, like the name of a column; name them with --columns, or {by_option}"
+            )
+
+
+def _undecided(labels):
+    return set(labels) <= set(NLI_LABELS) or all(re.fullmatch(r"\d+", label) for label in labels)
