@@ -133,7 +133,7 @@ BERT = {
     "scalar bias": (edit_tensors(lambda n, t: t.sum() if n == "cls.predictions.bias" else t), "do not belong together"),
     "no tokenizer": (remove("tokenizer.json", "vocab.txt"), "has no tokenizer"),
     "damaged tokenizer": (replace("tokenizer.json", b'{"model":'), "tokenizer.json cannot be read"),
-    "options of another kind": (replace("tokenizer_config.json", b'{"do_lower_case": "yes"}'), "tokenizer_config.json: do_lower_case is .yes., and true or false"),
+    "options of another kind": (replace("tokenizer_config.json", b'{"do_lower_case": "yes"}'), "tokenizer_config.json: do_lower_case is .yes., and true"),
     "not a tokenizer": (replace("tokenizer.json", b'{"version": "1.0"}'), "tokenizer.json cannot be read"),
     "vocabulary without specials": (both(remove("tokenizer.json"), replace("vocab.txt", b"[UNK]\na\nb\n")), "vocab.txt cannot be read"),
 }
