@@ -31,6 +31,7 @@ def apply() -> None:
     """Apply all patches to this process. Each is applied once, however often this is called."""
     verify_checkpoints()
     name_unfit_checkpoints()
+    refuse_half_precision_on_cpus()
     resume_training()
     restore_task_state()
     save_once()
@@ -70,6 +71,21 @@ def name_unfit_checkpoints() -> None:
             return original(filenames, *args, **kwargs)
 
     checkpoint_utils.load_model_ensemble_and_task = load_model_ensemble_and_task
+
+
+@functools.cache
+def refuse_half_precision_on_cpus() -> None:
+    """``Trainer`` fails without CUDA at ``--fp16`` and ``--bf16``, for which it looks for a TPU."""
+    original = Trainer.__init__
+
+    @functools.wraps(original)
+    def __init__(self, cfg, *args, **kwargs):
+        for option in ("fp16", "bf16"):
+            if cfg.common[option] and (cfg.common.cpu or not torch.cuda.is_available()):
+                raise InputError(f"--{option} needs a GPU: use --autocast-bf16, which computes in bfloat16 on a CPU, too")
+        original(self, cfg, *args, **kwargs)
+
+    Trainer.__init__ = __init__
 
 
 @functools.cache

@@ -27,6 +27,8 @@ def sentence_of(error: BaseException) -> str | None:
     if isinstance(error, ImportError) and error.name and error.name.split(".")[0] not in ("salt_fairseq", "preprocess"):
         package = error.name.split(".")[0]
         return f"the package {package} cannot be imported ({lines[0]}): install it (pip install {package})"
+    if isinstance(error, KeyError) and error.args == (None,) and _raised_in_fairseq(error):  # of fairseq-validate
+        return "--task is missing: add --task salt_sentence_pair"
     if isinstance(error, BAD_OPTIONS) and lines[0] and _raised_in_fairseq(error):
         return f"fairseq says: {lines[0]}; correct the options ({DEBUG}=1 shows where in the code)"
     if raised_by(error, "omegaconf.errors", "OmegaConfBaseException"):
