@@ -19,7 +19,7 @@ from preprocess.text.official_layouts import official_files
 from preprocess.text.parallel import usable_cores
 from preprocess.text.readers import BLANK, OTHER_LANGUAGE, REASONS, UNDECIDED, UNTRANSLATED, Reading
 from salt_fairseq.cli.arguments import command_parser, name_value_pairs, positive
-from salt_fairseq.data.subset import STORED
+from salt_fairseq.data.subset import LANGUAGE, STORED
 from salt_fairseq.errors import InputError
 
 
@@ -73,7 +73,7 @@ def arguments():
     add("--source-language", default="en", help="language of train and valid")
     add("--workers", metavar="N", type=positive, default=usable_cores(), help="processes, which do not change the result")
     args = parser.parse_args()
-    if not re.fullmatch(r"\w+", args.source_language):
+    if not re.fullmatch(LANGUAGE, args.source_language):
         raise InputError(f"--source-language {args.source_language!r}: one language code is needed, as in test.LANG")
     return args
 
@@ -86,7 +86,11 @@ def subset_files(args: argparse.Namespace) -> dict[str, Path]:
         if directory is not None:
             if not directory.is_dir():
                 raise InputError(f"--{layout} {directory}: no such directory")
-            files.update(official_files(layout, directory))
+            official, left_out = official_files(layout, directory, args.source_language)
+            files.update(official)
+            if left_out:
+                names = ", ".join(str(path.relative_to(directory)) for path in left_out)
+                print(f"--{layout}: left out, by their names no files of the layout in this source language: {names}")
     form = "NAME=FILE, NAME one of train, valid, valid.LANG, test.LANG,"
     pairs = name_value_pairs("--subset", args.subset, form, STORED)
     files.update({name: Path(path) for name, path in pairs.items()})

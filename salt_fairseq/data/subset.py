@@ -1,8 +1,11 @@
 """Names of subsets: a split, and the language or the pair of languages that it is in."""
 
+import re
 from typing import NamedTuple
 
-STORED = r"(train|valid|test)(\.\w+)?"  # regular expression for the names of subsets that have files of their own
+# A language may have a script and a region: zh-Hans, pt-BR. Only a capital makes them so, and en-de is a pair of languages.
+LANGUAGE = r"(?:[a-z]{2,3}(?:-[A-Z][a-z]{3}(?:-(?:[A-Z]{2}|\d{3}))?|-[A-Z]{2}|-\d{3})|\w+)"
+STORED = rf"(train|valid|test)(\.{LANGUAGE})?"  # regular expression for the names of subsets that have files of their own
 
 
 class Subset(NamedTuple):
@@ -15,6 +18,8 @@ class Subset(NamedTuple):
     @classmethod
     def parse(cls, name: str) -> "Subset":
         split, _, languages = name.partition(".")
+        if pair := re.fullmatch(f"({LANGUAGE})(?:-({LANGUAGE}))?", languages):
+            return cls(split, tuple(filter(None, pair.groups())))
         return cls(split, tuple(languages.split("-")) if languages else ())
 
     def pair(self, source_language: str) -> tuple[str, str]:

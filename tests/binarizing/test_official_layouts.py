@@ -7,6 +7,7 @@ import pytest
 from preprocess import binarize
 from preprocess.text.official_layouts import official_files
 from salt_fairseq.data.directory import DataDirectory
+from salt_fairseq.data.subset import Subset
 from salt_fairseq.plm import PLM
 from support.in_process import call
 
@@ -152,4 +153,25 @@ def test_a_subset_of_ones_own_wins(plm, xlmr_plm, tmp_path):
 
 def test_part_of_a_layout(tmp_path):
     write(tmp_path / "XNLI-1.0" / "xnli.test.tsv", [XNLI_COLUMNS])
-    assert set(official_files("xnli", tmp_path)) == {f"test.{language}" for language in LANGUAGES_OF_XNLI}
+    assert set(official_files("xnli", tmp_path)[0]) == {f"test.{language}" for language in LANGUAGES_OF_XNLI}
+
+
+@pytest.mark.parametrize(
+    "layout, names, others",
+    [
+        ("xtreme", ["train-fr.tsv", "dev-fr.tsv", "test-pt-BR.tsv", "test-zh-Hans.tsv"], ["train-en.tsv", "translate-train.tsv", "test-de (1).tsv"]),
+        (
+            "pawsx",
+            ["fr/train.tsv", "fr/dev_2k.tsv", "pt-BR/test_2k.tsv", "zh-Hans/test_2k.tsv"],
+            ["fr/._dev_2k.tsv", "fr/old_dev_2k.tsv", "en/train.tsv", "fr/train_2k.tsv"],
+        ),
+    ],
+)
+def test_exact_names_in_another_source_language(layout, names, others, tmp_path):
+    for name in names + others:
+        write(tmp_path / name, paws("x"))
+    train, valid, brazil, simplified = (tmp_path / name for name in names)
+    files, left_out = official_files(layout, tmp_path, "fr")
+    assert files == {"train": train, "valid": valid, "valid.fr": valid, "test.pt-BR": brazil, "test.zh-Hans": simplified}
+    assert set(left_out) == {tmp_path / name for name in others}
+    assert Subset.parse("test.pt-BR").pair("en") == ("pt-BR", "pt-BR") and Subset.parse("test.en-zh-Hans").pair("en") == ("en", "zh-Hans")
