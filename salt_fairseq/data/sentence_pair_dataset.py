@@ -45,7 +45,7 @@ class SentencePairDataset(FairseqDataset):
         self.inputs, self.rows, self.targets = examples
         self.streams = streams or Streams()
         self.shuffle = shuffle
-        self._joiner = Joiner(join, len(self.inputs), max_length)
+        self.join, self._joiner = join, Joiner(join, len(self.inputs), max_length)
         self.sizes = np.tile(self._instance_sizes(max_length), self.streams.per_instance())
         self.set_epoch(1)
 
