@@ -45,6 +45,7 @@ def arguments():
         "--subset",
         metavar="NAME=FILE",
         nargs="+",
+        action="extend",
         default=[],
         help="further subsets (they replace those of the layouts): train, valid, valid.LANG or test.LANG; TSV with a "
         "header (id, sentence1, sentence2, label) or without, or JSONL with these keys",

@@ -45,7 +45,7 @@ def arguments():
     add = parser.add_argument
     add_inputs(parser, "data directory; candidates are written into it")
     add("--languages", default="en,fr,es,de", help="target languages")
-    add("--word-list", metavar="LANG=FILE", nargs="+", default=[], help=WORD_LIST_HELP)
+    add("--word-list", metavar="LANG=FILE", nargs="+", action="extend", default=[], help=WORD_LIST_HELP)
     add("--positions", choices=POSITIONS, default="words", help="candidate positions: all tokens with a letter, or whole words")
     add(
         "--keep-shared-words",

@@ -25,7 +25,7 @@ def arguments():
     parser.add_argument("source", metavar="SOURCE", help=source_help)
     parser.add_argument("plm_dir", metavar="PLM_DIR", type=Path, help="directory to write")
     trim_help = "keep only single characters and the pieces that these files use (a sentence or word per line, plain or .xz)"
-    parser.add_argument("--trim-to", metavar="FILE", nargs="+", default=[], help=trim_help)
+    parser.add_argument("--trim-to", metavar="FILE", nargs="+", action="extend", default=[], help=trim_help)
     return parser.parse_args()
 
 

@@ -33,7 +33,7 @@ def arguments():
     add_inputs(parser, "data directory; the lexicon is written into it")
     add("--name", default="muse", help="name of the lexicon, for --lexicon of fairseq-train")
     dictionary_help = "lines 'source target' as in MUSE, or JSON: word to list of substitutes"
-    add("--dictionary", metavar="LANG=FILE", nargs="+", required=True, help=dictionary_help)
+    add("--dictionary", metavar="LANG=FILE", nargs="+", action="extend", required=True, help=dictionary_help)
     add("--include-word", action="store_true", help="count the word among its substitutes, as RS-DA does")
     return parser.parse_args()
 

@@ -33,11 +33,20 @@ def arguments():
     parser = command_parser(__doc__)
     add = parser.add_argument
     add_inputs(parser)
-    add("--dictionary", metavar="LANG=FILE", nargs="+", required=True, help="lines 'source target', as in MUSE")
+    add(
+        "--dictionary", metavar="LANG=FILE", nargs="+", action="extend", required=True, help="lines 'source target', as in MUSE"
+    )
     add("--neighbours", action="store_true", help="also measure the nearest neighbours of token embeddings")
     frequent_help = "most frequent source words, left out of the last column"
     add("--function-words", metavar="N", type=positive, default=150, help=frequent_help)
-    add("--word-list", metavar="LANG=FILE", nargs="+", default=[], help="the frequency lists given to distill.py")
+    add(
+        "--word-list",
+        metavar="LANG=FILE",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="the frequency lists given to distill.py",
+    )
     return parser.parse_args()
 
 

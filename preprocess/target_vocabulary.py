@@ -21,7 +21,7 @@ def arguments():
     add = parser.add_argument
     add("plm_dir", metavar="PLM_DIR", type=Path, help="PLM directory, as import_plm.py writes it")
     add("languages", metavar="LANG", nargs="+", help="target languages")
-    add("--word-list", metavar="LANG=FILE", nargs="+", default=[], help=WORD_LIST_HELP)
+    add("--word-list", metavar="LANG=FILE", nargs="+", action="extend", default=[], help=WORD_LIST_HELP)
     add("--source-language", default="en", help="language of the data to be code-switched")
     return parser.parse_args()
 

@@ -38,7 +38,12 @@ def arguments():
     add("plm_dir", metavar="PLM_DIR", type=Path, help="PLM directory to start from")
     add("out", metavar="OUT_DIR", type=Path, help="PLM directory to write")
     add(
-        "--text", metavar="FILE", nargs="+", required=True, help="one sentence per line, plain or .xz; best a file per language"
+        "--text",
+        metavar="FILE",
+        nargs="+",
+        action="extend",
+        required=True,
+        help="one sentence per line, plain or .xz; best a file per language",
     )
     add("--sentences", metavar="N", type=int, default=20_000, help="first lines of each file to use")
     add("--max-length", metavar="TOKENS", type=int, default=64, help="longer lines are cut")

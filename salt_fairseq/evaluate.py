@@ -49,6 +49,7 @@ def arguments() -> argparse.Namespace:
         "--path",
         metavar="CKPT",
         nargs="+",
+        action="extend",
         type=Path,
         required=True,
         help="checkpoints that fairseq-train wrote; each is cut to its own --max-length",

@@ -137,7 +137,7 @@ def main() -> None:
     )
     parser.add_argument("--baseline", metavar="NAME", help="what the others are compared with (default: the first system)")
     parser.add_argument(
-        "--source-language", metavar="LANG", default="en", help="the language that one of the averages leaves out"
+        "--source-language", metavar="LANG", help="the language that one of the averages leaves out (default: the data's)"
     )
     parser.add_argument(
         "--languages",

@@ -88,9 +88,10 @@ class Results:
 
 
 def read_results(
-    systems: dict[str, list[str]], source: str, languages: list[str] | None = None, split: str = "test"
+    systems: dict[str, list[str]], source: str | None = None, languages: list[str] | None = None, split: str = "test"
 ) -> Results:
-    """Results of ``systems``, a dict of system name to the paths of its files. ``languages`` selects and orders.
+    """Results of ``systems``, a dict of system name to the paths of its files. ``languages`` selects and orders; ``source`` is
+    the source language (None: what the files say, or else ``en``).
 
     Raises :class:`InputError` for files that cannot be compared or are no results.
     """
@@ -100,6 +101,7 @@ def read_results(
     for name, paths in systems.items():
         read[name] = [run for path in paths for run in _read_file(path, split, targets, origin)]
         _check_distinct(name, read[name])
+    source = source or origin.get("source language", ("", "en"))[1]
     everyone = [run for runs in read.values() for run in runs]
     if languages is None:
         evaluated = {premise for run in everyone for premise, hypothesis in run.accuracy if premise == hypothesis}
@@ -134,6 +136,7 @@ def _read_file(path, split, targets, origin):
     data = _object(content, "data", path)
     subsets = _object(data, "subsets", path)
     _check_same(origin, path, "labels", content.get("labels"))
+    _check_same(origin, path, "source language", data.get("source_language"))
     for subset in subsets:
         for key in ("examples", "sha256"):
             _check_same(origin, path, f"{key} of {subset}", _object(subsets, subset, path).get(key))

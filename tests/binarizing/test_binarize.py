@@ -263,3 +263,10 @@ def test_stock_fairseq_trains_on_it(xlmr_data, tmp_path):
 
 def test_ids_are_stored_in_the_smallest_type(xlmr_data):
     assert MMapIndexedDataset(str(xlmr_data / "input0" / "train"))._index.dtype == np.uint16
+
+
+def test_an_option_that_is_given_twice_adds(xlmr_plm, tmp_path):
+    (tmp_path / "a.tsv").write_bytes(tsv(ROWS, NAMES))
+    words = [word for name in ("train", "valid", "test.fr") for word in ("--subset", f"{name}={tmp_path / 'a.tsv'}")]
+    call(binarize, xlmr_plm, tmp_path / "data", *words)
+    assert list(DataDirectory(tmp_path / "data").meta["subsets"]) == ["train", "valid", "test.fr"]

@@ -169,7 +169,7 @@ def test_source_language_and_split(tmp_path):
     file = tmp_path / "s.json"
     checkpoint = {"accuracy": {"valid": 70.0, "valid.en": 60.0, "test.en": 1.0}}
     file.write_text(json.dumps({"data": {"source_language": "de"}, "checkpoints": [checkpoint]}), encoding="utf-8")
-    call(report, f"SALT={file}", "--split", "valid", "--source-language", "de", "--out", tmp_path / "out")
+    call(report, f"SALT={file}", "--split", "valid", "--out", tmp_path / "out")
     text = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
     assert [line.split("|")[1].strip() for line in text.splitlines()[2:6]] == ["de", "en", "avg. without de", "avg. with de"]
     assert table_cells(text, "avg. without de") == ["60.0"]
