@@ -141,13 +141,14 @@ def test_binarized_data_is_the_tokenized_text(plms, bert_plm, xlmr_plm, tmp_path
     """Tokens, labels and ids of every example, from TSV and from JSONL alike; or a sentence without visible character."""
     directory, tokenizer = tmp_path_factory.mktemp("data"), plms[kind].tokenizer
     plm = {"wordpiece": bert_plm, "sentencepiece": xlmr_plm}[kind]
-    rows, layout = [(f"n{i}", *row) for i, row in enumerate(rows)], {"mark": False, "windows": False, "escaped": True}
+    rows = [(f"n{i}", *row[:2], "ab"[i % 2]) for i, row in enumerate(rows)]
+    layout = {"mark": False, "windows": False, "escaped": True}
     names, read_back = ("id", "sentence1", "sentence2", "label"), []
     for ending in ("tsv", "jsonl"):
         path = written(directory / f"train.{ending}", rows, names, layout)
         with contextlib.redirect_stderr(io.StringIO()):
             try:
-                binarize(plm, directory / ending, {"train": path})
+                binarize(plm, directory / ending, {"train": path}, "a,b")
             except InputError as error:
                 assert "no visible character" in str(error)
                 assert any(not tokenizer([text])[0] for row in rows for text in row[1:3])

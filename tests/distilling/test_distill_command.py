@@ -107,7 +107,7 @@ def test_printed_statistics(xlmr_plm, tmp_path, capsys):
     data, rows = tmp_path / "data", read_tsv(QUICKSTART / "train.en.tsv")
     lines = [f"{row['sentence1']}\t{other['sentence2']}\t1\n" for row, other in zip(rows[:60] * 3, rows)]
     (tmp_path / "train.tsv").write_text("".join(lines), encoding="utf-8")
-    call(binarize, xlmr_plm, data, "--subset", f"train={tmp_path / 'train.tsv'}")
+    call(binarize, xlmr_plm, data, "--labels", "0,1", "--subset", f"train={tmp_path / 'train.tsv'}")
     capsys.readouterr()
     call(distill, xlmr_plm, data, "--device", "cpu", "--languages", "en,fr")
     lines = capsys.readouterr().out.splitlines()
@@ -204,7 +204,7 @@ def test_distilled_again(data, xlmr_plm):
 def test_single_sentences(xlmr_plm, data, tmp_path):
     rows = (QUICKSTART / "valid.en.tsv").read_text(encoding="utf-8").splitlines()[1:6]
     (tmp_path / "single.tsv").write_text("".join(f"{row.split(chr(9))[1]}\t1\n" for row in rows), encoding="utf-8")
-    call(binarize, xlmr_plm, tmp_path / "single", "--subset", f"train={tmp_path / 'single.tsv'}")
+    call(binarize, xlmr_plm, tmp_path / "single", "--labels", "0,1", "--subset", f"train={tmp_path / 'single.tsv'}")
     call(distill, xlmr_plm, tmp_path / "single", *words(data, "fr"))
     assert len(open_candidates(tmp_path / "single", "train", "fr", "input0")) == 5
     assert not (tmp_path / "single" / "candidates" / "fr" / "input1").exists()

@@ -105,7 +105,7 @@ CASES = {
     "checkpoint of nothing": ("export_hf", edit_checkpoint(lambda s: [1, 2]), "is not a fine-tuned checkpoint"),
     "checkpoint described by a list": ("predict", described("[]"), "does not describe a PLM"),
     "checkpoint described by no JSON": ("predict", described("{"), "does not describe a PLM"),
-    "checkpoint with a gigantic description": ("predict", architecture(ffn_dim=1 << 50), "the weights do not fit"),
+    "checkpoint with a gigantic description": ("predict", architecture(ffn_dim=1 << 50), "does not describe a PLM"),
     "checkpoint with an impossible description": ("predict", architecture(heads=0), "does not describe a PLM"),
     "checkpoint with text for a size": ("predict", architecture(layers="two"), "does not describe a PLM"),
     "checkpoint for fairseq lacks a tensor": ("fairseq-validate", model(without(FC1)), "checkpoint.pt cannot be read as a checkpoint"),

@@ -74,7 +74,7 @@ def test_plm_missing(bert_data, tmp_path):
     "options, sentence",
     [
         (["--augment", "en,sw"], "has no candidates in language 'sw' (it has: de, en, es, fr): run preprocess/distill.py"),
-        (["--augment", "en", "--thresholds", "2"], "threshold '2': a probability in [0, 1] or a fraction from 0% to 100%"),
+        (["--augment", "en", "--thresholds", "2"], "threshold '2': give a probability in [0, 1] or a fraction from 0% to 100%"),
         (["--max-tokens", "100"], "--max-tokens 100 is less than --max-length 128"),
         (["--max-length", "161"], "--max-length 161 is more than the PLM's 160 positions"),
         (["--mixup-ratio", "1.5"], "--mixup-ratio 1.5 is outside [0, 1]"),
