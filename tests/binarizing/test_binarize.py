@@ -17,6 +17,8 @@ from salt_fairseq.data.directory import DataDirectory
 from support.in_process import call
 from support.running import QUICKSTART, read_tsv, run
 
+pytestmark = pytest.mark.slow
+
 ROWS = [("7", 'He said "no', "Il n'est pas là", "1"), ("x9", "The house", "Das Haus", "0"), ("11", "Dog ,", "Hund .", "1")]
 
 

@@ -6,6 +6,8 @@ from preprocess import binarize
 from support.in_process import call, error_of
 from support.running import run
 
+pytestmark = pytest.mark.slow
+
 GOOD = b"A house\tA garden\t1\nThe dog\tThe cat\t0\n"
 HEADER = b"id\tsentence1\tsentence2\tlabel\n"
 

@@ -17,6 +17,8 @@ from salt_fairseq.errors import InputError
 from support.in_process import call, error_of
 from support.running import QUICKSTART, ROOT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def small_blocks(monkeypatch):

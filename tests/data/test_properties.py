@@ -29,6 +29,8 @@ from salt_fairseq.modules.encoder import BOS, EOS, PAD
 from salt_fairseq.plm import PLM
 from support.tiny_plm import tiny_plm
 
+pytestmark = pytest.mark.slow
+
 KINDS = ("wordpiece", "sentencepiece")
 quick = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 files = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])

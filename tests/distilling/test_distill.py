@@ -21,6 +21,8 @@ from salt_fairseq.plm import PLM
 from support.in_process import call
 from support.running import QUICKSTART, read_tsv
 
+pytestmark = pytest.mark.slow
+
 LANGUAGES = ["en", "fr", "de"]
 most_frequent = functools.cache(frequencies)
 EXTRA = [

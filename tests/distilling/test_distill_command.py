@@ -19,6 +19,8 @@ from salt_fairseq.plm import PLM
 from support.in_process import call, error_of
 from support.running import QUICKSTART, read_tsv, run
 
+pytestmark = pytest.mark.slow
+
 PAIRS = [
     ("The house is old .", "A new garden", "0"),
     ("A new garden", "It was the end .", "1"),

@@ -25,6 +25,8 @@ from salt_fairseq.storage.indexed_data import IndexedSequences, ranges, write_fl
 from support.in_process import call, error_of
 from support.running import QUICKSTART, ROOT, read_tsv, run
 
+pytestmark = pytest.mark.slow
+
 SLOW = (
     "import sys, time; from preprocess import distill as d; from salt_fairseq.storage import resumable as r; r.CHECKPOINT_SECONDS = 0\n"
     "search = d.CandidateSearch.__call__\n"

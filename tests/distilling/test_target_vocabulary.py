@@ -18,6 +18,8 @@ from salt_fairseq.plm import PLM
 from support.in_process import call, error_of
 from support.running import run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("language", ["en", "de", "ru"])
 def test_frequencies_are_wordfreqs(language):

@@ -29,6 +29,8 @@ from salt_fairseq.storage.resumable import Resumable
 from support.in_process import call, error_of
 from support.running import ROOT, run
 
+pytestmark = pytest.mark.slow
+
 FILES = ["model.pt", "dict.txt", "tokenizer.json", "plm.json", "training.json"]
 
 

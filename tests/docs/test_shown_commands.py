@@ -12,6 +12,8 @@ from support.documents import DOCUMENTS, commands
 from support.running import QUICKSTART, ROOT
 from support.training import composed
 
+pytestmark = pytest.mark.slow
+
 PARSER = runpy.run_path(str(ROOT / "docs" / "options_page.py"))["parser"]
 SHOWN = [command for document in DOCUMENTS for command in commands(document)]
 OURS = ("python", "torchrun", "fairseq-train", "fairseq-validate", "fairseq-hydra-train", "bash")

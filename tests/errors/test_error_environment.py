@@ -16,6 +16,8 @@ import pytest
 from support.running import ROOT
 from support.small_world import SCRIPTS, TYPED, assert_refused, changed, ended, listing
 
+pytestmark = pytest.mark.slow
+
 # command, changes of its words, so that it writes to place/out or into place/data
 WRITERS = {
     "import_plm": ["hf -> bert", "new -> PLACE/out"],

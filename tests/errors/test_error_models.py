@@ -18,6 +18,8 @@ from salt_fairseq.plm import Description
 from salt_fairseq.storage.files import sha256
 from support.small_world import COMMANDS, assert_refused, changed, ended
 
+pytestmark = pytest.mark.slow
+
 NAN = float("nan")
 
 

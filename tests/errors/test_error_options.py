@@ -11,6 +11,8 @@ import pytest
 from support.running import ROOT, run
 from support.small_world import COMMANDS, SCRIPTS, TYPED, assert_refused, changed, ended, listing
 
+pytestmark = pytest.mark.slow
+
 # command, changes of its words, what the sentence says
 REFUSED = [
     (

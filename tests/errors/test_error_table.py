@@ -11,6 +11,8 @@ import pytest
 
 from support.small_world import FILES, TYPED, assert_refused, changed, ended
 
+pytestmark = pytest.mark.slow
+
 
 def write(name, content):
     return lambda: Path(name).write_bytes(content)

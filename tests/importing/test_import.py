@@ -21,6 +21,8 @@ from salt_fairseq import plm as plm_module
 from salt_fairseq.plm import PLM, load_state, pad
 from support.running import run
 
+pytestmark = pytest.mark.slow
+
 INPUTS = [
     ("Tomorrow there will be sunshine all over the north.", None),
     ("He didn't call on 3 May 1999, did he?", "Nobody (yet) knows why!"),

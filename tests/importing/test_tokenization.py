@@ -23,6 +23,8 @@ from salt_fairseq.plm import PLM, load_published
 from salt_fairseq.tokenizer import Tokenizer
 from support.running import randomize
 
+pytestmark = pytest.mark.slow
+
 DATA = os.environ.get("SALT_DATA")
 HOSTILE = [
     "",

@@ -10,6 +10,8 @@ from salt_fairseq.optim.fused_adam import FusedAdamConfig
 from support.running import run
 from support.training import checkpoint, trained, training
 
+pytestmark = pytest.mark.slow
+
 
 def optimizer(parameters, **options):
     cfg = OmegaConf.structured(FusedAdamConfig(lr=[0.01], **options))

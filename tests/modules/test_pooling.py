@@ -21,6 +21,8 @@ from support.classifiers import binarized, fine_tuned
 from support.in_process import call, error_of
 from support.running import randomize
 
+pytestmark = pytest.mark.slow
+
 TEXTS = [
     ("Oui",),
     ("Tomorrow there will be sunshine all over the north.", "He didn't call on 3 May 1999, did he?"),

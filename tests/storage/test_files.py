@@ -21,6 +21,8 @@ from salt_fairseq.storage.manifest import read_verified, write_with_checksum
 from salt_fairseq.storage.resumable import resuming
 from support.in_process import error_of
 
+pytestmark = pytest.mark.slow
+
 
 def in_child(work, *args, daemon=True):
     """Start ``work`` in another process, which says by a pipe when it is ready."""

@@ -33,6 +33,8 @@ from salt_fairseq.storage.resumable import Resumable
 from support.in_process import call
 from support.small_world import TYPED, ended
 
+pytestmark = pytest.mark.slow
+
 TOTAL = int(os.environ.get("SALT_FUZZ", 300))
 SECONDS, BYTES = 30, 3 << 30  # that one input may take
 

@@ -15,6 +15,8 @@ from salt_fairseq.tasks.salt_sentence_pair import SaltSentencePairConfig, SaltSe
 from support.tiny_plm import WORDPIECES, binarized, looked_up, tiny_plm
 from support.training import epoch_batches
 
+pytestmark = pytest.mark.slow
+
 PAIR = ("The big House sleeps.", "House cat, big the cat")
 ID = {piece: i for i, piece in enumerate(WORDPIECES, 4)}
 

@@ -10,6 +10,8 @@ import pytest
 from salt_fairseq.errors import InputError
 from support.training import checkpoint, trained, training
 
+pytestmark = pytest.mark.slow
+
 FIRST = ["--disable-validation", "--augment", "fr", "--thresholds", "50%"]
 CHANGED = [  # more words, what the sentence names
     (["--augment", "fr,de"], "--augment fr (now fr,de)"),

@@ -21,6 +21,8 @@ from support.in_process import call
 from support.running import run
 from support.training import trained, training
 
+pytestmark = pytest.mark.slow
+
 MINUTES = float(os.environ.get("SALT_SOAK_MINUTES", 0))
 WARM_UP = 3  # cycles until caches are full
 GROWTH = 32 << 20  # bytes that the allocator may take and give back

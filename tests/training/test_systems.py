@@ -16,6 +16,8 @@ from support.running import ROOT, run
 from support.tiny_plm import binarized, looked_up, tiny_plm
 from support.training import USER_DIR, assert_equal_parameters, checkpoint, composed, typed
 
+pytestmark = pytest.mark.slow
+
 ALL = "en,fr,es,de"
 # System: (substitutes from the PLM in, from the lexicon), mixing, perturbation. A perturbation or substitutes: None is none.
 SYSTEMS = {

@@ -19,6 +19,8 @@ from support.in_process import call
 from support.running import QUICKSTART, read_tsv, run
 from support.training import assert_equal_parameters, checkpoint, composed, training, typed, validate, watched_rank
 
+pytestmark = pytest.mark.slow
+
 AUGMENT = ["--augment", "en,fr,es,de"]
 SUBSETS = ["test.en", "test.fr", "test.en-de"]
 

@@ -14,6 +14,8 @@ from support.edited import edited
 from support.running import run
 from support.training import USER_DIR, training
 
+pytestmark = pytest.mark.slow
+
 
 def error_of(main, *words):
     """The InputError of a fairseq command called in this process; the command line prints it after ``error: ``."""

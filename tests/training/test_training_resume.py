@@ -19,6 +19,8 @@ from support.in_process import call
 from support.running import ROOT
 from support.training import assert_equal_parameters, checkpoint, trained, training, watched_rank
 
+pytestmark = pytest.mark.slow
+
 SAVED, UPDATES = 20, 25  # 480 pairs, 32 a step: update 20 is the fifth of the second epoch
 OFTEN = ["--disable-validation", "--save-interval-updates", SAVED, "--max-epoch", 2]
 SYSTEMS = {

@@ -37,6 +37,8 @@ from support.classifiers import LABELS, binarized, fine_tuned
 from support.in_process import call, error_of
 from support.running import QUICKSTART, randomize, read_tsv, run
 
+pytestmark = pytest.mark.slow
+
 INPUTS = [
     ("Oui",),
     ("Tomorrow there will be sunshine all over the north.", "He didn't call on 3 May 1999, did he?"),

@@ -14,6 +14,8 @@ from preprocess.import_plm import import_plm
 from preprocess.importers.vocabulary import nmt_nfkc, unigram
 from salt_fairseq.plm import PLM, load_published, pad
 
+pytestmark = pytest.mark.slow
+
 BASE = dict(hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072)
 SHAPES = {  # of bert-base-multilingual-cased and xlm-roberta-base
     "mBERT": BertConfig(vocab_size=119_547, max_position_embeddings=512, **BASE),

@@ -20,6 +20,8 @@ from support.classifiers import LABELS, binarized, fine_tuned
 from support.in_process import call, error_of
 from support.running import QUICKSTART, ROOT, read_tsv
 
+pytestmark = pytest.mark.slow
+
 MAX_LENGTH = {"pairs": 54, "single": 30}  # tokens: some of the examples are longer
 
 
