@@ -18,4 +18,4 @@ if [ $# -eq 0 ]; then
 fi
 # Two processes of one thread each: most tests wait for commands to start, and the models in them are tiny.
 export OMP_NUM_THREADS=1
-exec python -m pytest -n 2 --dist loadfile "${selected[@]}" "$@"
+exec python -m pytest -n 2 --dist loadfile --no-loadscope-reorder "${selected[@]}" "$@"

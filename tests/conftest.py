@@ -9,6 +9,11 @@ import wordfreq
 from support.running import LANGUAGES, QUICKSTART, randomize, read_tsv, run
 
 
+def pytest_collection_modifyitems(items):
+    """Slow tests first, so that two processes end at about the same time."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(scope="session")
 def sentences():
     """About 3,000 sentences in nine languages."""

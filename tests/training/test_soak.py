@@ -54,7 +54,21 @@ def held_in_epochs(words):
 
 def test_epochs(bert_data, bert_plm, tmp_path):
     """Each epoch has new batches and new worker processes. In a process of its own: what other tests left open comes and goes."""
-    words = training(bert_data, bert_plm, tmp_path, "--augment", "en,fr", "--one-stream", "--num-workers", 2, "--max-epoch", 6, updates=0)
+    words = training(
+        bert_data,
+        bert_plm,
+        tmp_path,
+        "--augment",
+        "en,fr",
+        "--one-stream",
+        "--num-workers",
+        2,
+        "--max-epoch",
+        6,
+        "--disable-validation",
+        "--no-save",
+        updates=0,
+    )
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
         seen = process.submit(held_in_epochs, words).result()
     assert len(seen) == 6 and flat(seen)
