@@ -32,8 +32,9 @@ from support.tiny_plm import tiny_plm
 pytestmark = pytest.mark.slow
 
 KINDS = ("wordpiece", "sentencepiece")
-quick = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
-files = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+# The same examples in every run, so that a failure is one of the change that is tested.
+quick = settings(deadline=None, derandomize=True, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+files = settings(quick, max_examples=25)
 
 # Any text, and text that spells special tokens or words of the tiny vocabularies.
 TEXT = st.lists(
@@ -44,6 +45,7 @@ CELL = TEXT.map(lambda text: "".join(c for c in text if c not in "\t\n\r\0" and 
     lambda text: text and text not in ("NS", "-")
 )
 WORD = st.text("abcdefgxyz0123456789 é-_.", min_size=1, max_size=6).map(str.strip).filter(lambda text: text and text != "-")
+LABEL = WORD.filter(lambda text: not text.endswith(".0"))  # read as 1 where 1.0 is written: test_order_of_labels
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +89,7 @@ def test_text_comes_back(plms, kind, data):
     assert [text for _, _, text in plms[kind].tokenizer.word_spans(ids[1:])] == words
 
 
-rows_of = st.lists(st.tuples(CELL, CELL, WORD), min_size=1, max_size=8)
+rows_of = st.lists(st.tuples(CELL, CELL, LABEL), min_size=1, max_size=8)
 
 
 def written(path, rows, names, layout):
