@@ -18,6 +18,7 @@ from salt_fairseq.errors import InputError
 COMPARED = {
     "task": None,  # all settings
     "model": None,
+    "criterion": None,
     "optimizer": None,
     "lr_scheduler": None,
     "ema": None,

@@ -56,6 +56,13 @@ class SaltEncoderConfig(FairseqDataclass):
         },
     )
     mixup_ratio: float = field(default=0.5, metadata={"help": "weight of the original with --mixup fixed"})
+    classifier_seed: int = field(
+        default=0,
+        metadata={
+            "help": "seed of the classifier's and the pooler's initial weights, alike in runs that will be averaged "
+            "(arXiv:2310.10532); 0: drawn with the run's own seed"
+        },
+    )
 
 
 @register_model("salt_encoder", dataclass=SaltEncoderConfig)
@@ -73,8 +80,9 @@ class SaltEncoder(BaseFairseqModel):
         self.pooler = nn.Linear(arch.dim, arch.dim)
         self.classifier = nn.Linear(arch.dim, classes)
         self.dropout = Dropout(cfg.classifier_dropout)
+        generator = torch.Generator().manual_seed(cfg.classifier_seed) if cfg.classifier_seed else None
         for layer in (self.pooler, self.classifier):
-            nn.init.normal_(layer.weight, std=0.02)  # BERT's initializer_range
+            nn.init.normal_(layer.weight, std=0.02, generator=generator)  # BERT's initializer_range
             nn.init.zeros_(layer.bias)
         if cfg.freeze_embeddings:
             self.encoder.embed_tokens.requires_grad_(False)

@@ -82,7 +82,7 @@ class SaltSentencePairTask(FairseqTask):
         # fairseq stores the task's state in every checkpoint, which thereby names its labels.
         self.state.merge_state_dict({"labels": labels, "pairs": self.data.is_pairs, "source_language": source_language})
         self.description: Description  # of the PLM, known when the model is built
-        self._mixed = True  # likewise: whether it mixes substitutes in, or reads the substituted text
+        self.mixes = True  # likewise: whether it mixes substitutes in, or reads the substituted text
         _check_ranges(cfg)
         self._step: tuple[int, int] | None = None  # update and micro-batch
         self._loss_guard = LossGuard()
@@ -120,7 +120,7 @@ class SaltSentencePairTask(FairseqTask):
                 cfg.plm_description = Description.load(cfg.plm).to_json()
         model = super().build_model(cfg, from_checkpoint)
         self.description = model.description
-        self._mixed = cfg.mixup != "none"
+        self.mixes = cfg.mixup != "none"
         self.data.check_vocabulary(self.description, "the checkpoint" if from_checkpoint else cfg.plm)
         if self.cfg.max_length > model.max_positions():
             raise InputError(f"--max-length {self.cfg.max_length} is more than the PLM's {model.max_positions()} positions")
@@ -141,7 +141,7 @@ class SaltSentencePairTask(FairseqTask):
         if training:
             self._train_subset = split
         examples = self.data.load(split)
-        streams = training_streams(self.cfg, self.data, split, self._mixed) if training else None
+        streams = training_streams(self.cfg, self.data, split, self.mixes) if training else None
         dataset = SentencePairDataset(examples, self.description.join, self.cfg.max_length, streams, shuffle=training)
         self.datasets[split] = dataset
         logger.info(f"{split}: {len(examples.targets):,} instances, {len(dataset):,} in all streams of an epoch")

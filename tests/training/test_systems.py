@@ -30,7 +30,10 @@ SYSTEMS = {
     "RS-DA": (None, "synonyms", "none", None),
     "CoSDA-ML": (None, "muse", "none", None),
     "SCOPA": (None, "muse", "fixed", None),
+    "SALT-consistency": (ALL, None, "instance", None),
+    "R-Drop": (None, None, None, None),
 }
+CONSISTENT = {"SALT-consistency", "R-Drop"}
 KNOBS = {
     "augment",
     "lexicon",
@@ -39,6 +42,8 @@ KNOBS = {
     "word_ratio",
     "redraw",
     "no_original",
+    "one_stream",
+    "consistency",
     "mixup",
     "mixup_ratio",
     "perturbation",
@@ -70,10 +75,12 @@ def test_rows_of_the_table(name, system):
         # Every word of every sentence; of CoSDA-ML's and SCOPA's, the share that the file's comment explains.
         assert (task["sentence_ratio"], task["word_ratio"]) == (1.0, 0.4 if lexicon == "muse" else 1.0)
     else:
-        assert not task["no_original"]
+        # A consistency loss reads the unchanged instance beside each code-switched one.
+        assert task["no_original"] is task["one_stream"] is (system == "SALT-consistency")
+    assert config["criterion"]["consistency"] == (1 if system in CONSISTENT else 0)
     assert task["radius"] > 0 and task["norm"] == "l2"
     for group in config:
-        if group in ("task", "model"):
+        if group in ("task", "model", "criterion"):
             config[group] = {k: v for k, v in config[group].items() if k not in KNOBS}
             plain[group] = {k: v for k, v in plain[group].items() if k not in KNOBS}
     assert config == plain
@@ -149,11 +156,13 @@ def test_each_trains(data, plm, tmp_path, system, vanilla):
     """Two epochs: the number of steps, what the model is given, the same start as vanilla's and another end."""
     augment, lexicon, mixing, perturbation = SYSTEMS[system]
     inputs, _, start, end = trained(data, plm, tmp_path, system)
-    streams = 1 + len(augment.split(",")) if augment else {"synonyms": 3}.get(lexicon, 1)
+    one_stream = system == "SALT-consistency"
+    streams = 1 + len(augment.split(",")) if augment and not one_stream else {"synonyms": 3}.get(lexicon, 1)
     assert len(inputs) == 2 * streams * 64 / 16
     mixed = (augment or lexicon) and mixing != "none"
     given = {"src_tokens", "mixup_seed"} | ({"substitutes"} if mixed else set()) | ({"perturbation"} if perturbation else set())
     assert all(set(net_input) == given for net_input in inputs)
+    assert all(len(net_input["src_tokens"]) == (32 if system in CONSISTENT else 16) for net_input in inputs)
     assert_equal_parameters(start, vanilla[2])
     changed = [name for name in end if not torch.equal(end[name], vanilla[3][name])]
     assert (changed == []) is (system == "vanilla")
