@@ -1,0 +1,96 @@
+"""One training as a process of its own, ``fairseq-hydra-train``, and its progress."""
+
+import ctypes
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from salt_fairseq.cli.printable import printable
+from salt_fairseq.errors import InputError
+from salt_fairseq.pipeline.estimate import duration
+
+STATUS = re.compile(r"\| (train_inner|valid) \| (\{.*\})")  # a line of fairseq's with --log-format json
+EVERY = 30  # seconds between two lines where there is no terminal
+PR_SET_PDEATHSIG = 1  # of Linux' prctl.h
+
+
+class Progress:
+    """What a training has reached: a bar on a terminal, elsewhere a line now and then."""
+
+    def __init__(self, title: str, updates: int):
+        self.title, self.updates, self.shown, self.facts = title, updates, 0.0, dict[str, str]()
+        self.bar = tqdm(total=updates, desc=title, unit=" updates", disable=None)
+        self.begun, self.first, self.done = time.monotonic(), 0, 0
+        if self.bar.disable:
+            print(f"{title}: starting", flush=True)
+
+    def read(self, line: str) -> None:
+        """Take the progress from a line of the training's output, if it tells some."""
+        match = STATUS.search(line)
+        if not match:
+            return
+        values: dict[str, Any] = json.loads(match[2])
+        if match[1] == "train_inner":
+            self.facts["loss"] = f"{float(values['loss']):.3f}"
+            if not self.done:  # of a training that goes on, the first line tells where
+                self.begun, self.first = time.monotonic(), int(values["num_updates"])
+            self.done = int(values["num_updates"])
+        elif "valid_accuracy" in values:
+            self.facts["accuracy on valid"] = f"{float(values['valid_accuracy']):.1f} %"
+        self.bar.set_postfix(self.facts, refresh=False)
+        self.bar.update(self.done - self.bar.n)
+        if self.bar.disable and time.monotonic() - self.shown >= EVERY:
+            self.shown = time.monotonic()
+            print(self, flush=True)
+
+    def __str__(self) -> str:
+        parts = [f"{self.title}: update {self.done:,} of {self.updates:,}"]
+        parts += [f"{name} {value}" for name, value in self.facts.items()]
+        if self.done > self.first:
+            rate = (time.monotonic() - self.begun) / (self.done - self.first)
+            parts.append(f"{duration(rate * (self.updates - self.done))} left")
+        return ", ".join(parts)
+
+    def close(self) -> None:
+        self.bar.close()
+        if self.bar.disable and self.done:
+            print(self, flush=True)
+
+
+def fine_tune(words: Sequence[str], updates: int, log: Path, title: str) -> None:
+    """Run ``fairseq-hydra-train`` with these words; everything that it prints goes to the end of ``log``.
+
+    Raises :class:`InputError` with its error, if it ends with one. It ends when this process ends, however that does.
+    """
+    command = [sys.executable, "-m", "fairseq_cli.hydra_train", *words]
+    output: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
+    progress, said = Progress(title, updates), ""
+    try:
+        with (
+            open(log, "a", encoding="utf-8") as file,
+            subprocess.Popen(command, preexec_fn=_end_with_parent, **output) as process,
+        ):
+            assert process.stdout is not None
+            for line in process.stdout:
+                file.write(line)
+                progress.read(line)
+                if line.startswith("error: "):
+                    said = line.removeprefix("error: ").strip()
+    finally:
+        progress.close()
+    if process.returncode:
+        reason = said or f"fairseq-hydra-train ended with exit code {process.returncode}"
+        raise InputError(printable(f"{title} failed: {reason} (its output is in {log})"))
+
+
+def _end_with_parent() -> None:
+    """Have Linux end this process when the one that started it has died, so that none goes on unseen after a SIGKILL."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
