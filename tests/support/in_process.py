@@ -9,9 +9,9 @@ from salt_fairseq.errors import InputError
 
 
 def call(module, *words):
-    """Run ``module.main()`` with these command-line words."""
+    """Run ``module.main()``, or fairseq's ``cli_main()``, with these command-line words."""
     with mock.patch.object(sys, "argv", [module.__name__, *map(str, words)]):
-        module.main()
+        (module.cli_main if hasattr(module, "cli_main") else module.main)()
 
 
 def error_of(module, *words):

@@ -5,12 +5,13 @@ import json
 import numpy as np
 import pytest
 import torch
+from fairseq_cli import train
 
 from preprocess import export_hf
 from salt_fairseq import average, evaluate
 from salt_fairseq.checkpoints import load_checkpoint
 from support.in_process import call, error_of
-from support.training import validate
+from support.training import training, validate
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +53,32 @@ def test_other_commands_take_it(three, xlmr_data, xlmr_plm, tmp_path):
     call(export_hf, path, tmp_path / "exported", "--plm", xlmr_plm)
 
 
+@pytest.mark.slow
+def test_moving_average(xlmr_data, xlmr_plm, tmp_path):
+    """mean := 0.8 mean + 0.2 parameters after each update, from the first on, by hand in float64; stopped after the third
+    update and gone on with, the same bit for bit."""
+    options = ["--store-ema", "--ema-decay", 0.8, "--ema-start-update", 2, "--save-interval-updates", 1, "--batch-size", 64]
+    for updates in (3, 6):
+        call(train, *training(xlmr_data, xlmr_plm, tmp_path / "stopped", *options, updates=updates))
+    call(train, *training(xlmr_data, xlmr_plm, tmp_path / "whole", *options, updates=6))
+    steps = [torch.load(tmp_path / "whole" / f"checkpoint_1_{update}.pt", weights_only=True)["model"] for update in range(1, 7)]
+    call(average, "--ema", tmp_path / "whole" / "checkpoint_last.pt", "--out", tmp_path / "ema.pt")
+    call(average, "--ema", tmp_path / "stopped" / "checkpoint_last.pt", "--out", tmp_path / "again.pt")
+    averaged, again = (torch.load(tmp_path / name, weights_only=True)["model"] for name in ("ema.pt", "again.pt"))
+    for name, tensor in averaged.items():
+        mean = steps[0][name].double()
+        for step in steps[1:]:
+            mean = 0.8 * mean + 0.2 * step[name].double()
+        np.testing.assert_allclose(tensor.numpy(), mean.numpy(), atol=1e-6)
+        assert torch.equal(again[name], tensor)
+    load_checkpoint(tmp_path / "ema.pt")
+
+
 def test_refusals(three, tmp_path):
     out, other = tmp_path / "average.pt", tmp_path / "other.pt"
     assert error_of(average, three[0], "--out", out).startswith("averaging takes at least two checkpoints")
     assert error_of(average, three[0], three[0], "--out", out).startswith("averaging takes at least two checkpoints")
+    assert f"{three[0]} holds no moving average: train with --store-ema" in error_of(average, "--ema", three[0], "--out", out)
     assert "is not an earlier output of this command" in error_of(average, *three[:2], "--out", three[1])
     saved = torch.load(three[0], weights_only=True)
     torch.save({**saved, "task_state": {**saved["task_state"], "labels": ["b", "a"]}}, other)
