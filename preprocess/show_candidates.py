@@ -1,4 +1,4 @@
-"""Show code-switched sentences: the original and its variants, substitutes marked, in the terminal and as HTML.
+"""Show code-switched sentences: the original and its variants, substitutes marked, in the terminal and on an HTML page.
 
 python preprocess/show_candidates.py plm/xlmr data/xnli --thresholds en=1e-3,1e-7 --html sentences.html
 """
@@ -8,7 +8,6 @@ from salt_fairseq.cli.command import start_command
 if __name__ == "__main__":
     start_command()  # first: an interrupt while the rest loads ends in one line, too
 
-import html
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,21 +15,17 @@ import torch
 from rich.console import Console
 from rich.text import Text
 
-from preprocess.distillation.inputs import add_inputs, open_inputs
+from preprocess.distillation.inputs import SUBSET, add_inputs, open_inputs
 from salt_fairseq.candidates import languages as candidate_languages
 from salt_fairseq.cli.arguments import command_parser, positive
 from salt_fairseq.cli.printable import printable
 from salt_fairseq.data.code_switching import DEFAULT_THRESHOLDS, CodeSwitching, thresholds_of
 from salt_fairseq.data.directory import DataDirectory
 from salt_fairseq.errors import InputError
+from salt_fairseq.pages.candidates import TITLE, candidates_page, shown_pieces
+from salt_fairseq.pages.rendering import begins
 from salt_fairseq.storage.files import check_output, replacing
 from salt_fairseq.tokenizer import Tokenizer
-
-EARLIER = "<!DOCTYPE html><meta charset=utf-8><title>Code-switched sentences</title>"
-STYLE = (
-    "body{font-family:sans-serif;max-width:60em;margin:2em auto}td{padding:.1em .6em;vertical-align:top}"
-    "th{text-align:left;padding-top:1em}b{color:#b3261e}td:first-child{color:#666}"
-)
 
 
 def arguments():
@@ -39,31 +34,35 @@ def arguments():
     add_inputs(parser)
     add("--languages", help="languages to show (default: all that have candidates)")
     add("--thresholds", default=DEFAULT_THRESHOLDS, help="as in training: a probability or a fraction, per language")
-    add("--sentences", metavar="N", type=positive, default=3, help="examples to show, spread over the training set")
-    add("--html", metavar="FILE", type=Path, help="also write an HTML page")
+    add("--sentences", metavar="N", type=positive, default=3, help="examples to print, spread over the training set")
+    add(
+        "--html", metavar="FILE", type=Path, help="also write a page with sliders for the thresholds: one file, for any browser"
+    )
+    add("--page-examples", metavar="N", type=positive, default=1000, help="examples on that page, spread alike")
     return parser.parse_args()
 
 
-def segments(tokenizer: Tokenizer, original: torch.Tensor, variant: torch.Tensor) -> list[tuple[str, bool]]:
-    """The variant's pieces as ``[(text, substituted)]``, with a space before each one that begins a word."""
-    text: list[tuple[str, bool]] = []
-    for old, new in zip(original.tolist(), variant.tolist()):
-        if not tokenizer.words[new]:
-            continue
-        space = " " if tokenizer.starts_word[new] and text else ""
-        text.append((space + tokenizer.words[new], old != new))
-    return text
+def segments(pieces: list[str], original: torch.Tensor, variant: torch.Tensor) -> list[tuple[str, bool]]:
+    """The variant as ``[(text, substituted)]``, token by token; ``pieces`` are of :func:`shown_pieces`."""
+    shown = [(pieces[new], old != new) for old, new in zip(original.tolist(), variant.tolist()) if pieces[new]]
+    return [(text if k else text.lstrip(), substituted) for k, (text, substituted) in enumerate(shown)]
+
+
+def spread(count: int, examples: int) -> list[int]:
+    """At most ``count`` of the numbers below ``examples``, at equal distances."""
+    count = min(count, examples)
+    return [k * (examples - 1) // max(1, count - 1) for k in range(count)]
 
 
 def rows(data: DataDirectory, tokenizer: Tokenizer, switchings: list[tuple], count: int) -> Iterator[tuple]:
     """Yield ``(heading, [(language, segments)])`` for ``count`` examples spread evenly over the training set."""
-    (inputs, _, targets), ids = data.load("train"), data.ids("train")
-    for i in torch.linspace(0, len(targets) - 1, min(count, len(targets))).long().tolist():
+    (inputs, _, targets), ids, pieces = data.load(SUBSET), data.ids(SUBSET), shown_pieces(tokenizer)
+    for i in spread(count, len(targets)):
         for side, source in enumerate(inputs):
             original = source[i]
-            variants = [(name, segments(tokenizer, original, switch.text(side, i, original))) for name, switch in switchings]
+            variants = [(name, segments(pieces, original, switch.text(side, i, original))) for name, switch in switchings]
             heading = f"{ids[i]}, sentence {side + 1}, {data.labels[targets[i]]}"
-            yield heading, [(data.meta["source_language"] + " (original)", segments(tokenizer, original, original)), *variants]
+            yield heading, [(data.meta["source_language"] + " (original)", segments(pieces, original, original)), *variants]
 
 
 def print_rows(shown: list[tuple]) -> None:
@@ -77,36 +76,24 @@ def print_rows(shown: list[tuple]) -> None:
             console.print(line)
 
 
-def write_html(path: Path, shown: list[tuple]) -> None:
-    lines = [f"{EARLIER}<style>{STYLE}</style><table>"]
-    for heading, variants in shown:
-        lines.append(f"<tr><th colspan=2>{html.escape(heading)}")
-        for name, parts in variants:
-            cells = "".join(f"<b>{html.escape(t)}</b>" if marked else html.escape(t) for t, marked in parts)
-            lines.append(f"<tr><td>{html.escape(name)}<td>{cells}")
-    with replacing(path, begins=EARLIER.encode()) as temporary:
-        temporary.write_text("\n".join([*lines, "</table>", ""]), encoding="utf-8")
-
-
 def main() -> None:
     args = arguments()
     if args.html:
-        check_output(args.html, begins=EARLIER.encode())
+        check_output(args.html, begins=begins(TITLE))
     data, _, tokenizer = open_inputs(args)
     languages = args.languages.split(",") if args.languages else candidate_languages(args.data)
     if not languages:
         raise InputError(f"{args.data} has no candidates: run preprocess/distill.py")
-    switchings = [
-        (language, CodeSwitching(args.data, "train", language, data.sides, threshold))
-        for language, threshold in thresholds_of(languages, args.thresholds, data.meta["source_language"]).items()
-    ]
-    shown = list(rows(data, tokenizer, switchings, args.sentences))
-    print_rows(shown)
+    thresholds = thresholds_of(languages, args.thresholds, data.meta["source_language"])
+    switchings = [(name, CodeSwitching(args.data, SUBSET, name, data.sides, thresholds[name])) for name in thresholds]
+    print_rows(list(rows(data, tokenizer, switchings, args.sentences)))
     for language, switching in switchings:
         print(f"{language}: {100 * switching.fraction:.1f}% of candidate tokens substituted")
     if args.html:
-        write_html(args.html, shown)
-        print(f"wrote {args.html}")
+        examples = spread(args.page_examples, len(data.targets(SUBSET)))
+        with replacing(args.html, begins=begins(TITLE)) as temporary:
+            temporary.write_text(candidates_page(data, tokenizer, thresholds, examples), encoding="utf-8")
+        print(f"wrote {args.html}: {len(examples):,} examples")
 
 
 if __name__ == "__main__":

@@ -18,9 +18,8 @@ from support.in_process import call, error_of
 from support.running import QUICKSTART, read_tsv
 
 
-def test_shown_sentences(bert_plm, bert_data, tmp_path, capsys):
-    page = tmp_path / "page.html"
-    call(show_candidates, bert_plm, bert_data, "--languages", "fr", "--thresholds", "60%", "--sentences", "1", "--html", page)
+def test_shown_sentences(bert_plm, bert_data, capsys):
+    call(show_candidates, bert_plm, bert_data, "--languages", "fr", "--thresholds", "60%", "--sentences", "1")
     shown = capsys.readouterr().out
     tokenizer, data = Tokenizer.load(bert_plm, "wordpiece"), DataDirectory(bert_data)
     first = read_tsv(QUICKSTART / "train.en.tsv")[0]
@@ -34,9 +33,7 @@ def test_shown_sentences(bert_plm, bert_data, tmp_path, capsys):
         least = finite[round(0.6 * len(finite)) - 1]
         variant = torch.where(log_probs >= float(least), ids, original)
         assert "".join(tokenizer.words[i] for i in variant.tolist()) in compact
-        changed = [tokenizer.words[i] for i, s in zip(variant.tolist(), original.tolist()) if i != s]
-        marked = re.findall(r"<b> ?([^<]*)</b>", page.read_text(encoding="utf-8"))
-        assert changed and set(changed) <= set(marked)
+        assert not torch.equal(variant, original)
 
 
 def test_ids_labels_and_pieces_are_text(bert_plm, tmp_path, capsys):
