@@ -1,4 +1,4 @@
-"""Evaluate fine-tuned checkpoints: accuracy and predictions on any subsets, and in the generalized setting.
+"""Evaluate fine-tuned checkpoints: accuracy, macro-F1 and predictions on any subsets, and in the generalized setting.
 
 python -m salt_fairseq.evaluate data/xnli --path checkpoints/checkpoint_best.pt --subsets 'test.*' --out results.json
 python -m salt_fairseq.evaluate data/xnli --path salt.1.pt salt.2.pt --generalized test --out matrix.json
@@ -13,7 +13,7 @@ import argparse
 import hashlib
 import json
 import platform
-import statistics
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,20 +26,25 @@ from omegaconf import OmegaConf
 from tqdm import tqdm
 
 import salt_fairseq
+from salt_fairseq import scores
 from salt_fairseq.checkpoints import Checkpoint, load_checkpoint
 from salt_fairseq.cli.arguments import command_parser, positive
 from salt_fairseq.cli.device import add_device, check_device
+from salt_fairseq.cli.printable import print_line
 from salt_fairseq.data.directory import DataDirectory, Examples
 from salt_fairseq.data.distinct_pairs import Batches, DistinctPairs
-from salt_fairseq.data.selection import generalized_subsets, selected_subsets, subset_by_language
+from salt_fairseq.data.selection import selected_subsets
+from salt_fairseq.data.subset import Subset
 from salt_fairseq.errors import InputError
+from salt_fairseq.evaluation_text import details, doubts, summary
 from salt_fairseq.models.salt_encoder import SaltEncoder
 from salt_fairseq.storage.files import check_output, write_json
 from salt_fairseq.storage.resumable import Resumable, resuming
 
 CPU_TOKENS, GPU_TOKENS = 2048, 32768
-UNSCORED, NOT_FINITE = -1, -2
+NOT_FINITE = -1
 EARLIER = rb'\{"salt_fairseq":'  # how a file of results begins
+LOSS_DIGITS = 4  # that do not depend on how examples are batched
 
 
 def arguments() -> argparse.Namespace:
@@ -108,35 +113,34 @@ def load_all_fitting(paths: list[Path], data: DataDirectory, max_tokens: int) ->
 
 @torch.no_grad()  # under inference_mode, autocast would cast the weights anew for each batch
 def score(model: SaltEncoder, batches: Batches, device: str, description: str, resumable: Resumable, name: str) -> np.ndarray:
-    """int64 (pairs,): the label that the model gives each distinct pair; ``NOT_FINITE`` where it gives none.
+    """float32 (pairs, labels): the logits of each distinct pair.
 
     ``resumable`` keeps under ``name`` what is scored so far; pairs that a killed run has scored are not scored again.
     """
     model.to(device)
     before = resumable.load(name)
-    before = torch.empty(0, dtype=torch.int64) if before is None else before
-    scored = torch.full((len(batches.order),), UNSCORED, device=device)
+    before = torch.empty(0, model.classifier.out_features) if before is None else before
+    scored = torch.empty(len(batches.order), model.classifier.out_features, device=device)
     scored[: len(before)] = before.to(device)
     # Inside this context, the model's own one keeps the weights that it casts to bf16 from batch to batch.
     autocast = torch.autocast(torch.device(device).type, torch.bfloat16, enabled=model.cfg.autocast_bf16)
     progress = tqdm(total=batches.padded_tokens, desc=description, unit=" tokens", unit_scale=True, leave=False)
-    seen = 0  # progress.n stays 0 where progress bars are turned off (TQDM_DISABLE=1)
+    seen, rows = 0, 0  # progress.n stays 0 where progress bars are turned off (TQDM_DISABLE=1)
     with autocast, progress:
         for start, stop, tokens in batches:
             progress.update(tokens.numel())
-            seen += tokens.numel()
+            seen, rows = seen + tokens.numel(), rows + stop - start
             if stop <= len(before):
                 continue
             logits, _ = model(tokens)
-            finite = torch.isfinite(logits).all(1)
-            scored[start:stop] = torch.where(finite, logits.argmax(1), NOT_FINITE)
+            scored[start:stop] = logits
             if resumable.due():
                 resumable.save(name, scored[:stop].cpu())
-    predictions = np.full(len(scored), UNSCORED)
-    predictions[batches.order] = scored.cpu().numpy()
-    if (predictions == UNSCORED).any() or seen != batches.padded_tokens:
+    if rows != len(scored) or seen != batches.padded_tokens:
         raise RuntimeError("not every example was scored exactly once")
-    return predictions
+    in_order = np.empty(scored.shape, np.float32)
+    in_order[batches.order] = scored.cpu().numpy()
+    return in_order
 
 
 @dataclass
@@ -183,7 +187,7 @@ class Evaluation:
         finished = resumable.load(f"{name}.json.pt")
         if finished is not None:
             return json.loads(finished), "finished before"
-        results = self._results(checkpoint, resumable, f"{name}.pt")
+        results = self._results(checkpoint, resumable, f"{name}.logits.pt")
         resumable.save(f"{name}.json.pt", compact(results))
         seconds = time.perf_counter() - start
         return results, f"{seconds:.1f} s, {len(self.pairs) / seconds:,.0f} distinct pairs/s"
@@ -194,17 +198,28 @@ class Evaluation:
             model.cfg.autocast_bf16 = self.dtype == "bf16"
         batches = Batches(self.pairs, model.description.join, cfg["task"]["max_length"], self.max_tokens, self.device)
         scored = score(model, batches, self.device, checkpoint.path.name, resumable, name)
-        predictions = {subset: scored[numbers] for subset, numbers in self.pairs.number.items()}
+        labels = np.where(np.isfinite(scored).all(axis=1), scored.argmax(axis=1), NOT_FINITE)
+        predictions = {subset: labels[numbers] for subset, numbers in self.pairs.number.items()}
         self._check_finite(predictions, checkpoint.path)
         targets = {subset: examples.targets for subset, examples in self.subsets.items()}
+        confusion = {
+            subset: scores.confusion_matrix(targets[subset], predictions[subset], scored.shape[1]) for subset in targets
+        }
         return {
             "plm": model.description.name,
             "seed": cfg["common"]["seed"],
             "updates": checkpoint.updates,
+            "selection": selection(checkpoint),
             "dtype": "bf16" if model.cfg.autocast_bf16 else "fp32",
             "task": cfg["task"],
             "model": {key: value for key, value in cfg["model"].items() if key != "plm_description"},
-            "accuracy": {subset: 100 * float((predictions[subset] == targets[subset]).mean()) for subset in targets},
+            "accuracy": {subset: scores.accuracy(confusion[subset]) for subset in targets},
+            "macro_f1": {subset: scores.macro_f1(confusion[subset]) for subset in targets},
+            "loss": {
+                subset: round(scores.cross_entropy(scored[self.pairs.number[subset]], targets[subset]), LOSS_DIGITS)
+                for subset in targets
+            },
+            "confusion": {subset: confusion[subset].tolist() for subset in targets},
             "predictions": {subset: predictions[subset].tolist() for subset in targets},
         }
 
@@ -221,20 +236,16 @@ class Evaluation:
                 )
 
 
-def summary(accuracy: dict[str, float], data: DataDirectory, generalized: str | None) -> str:
-    """The averages over all languages of a split, in words; else each accuracy."""
-    source, parts = data.meta["source_language"], []
-    for split in ("valid", "test"):
-        names = subset_by_language(data, split)
-        scored = {language: accuracy[name] for language, name in names.items() if name in accuracy}
-        others = [value for language, value in scored.items() if language != source]
-        if others and len(scored) == len(names):  # an average over only a part of the languages would mislead
-            with_source = f", with {source} {statistics.fmean(scored.values()):.2f}" if source in scored else ""
-            parts.append(f"{split} avg. without {source} {statistics.fmean(others):.2f}{with_source}")
-    if generalized:
-        cells = [accuracy[name] for name in generalized_subsets(data, generalized)]
-        parts.append(f"{len(cells)} pairs of languages {statistics.fmean(cells):.2f}")
-    return "; ".join(parts or [f"{name} {value:.2f}" for name, value in accuracy.items()])
+def selection(checkpoint: Checkpoint) -> str | None:
+    """How the checkpoint was chosen among those of its run: ``average``, ``last``, ``best`` (on the source language's dev
+    set), ``oracle`` (on another language's), or None for one saved in between."""
+    if checkpoint.is_average:
+        return "average"
+    if checkpoint.path.stem == "checkpoint_best":
+        # fairseq keeps the best on the first subset that it validates on.
+        languages = Subset.parse(checkpoint.cfg.dataset.valid_subset.split(",")[0]).languages
+        return "best" if set(languages) <= {checkpoint.task.get("source_language", "en")} else "oracle"
+    return "last" if checkpoint.path.stem == "checkpoint_last" else None
 
 
 def compact(value: Any) -> str:
@@ -253,10 +264,14 @@ def evaluate_all(args: argparse.Namespace, resumable: Resumable) -> None:
     while checkpoints:
         checkpoint = checkpoints.pop(0)  # so that its memory is free afterwards
         result, speed = evaluation.resumed(checkpoint, resumable)
-        print(f"{checkpoint.path}: {summary(result['accuracy'], data, args.generalized)} ({speed})", flush=True)
+        print_line(f"{checkpoint.path}: {summary(result['accuracy'], data, args.generalized)} ({speed})")
+        for line in details(result, data.labels):
+            print_line(f"  {line}")
+        for doubt in doubts(result):
+            print_line(f"warning: {checkpoint.path}: {doubt}", sys.stderr)
         results.append({"path": str(checkpoint.path), "sha256": checkpoint.sha256, **result})
     write_json(args.out, {**evaluation.head, "checkpoints": results}, compact=True)
-    print(f"wrote {args.out}: {len(results):,} checkpoints, {len(names):,} subsets")
+    print_line(f"wrote {args.out}: {len(results):,} checkpoints, {len(names):,} subsets")
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ def start_command() -> None:
     """Make this process a command's. Commands call it before they load the rest, which takes seconds, so that an interrupt
     meanwhile ends in one line, too."""
     sys.excepthook = print_sentence
+    _fill_closed_descriptors()
     for stream in (sys.stdout, sys.stderr):  # no work ends for a line that the terminal's encoding cannot show
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -30,6 +31,18 @@ def start_command() -> None:
     # one reports that tensorboardX is not installed.
     logging.basicConfig(level=logging.WARNING)
     logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)
+
+
+def _fill_closed_descriptors() -> None:
+    """Let no file that is opened later become standard output, which the C libraries write to, because the shell has closed
+    that (``>&-``). ``sys.stdin`` stays None where there is none."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free descriptor
+    sys.stdout = sys.stdout or open(os.devnull, "w")
+    sys.stderr = sys.stderr or open(os.devnull, "w")
 
 
 def start_under_fairseq() -> None:

@@ -11,18 +11,23 @@ if __name__ == "__main__":
 import os
 import re
 import shutil
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from salt_fairseq.cli.arguments import command_parser, name_value_pairs
+from salt_fairseq.cli.printable import print_line
 from salt_fairseq.errors import InputError
 from salt_fairseq.report import figures, tables
 from salt_fairseq.report import rows as plain_rows
 from salt_fairseq.report.markup import Table
-from salt_fairseq.report.results import Results, read_results
+from salt_fairseq.report.result_files import Run
+from salt_fairseq.report.results import Results, as_results, check_runs, read_checkpoints
+from salt_fairseq.report.selections import SELECTIONS, select_all, selected_runs
 from salt_fairseq.report.significance import compare
-from salt_fairseq.storage.files import locked, replacing
+from salt_fairseq.storage.files import check_output, locked, replacing
 
 
 def parse_systems(pairs: list[str]) -> dict[str, list[str]]:
@@ -39,15 +44,18 @@ def parse_systems(pairs: list[str]) -> dict[str, list[str]]:
 
 
 @contextmanager
-def staged(directory: Path) -> Iterator[Path]:
+def staged(directory: Path, inputs: list[str]) -> Iterator[Path]:
     """Yield a hidden directory in ``directory``; its files replace those in ``directory`` when the block ends well, so that
-    there are never files of two reports."""
-    temporary = directory / ".report.tmp"
+    there are never files of two reports. None of them may be one of ``inputs``."""
     with locked(directory / "report"):
+        for old in directory.glob(".report.*.tmp"):
+            if old.is_dir() and not old.is_symlink() and old.stat().st_uid == os.getuid():
+                shutil.rmtree(old)
+        temporary = Path(tempfile.mkdtemp(".tmp", ".report.", directory))
         try:
-            shutil.rmtree(temporary, ignore_errors=True)
-            temporary.mkdir()
             yield temporary
+            for path in sorted(temporary.iterdir()):
+                check_output(directory / path.name, inputs)
             for path in sorted(temporary.iterdir()):
                 os.replace(path, directory / path.name)
         finally:
@@ -55,10 +63,10 @@ def staged(directory: Path) -> Iterator[Path]:
 
 
 class Writer:
-    """Writes files into a directory and remembers their names."""
+    """Writes files into a directory and remembers their names; ``details`` are for LaTeX."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, details: bool = False) -> None:
+        self.directory, self.details = directory, details
         self.written: list[str] = []
 
     @contextmanager
@@ -69,25 +77,28 @@ class Writer:
 
     def tables(self, name: str, parts: list[Table]) -> None:
         """``parts`` one below the other, as Markdown and as LaTeX."""
-        for ending, text in (("md", [part.markdown() for part in parts]), ("tex", [part.latex() for part in parts])):
+        latex = [part.latex(self.details) for part in parts]
+        for ending, text in (("md", [part.markdown() for part in parts]), ("tex", latex)):
             with self.file(f"{name}.{ending}") as temporary:
-                temporary.write_text("\n".join(text), encoding="utf-8")
+                temporary.write_bytes("\n".join(text).encode())
 
     def csv(self, name: str, rows: list[dict]) -> None:
         with self.file(f"{name}.csv") as temporary:
             plain_rows.write_csv(rows, temporary)
 
     def figure(self, name: str, figure) -> None:
-        with self.file(f"{name}.png") as temporary:
-            figures.save(figure, temporary)
+        for kind in figures.FORMATS:
+            with self.file(f"{name}.{kind}") as temporary:
+                figures.save(figure, temporary, kind)
+        figures.close(figure)
 
 
-def write_report(results: Results, baseline: str, directory: Path) -> tuple[str, list[str]]:
-    """Write everything that ``results`` allow into ``directory``; returns the table for the terminal and the file names."""
-    writer, comparisons = Writer(directory), compare(results, baseline)
+def write_report(results: Results, baseline: str, writer: Writer) -> str:
+    """Write everything that ``results`` allow; returns the table for the terminal."""
+    comparisons = compare(results, baseline)
     summary = tables.by_language(results, baseline).markdown(title=False)
     with writer.file("table.md") as temporary:
-        temporary.write_text(summary, encoding="utf-8")
+        temporary.write_bytes(summary.encode())
     writer.figure("figure", figures.accuracies(results))
     writer.tables("languages", [tables.languages(results, baseline, comparisons)])
     writer.csv("languages", plain_rows.languages(results, comparisons))
@@ -95,12 +106,13 @@ def write_report(results: Results, baseline: str, directory: Path) -> tuple[str,
     writer.csv("averages", plain_rows.averages(results, comparisons))
     writer.csv("seeds", plain_rows.seeds(results))
     if comparisons:
-        writer.tables("significance", [tables.significance(results, baseline, comparisons)])
+        needed = tables.needed(results, baseline, comparisons)
+        writer.tables("significance", [tables.significance(results, baseline, comparisons), needed])
         writer.csv("significance", plain_rows.significance(baseline, comparisons))
         writer.figure("gains", figures.gains(results, baseline, comparisons))
     if results.generalized_languages:
         _write_generalized(writer, results, baseline)
-    return summary, writer.written
+    return summary
 
 
 def _write_generalized(writer: Writer, results: Results, baseline: str) -> None:
@@ -133,7 +145,7 @@ def main() -> None:
         help="a system and the files that python -m salt_fairseq.evaluate wrote for it; each checkpoint in them is one seed",
     )
     parser.add_argument(
-        "--out", metavar="DIR", type=Path, required=True, help="tables (.md, .tex, .csv) and figures (.png) go here"
+        "--out", metavar="DIR", type=Path, required=True, help="tables (.md, .tex, .csv) and figures (.png, .svg, .pdf) go here"
     )
     parser.add_argument("--baseline", metavar="NAME", help="what the others are compared with (default: the first system)")
     parser.add_argument(
@@ -145,16 +157,48 @@ def main() -> None:
         help="these languages, in this order (default: all, the source language first, the others in alphabetical order)",
     )
     parser.add_argument("--split", default="test", help="which subsets: test.en, test.fr, ...")
+    parser.add_argument(
+        "--selection",
+        choices=list(SELECTIONS),
+        help="the files hold several checkpoints of each run (seed): use the last, the best on the dev set in the source "
+        "language, the average of several, or (an oracle) the best on the dev sets in the target languages; a further table "
+        "compares all of these (default: each checkpoint is a run)",
+    )
+    parser.add_argument("--leave-out-unlearned", action="store_true", help="leave out runs that never learned, and say which")
+    parser.add_argument(
+        "--latex-details",
+        action="store_true",
+        help="LaTeX tables with all that the Markdown tables have: seeds, deviations, tests (default: as in the paper)",
+    )
     args = parser.parse_args()
     systems = parse_systems(args.systems)
     baseline = args.baseline or next(iter(systems))
     if baseline not in systems:
         raise InputError(f"--baseline {baseline} is none of the systems ({', '.join(systems)})")
-    languages = args.languages and list(dict.fromkeys(args.languages.split(",")))
-    results = read_results(systems, args.source_language, languages or None, args.split)
-    with staged(args.out) as directory:
-        summary, written = write_report(results, baseline, directory)
-    print(f"{summary}\nwrote to {args.out}: {', '.join(written)}")
+    languages = list(dict.fromkeys(args.languages.split(","))) if args.languages else None
+    checkpoints = read_checkpoints(systems, args.source_language, args.split)
+
+    def results_of(runs: dict[str, list[Run]]) -> Results:
+        check_runs(runs)
+        return as_results(checkpoints, runs, languages, args.split, args.leave_out_unlearned)
+
+    runs, selections = checkpoints.systems, {}
+    if args.selection:
+        chosen = select_all(runs, checkpoints.source)
+        runs = {name: selected_runs(chosen, name, args.selection) for name in systems}
+        selections = {key: results_of({key[0]: selected}) for key, selected in chosen.items()}
+    results = results_of(runs)
+    with staged(args.out, [path for paths in systems.values() for path in paths]) as directory:
+        writer = Writer(directory, args.latex_details)
+        summary = write_report(results, baseline, writer)
+        if selections:
+            writer.tables("selections", [tables.selections(selections)])
+            writer.csv("selections", plain_rows.selections(selections))
+    for line in summary.splitlines():
+        print_line(line)
+    for note in results.notes:
+        print_line(f"warning: {note}", sys.stderr)
+    print_line(f"wrote to {args.out}: {', '.join(writer.written)}")
 
 
 if __name__ == "__main__":

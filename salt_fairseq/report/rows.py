@@ -3,10 +3,10 @@
 import csv
 import math
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 
 from salt_fairseq.report.results import GENERALIZED, Results
-from salt_fairseq.report.significance import Comparisons
+from salt_fairseq.report.significance import Comparisons, deviation, seeds_needed
 from salt_fairseq.report.tables import best
 
 
@@ -24,10 +24,6 @@ def _plain(value: float | str | int | None) -> str | int:
     return "" if value is None else value
 
 
-def _deviation(values: list[float]) -> float:
-    return stdev(values) if len(values) > 1 else math.nan
-
-
 def languages(results: Results, comparisons: Comparisons) -> list[dict]:
     """A row for each system and measure; ``significant`` is ``*`` where the Markdown underlines."""
     rows = []
@@ -40,7 +36,8 @@ def languages(results: Results, comparisons: Comparisons) -> list[dict]:
                     "measure": measure,
                     "seeds": len(runs),
                     "accuracy": results.mean(name, measure),
-                    "standard_deviation": _deviation(results.per_seed(name, measure)),
+                    "standard_deviation": deviation(results.per_seed(name, measure)),
+                    "macro_f1": results.macro_f1(name, measure),
                     "best": "*" if name in best(results, measure) else "",
                     "difference": comparison.difference if comparison else math.nan,
                     "significant": "*" if comparison and comparison.improves else "",
@@ -60,7 +57,7 @@ def averages(results: Results, comparisons: Comparisons) -> list[dict]:
                 c = comparisons.get((name, measure))
                 row |= {
                     title: results.mean(name, measure),
-                    f"{title}_deviation": _deviation(results.per_seed(name, measure)),
+                    f"{title}_deviation": deviation(results.per_seed(name, measure)),
                     f"{title}_difference": c and c.difference,
                     f"{title}_welch_p": c and c.welch,
                     f"{title}_bootstrap_p": c and c.bootstrap,
@@ -75,6 +72,9 @@ def seeds(results: Results) -> list[dict]:
         {
             "system": name,
             "seed": run.seed,
+            "updates": run.updates,
+            "selection": run.selection,
+            "never_learned": run.unlearned,
             "checkpoint": run.path,
             "file": run.file,
             **{
@@ -97,7 +97,7 @@ def generalized(results: Results, names: list[str]) -> list[dict]:
             "hypothesis": b,
             "seeds": len(results.systems[name]),
             "accuracy": fmean(values),
-            "standard_deviation": _deviation(values),
+            "standard_deviation": deviation(values),
         }
         for name in names
         for a in languages
@@ -124,6 +124,23 @@ def significance(baseline: str, comparisons: Comparisons) -> list[dict]:
             "bootstrap_p": c.bootstrap,
             "bootstrap_p_holm": c.bootstrap_holm,
             "mcnemar_p": c.mcnemar,
+            "seeds_for_80_percent_power": seeds_needed(c.difference, c.deviations),
         }
         for c in comparisons.values()
+    ]
+
+
+def selections(results: dict[tuple[str, str], Results]) -> list[dict]:
+    """A row for each system and selection of its checkpoints."""
+    return [
+        {
+            "system": name,
+            "selection": selection,
+            "measure": measure,
+            "seeds": len(each.systems[name]),
+            "accuracy": each.mean(name, measure),
+            "standard_deviation": deviation(each.per_seed(name, measure)),
+        }
+        for (name, selection), each in results.items()
+        for measure in each.measures
     ]

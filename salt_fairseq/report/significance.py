@@ -4,6 +4,7 @@ The tests answer different questions. Over seeds: would the system be better aga
 examples: would these trained models differ on other examples of this kind? A few seeds say little about the first.
 """
 
+import bisect
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ import numpy as np
 from salt_fairseq.report.results import Pair, Results
 
 LEVEL = 0.05  # of significance, as in the paper
+POWER = 0.8
+MOST_SEEDS = 100_000
 RESAMPLES = 10_000
 SEED = 1
 ROUNDING = 1e-9  # what differs by less is equal
@@ -30,6 +33,7 @@ class Comparison:
     difference: float
     standard_error: float  # of the difference, over seeds
     welch: float
+    deviations: tuple[float, float]  # over seeds; NaN for one seed
     low: float = math.nan  # 95 % confidence interval of the bootstrap
     high: float = math.nan
     bootstrap: float = math.nan
@@ -56,11 +60,39 @@ def welch(values: Sequence[float], others: Sequence[float]) -> float:
     return float(ttest_ind_from_stats(*described, equal_var=False).pvalue)
 
 
+def deviation(values: Sequence[float]) -> float:
+    """Standard deviation over seeds, NaN for fewer than two."""
+    return stdev(values) if len(values) > 1 else math.nan
+
+
 def standard_error(values: Sequence[float], others: Sequence[float]) -> float:
     """Standard error of the difference of two means over seeds, the denominator of Welch's t."""
     if min(len(values), len(others)) < 2:
         return math.nan
     return math.sqrt(stdev(values) ** 2 / len(values) + stdev(others) ** 2 / len(others))
+
+
+def power(difference: float, deviations: tuple[float, float], seeds: int) -> float:
+    """Probability that Welch's two-sided test has p <= 0.05 with so many seeds of both systems, if their means differ by
+    ``difference`` and seeds have these standard deviations: t is then noncentral (Cohen, 1988, chapter 2)."""
+    from scipy.stats import nct, t
+
+    a, b = (deviation**2 / seeds for deviation in deviations)
+    freedom = (a + b) ** 2 / ((a**2 + b**2) / (seeds - 1))
+    critical, shift = t.isf(LEVEL / 2, freedom), abs(difference) / math.sqrt(a + b)
+    return float(nct.sf(critical, freedom, shift) + nct.cdf(-critical, freedom, shift))
+
+
+def seeds_needed(difference: float, deviations: tuple[float, float]) -> float:
+    """Seeds of both systems that give :func:`power` 0.8; NaN where there is no spread or no difference, and inf for more than
+    100,000."""
+    if math.isnan(difference) or not sum(deviations) > ROUNDING or abs(difference) < ROUNDING:
+        return math.nan
+    # Far more than enough, where the normal distribution is exact: n = (z_{alpha/2} + z_power)^2 variance / difference^2, + 10.
+    high = 10 + math.ceil(8 * (deviations[0] ** 2 + deviations[1] ** 2) / difference**2)
+    if high > MOST_SEEDS:
+        return math.inf
+    return 2 + bisect.bisect_left(range(2, high), POWER, key=lambda seeds: power(difference, deviations, seeds))
 
 
 def mcnemar(correct: np.ndarray, others: np.ndarray) -> float:
@@ -121,6 +153,7 @@ def compare(results: Results, baseline: str) -> Comparisons:
                     results.mean(name, measure) - results.mean(baseline, measure),
                     standard_error(values, others),
                     welch(values, others),
+                    (deviation(values), deviation(others)),
                 )
     _test_over_examples(results, baseline, comparisons.values())
     for test in ("welch", "bootstrap"):

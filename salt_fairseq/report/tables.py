@@ -5,7 +5,19 @@ from statistics import fmean, stdev
 
 from salt_fairseq.report.markup import Cell, Table
 from salt_fairseq.report.results import Results
-from salt_fairseq.report.significance import LEVEL, RESAMPLES, Comparison, Comparisons, example_groups, has_predictions
+from salt_fairseq.report.selections import SELECTIONS
+from salt_fairseq.report.significance import (
+    LEVEL,
+    POWER,
+    RESAMPLES,
+    Comparison,
+    Comparisons,
+    example_groups,
+    has_predictions,
+    seeds_needed,
+)
+
+EFFECTS = (0.5, 1.0, 2.0)  # differences in percentage points, for which the needed seeds are shown
 
 
 def number(value: float) -> str:
@@ -33,13 +45,20 @@ def _accuracy(values: list[float], **style) -> Cell:
     return Cell(number(fmean(values)), f"{stdev(values):.1f}" if len(values) > 1 else "", **style)
 
 
-def _shown_mean(results: Results, name: str, measure: str) -> float:
-    return float(f"{results.mean(name, measure):.1f}")  # what looks equal is equally best, as in the paper
+def as_shown(value: float) -> float:
+    """The value that a reader sees. What looks equal is equally best, as in the paper, and differences are those of the numbers
+    that stand beside them: 31.2 and 32.5 differ by 1.3, whatever the digits that are not shown."""
+    return float(f"{value:.1f}")
+
+
+def difference(results: Results, name: str, baseline: str, measure: str) -> float:
+    """Of the means as they are shown."""
+    return as_shown(results.mean(name, measure)) - as_shown(results.mean(baseline, measure))
 
 
 def best(results: Results, measure: str) -> set[str]:
     """Names of the systems with the highest accuracy as printed; none if there is only one system."""
-    means = {name: _shown_mean(results, name, measure) for name in results.systems}
+    means = {name: as_shown(results.mean(name, measure)) for name in results.systems}
     known = [mean for mean in means.values() if not math.isnan(mean)]
     return {name for name, mean in means.items() if len(known) > 1 and mean == max(known)}
 
@@ -77,8 +96,9 @@ def languages(results: Results, baseline: str, comparisons: Comparisons) -> Tabl
         "Accuracy in percent, mean ± standard deviation over seeds.",
         _averages_note(results),
         *_style_note(results, baseline, comparisons, measures),
+        *results.notes,
     ]
-    return Table("Accuracy by language", ["Model", "seeds", *measures], rows, notes, label="languages")
+    return Table("Accuracy by language", ["Model", "seeds", *measures], rows, notes, label="languages", extra={1})
 
 
 def by_language(results: Results, baseline: str) -> Table:
@@ -88,15 +108,9 @@ def by_language(results: Results, baseline: str) -> Table:
     header = ["language", *names, *(["difference"] if len(names) == 2 else [f"{name} − {baseline}" for name in others])]
     rows = []
     for measure in results.measures:
-        differences = [results.mean(name, measure) - results.mean(baseline, measure) for name in others]
-        rows.append(
-            [
-                measure,
-                *(_accuracy(results.per_seed(name, measure)) for name in names),
-                *(signed(difference) for difference in differences),
-            ]
-        )
-    return Table("Accuracy by language", header, rows, [f"Accuracy in percent. {_seeds(results)}"])
+        differences = [difference(results, name, baseline, measure) for name in others]
+        rows.append([measure, *(_accuracy(results.per_seed(name, measure)) for name in names), *map(signed, differences)])
+    return Table("Accuracy by language", header, rows, [f"Accuracy in percent. {_seeds(results)}", *results.notes])
 
 
 def averages(results: Results, baseline: str, comparisons: Comparisons) -> Table:
@@ -107,19 +121,64 @@ def averages(results: Results, baseline: str, comparisons: Comparisons) -> Table
         row = [name, str(len(runs)), *(_styled(results, comparisons, name, measure) for measure in columns)]
         for measure in columns if len(results.systems) > 1 else ():
             c = comparisons.get((name, measure))
-            row += [signed(c.difference), _welch(c), p_value(c.bootstrap)] if c else ["–"] * 3
+            shown = difference(results, name, baseline, measure)
+            row += [signed(shown), _welch(c), p_value(c.bootstrap)] if c else ["–"] * 3
         rows.append(row)
     tests = [[f"Δ {title}", "Welch p", "bootstrap p"] for title in columns if len(results.systems) > 1]
     notes = [
         f"Accuracy in percent, mean ± standard deviation over seeds. {_averages_note(results)}",
-        *(
-            [f"Δ: difference to {baseline}. Welch p: over seeds. bootstrap p: over examples, the trained models fixed."]
-            if tests
-            else []
-        ),
         *_style_note(results, baseline, comparisons, columns),
+        *results.notes,
     ]
-    return Table("Averages", ["Model", "seeds", *columns, *sum(tests, [])], rows, notes, label="averages")
+    header = ["Model", "seeds", *columns, *sum(tests, [])]
+    on_tests = f"Δ: difference to {baseline}. Welch p: over seeds. bootstrap p: over examples, the trained models fixed."
+    extra = {1, *range(2 + len(columns), len(header))}
+    return Table("Averages", header, rows, notes, label="averages", extra=extra, extra_notes=[on_tests] if tests else [])
+
+
+def selections(results: dict[tuple[str, str], Results]) -> Table:
+    """Systems x selections of a run's checkpoint; ``results`` by system and selection."""
+    first = next(iter(results.values()))
+    columns = [first.source, first.without_source, first.with_source]
+    rows = [
+        [name, SELECTIONS[selection], str(len(each.systems[name])), *(_accuracy(each.per_seed(name, c)) for c in columns)]
+        for (name, selection), each in results.items()
+    ]
+    notes = [
+        f"Accuracy in percent, mean ± standard deviation over seeds. {_averages_note(first)}",
+        "The oracle looks at labels in the target languages, which zero-shot transfer has none of: a bound, not a result.",
+    ]
+    return Table(
+        "Selection of checkpoints", ["Model", "selection", "seeds", *columns], rows, notes, names=2, label="selections"
+    )
+
+
+def needed(results: Results, baseline: str, comparisons: Comparisons) -> Table:
+    """How many seeds it would take to see a difference in an average, with the spread that the seeds at hand have."""
+
+    def shown(seeds: float) -> str:
+        return "n/a" if math.isnan(seeds) else ">100,000" if math.isinf(seeds) else f"{seeds:,.0f}"
+
+    rows = [
+        [
+            c.system,
+            c.measure,
+            *(number(deviation) for deviation in c.deviations),
+            signed(difference(results, c.system, baseline, c.measure)),
+            shown(seeds_needed(c.difference, c.deviations)),
+            *(shown(seeds_needed(effect, c.deviations)) for effect in EFFECTS),
+        ]
+        for c in comparisons.values()
+        if c.measure not in results.languages
+    ]
+    header = ["system", "measure", "s.d.", f"s.d. of {baseline}", f"− {baseline}", "seeds for this"]
+    notes = [
+        f"Seeds of each of the two systems with which Welch's test has p ≤ {LEVEL} in {POWER:.0%} of all experiments, if the "
+        "true difference is the observed one, or so many points, and the true deviations are the observed ones. With few "
+        "seeds, the observed ones are rough."
+    ]
+    title = f"Seeds needed to see a difference to {baseline}"
+    return Table(title, [*header, *(f"for {effect} points" for effect in EFFECTS)], rows, notes, names=2, label="seeds-needed")
 
 
 def generalized(results: Results, name: str) -> Table:
@@ -156,7 +215,7 @@ def significance(results: Results, baseline: str, comparisons: Comparisons) -> T
             c.system,
             c.measure,
             f"{c.seeds[0]} / {c.seeds[1]}",
-            signed(c.difference),
+            signed(difference(results, c.system, baseline, c.measure)),
             "–" if math.isnan(c.standard_error) else f"{c.standard_error:.2f}",
             _welch(c),
             p_value(c.welch_holm),

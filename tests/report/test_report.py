@@ -3,16 +3,21 @@
 import csv
 import json
 import re
+import shutil
 import statistics
+import subprocess
 
 import numpy as np
 import pytest
 
 from salt_fairseq.report import __main__ as report
+from salt_fairseq.report import rows as plain_rows
+from salt_fairseq.report import tables
 from salt_fairseq.report.markup import Cell, Table
+from salt_fairseq.report.results import read_results
+from salt_fairseq.report.significance import compare
 from support.in_process import call
 from support.result_files import evaluated, published, subset, table_cells
-from support.running import run
 
 SEEDS = [{"en": 80.25, "fr": 61.5}, {"en": 82.0, "fr": 60.0}, {"en": 81.1, "fr": 64.3}]
 
@@ -25,17 +30,18 @@ def read_csv(path):
 def latex_rows(path):
     """Cells of the rows between the rules of each table."""
     text = path.read_text(encoding="utf-8")
-    bodies = re.findall(r"\\midrule\n(.*?)\\bottomrule", text, re.DOTALL)
+    bodies = re.findall(r"\\endhead\n(.*?)\\bottomrule", text, re.DOTALL)
     return [[re.split(r"(?<!\\) & ", line.removesuffix(r" \\")) for line in body.splitlines()] for body in bodies]
 
 
-def test_published_numbers_as_typed(tmp_path):
+def test_published_numbers_as_typed(tmp_path, capsys):
     """Seeds in several files, and a baseline with one: the terminal shows table.md, and no test is claimed."""
     files = [published(tmp_path / f"a{i}.json", {f"test.{k}": v for k, v in seed.items()}) for i, seed in enumerate(SEEDS)]
     base = published(tmp_path / "b.json", {"test.en": 70, "test.fr": 60.04, "valid.fr": 1})
-    done = run("python", "-m", "salt_fairseq.report", f"vanilla={base}", f"SALT={','.join(map(str, files))}", "--out", tmp_path / "out")
+    call(report, f"vanilla={base}", f"SALT={','.join(map(str, files))}", "--out", tmp_path / "out")
+    printed = capsys.readouterr()
     table = (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
-    assert done.stdout.startswith(table) and done.stderr == ""
+    assert printed.out.startswith(table) and printed.err == ""
     french = [s["fr"] for s in SEEDS]
     assert table_cells(table, "fr") == ["60.0", f"{statistics.mean(french):.1f} ± {statistics.stdev(french):.1f}", f"{statistics.mean(french) - 60.04:+.1f}"]
     both = [(s["en"] + s["fr"]) / 2 for s in SEEDS]
@@ -44,10 +50,8 @@ def test_published_numbers_as_typed(tmp_path):
     tests = (tmp_path / "out" / "significance.md").read_text(encoding="utf-8")
     assert "Tests made: 0 Welch, 0 bootstrap, 0 McNemar" in tests and tests.count("n/a (1 seed)") == 4
     assert all(row["welch_p"] == row["bootstrap_p"] == "" for row in read_csv(tmp_path / "out" / "significance.csv"))
-    for name in ("figure.png", "gains.png"):
-        assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
-    failed = run("python", "-m", "salt_fairseq.report", f"a={tmp_path / 'absent.json'}", "--out", tmp_path, check=False)
-    assert failed.returncode == 1 and failed.stderr.startswith("error: ") and failed.stderr.count("\n") == 1
+    for kind, begins in (("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")):
+        assert all((tmp_path / "out" / f"{name}.{kind}").read_bytes().startswith(begins) for name in ("figure", "gains"))
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +75,8 @@ def generalized(tmp_path_factory):
 def test_files_of_a_full_report(generalized):
     directory, _ = generalized
     tables = [f"{name}.{ending}" for name in ("languages", "averages", "significance", "generalized") for ending in ("md", "tex", "csv")]
-    figures = ["figure.png", "gains.png", "generalized.vanilla.png", "generalized.RS_RP_co._100_.png", "generalized.RS_RP_co._100_-vanilla.png"]
+    names = ["figure", "gains", "generalized.vanilla", "generalized.RS_RP_co._100_", "generalized.RS_RP_co._100_-vanilla"]
+    figures = [f"{name}.{kind}" for name in names for kind in ("png", "svg", "pdf")]
     assert sorted(path.name for path in directory.iterdir()) == sorted([*tables, *figures, "table.md", "seeds.csv"])
 
 
@@ -85,7 +90,7 @@ def test_markdown(generalized):
     assert table_cells(text, "RS_RP & co. 100%")[4] in (f"{shown} ± {statistics.stdev(values):.1f}", f"<u>{shown}</u> ± {statistics.stdev(values):.1f}")
     english = [statistics.mean(seed["test.en"] for seed in accuracies[name]) for name in ("RS_RP & co. 100%", "vanilla")]
     by_language = (directory / "table.md").read_text(encoding="utf-8")
-    assert table_cells(by_language, "en")[2] == f"{english[0] - english[1]:+.1f}"  # to --baseline, which is not the first
+    assert table_cells(by_language, "en")[2] == f"{round(english[0], 1) - round(english[1], 1):+.1f}"  # to --baseline, which is not the first
     averages = (directory / "averages.md").read_text(encoding="utf-8")
     pairs = [statistics.fmean(seed.values()) for seed in accuracies["vanilla"]]
     assert table_cells(averages, "vanilla")[3] == f"{statistics.mean(pairs):.1f} ± {statistics.stdev(pairs):.1f}"
@@ -99,17 +104,42 @@ def test_markdown(generalized):
 
 
 def test_latex(generalized):
+    """With the columns of the paper alone: no seeds, no deviations, no tests."""
     directory, _ = generalized
-    for name, columns in (("languages", 7), ("averages", 14), ("significance", 11), ("generalized", 5)):
+    for name, columns in (("languages", 6), ("averages", 4), ("significance", 7), ("generalized", 5))  # significance: in two parts:
         text = (directory / f"{name}.tex").read_text(encoding="utf-8")
-        assert all(len(row) == columns for table in latex_rows(directory / f"{name}.tex") for row in table)
-        for environment in ("table*", "adjustbox", "tabular"):
-            assert text.count(rf"\begin{{{environment}}}") == text.count(rf"\end{{{environment}}}") > 0
+        assert {len(row) for row in latex_rows(directory / f"{name}.tex")[0]} == {columns}
+        assert text.count(r"\begin{longtable}") == text.count(r"\end{longtable}") > 0 and r"\begin{table" not in text
         assert text.replace(r"\{", "").replace(r"\}", "").count("{") == text.replace(r"\{", "").replace(r"\}", "").count("}")
-        special = [c for line in text.splitlines() if not line.startswith((r"% ", r"\label")) for c in re.findall(r"(?<!\\)[_%#]", line)]
+        special = [c for line in text.splitlines() if not line.startswith("% ") for c in re.findall(r"(?<!\\)[_%#]", line)]
         assert not special and all(ord(c) < 128 for c in text)
-    assert latex_rows(directory / "languages.tex")[0][0][0] == r"RS\_RP \& co. 100\%"
+    for name in ("languages", "averages"):
+        text = (directory / f"{name}.tex").read_text(encoding="utf-8")
+        assert "seeds &" not in text and "pm" not in text and "Welch p:" not in text
+    assert latex_rows(directory / "languages.tex")[0][0][0].replace(r"\allowbreak{}", "") == r"RS\_RP \& co. 100\%"
     assert r"\label{tab:generalized:RS-RP-co-100-}" in (directory / "generalized.tex").read_text(encoding="utf-8")
+
+
+def test_latex_is_never_wider_than_the_text():
+    """345 points: what is wider is cut into several tables, each with the names; long names are broken."""
+    name = "a_very_long_name_of_a_system.v1 (with more)"
+    cells = [[name, "5", *(Cell("82.9", "0.7", True) for _ in range(17))]]
+    table = Table("Wide", ["Model", "seeds", *(f"l{i}" for i in range(17))], cells, ["Accuracy, mean ± standard deviation over seeds."], extra={1})
+    plain, details = table.latex(), table.latex(details=True)
+    assert plain.count(r"\begin{longtable}") == 2 and details.count(r"\begin{longtable}") > 2
+    assert plain.count(r"\caption") == details.count(r"\caption") == 1 and "mean over seeds" in plain
+    assert plain.count("82.9") == 17 and plain.count(r"a\_\allowbreak{}very") == 2
+    assert r"\normalsize" in Table("Narrow", ["Model", "en"], [["a", "1.0"]]).latex()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="TeX is not installed")
+def test_latex_compiles(generalized, tmp_path):
+    directory, _ = generalized
+    tables = "".join((directory / f"{name}.tex").read_text(encoding="utf-8") for name in ("languages", "averages", "significance", "generalized"))
+    (tmp_path / "all.tex").write_text(r"\documentclass{article}\usepackage{array,booktabs,longtable}\begin{document}" + f"\n{tables}" + r"\end{document}")
+    done = subprocess.run(["pdflatex", "-halt-on-error", "all.tex"], cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0 and "Overfull" not in done.stdout, done.stdout[-2000:]
 
 
 def test_csv(generalized):
@@ -141,7 +171,7 @@ def test_csv(generalized):
     )
 
 
-def test_some_pairs_of_some_systems(tmp_path):
+def test_some_pairs_of_some_systems(tmp_path, undrawn):
     """What was not evaluated is a dash, never an average of what was."""
     vanilla = published(tmp_path / "v.json", {"test.en": 80, "test.de": 60, "test.fr": 62})
     salt = published(tmp_path / "s.json", {"test.en": 81, "test.de": 63, "test.fr": 64, "test.en-de": 50, "test.en-fr": 52})
@@ -154,7 +184,7 @@ def test_some_pairs_of_some_systems(tmp_path):
     assert not list((tmp_path / "out").glob("*SALT-vanilla*")) and (tmp_path / "out" / "generalized.SALT.png").exists()
 
 
-def test_one_system_alone(tmp_path):
+def test_one_system_alone(tmp_path, undrawn):
     """No baseline to compare with: no tests, no gains, nothing is best."""
     file = published(tmp_path / "s.json", {"test.en": 81, "test.de": 63}, {"test.en": 80, "test.de": 64})
     call(report, f"SALT={file}", "--out", tmp_path / "out")
@@ -164,7 +194,7 @@ def test_one_system_alone(tmp_path):
     assert table_cells(text, "SALT") == ["2", "80.5 ± 0.7", "63.5 ± 0.7", "63.5 ± 0.7", "72.0 ± 0.0"] and "Bold" not in text
 
 
-def test_source_language_and_split(tmp_path):
+def test_source_language_and_split(tmp_path, undrawn):
     """The subset ``valid`` is in the source language of the data."""
     file = tmp_path / "s.json"
     checkpoint = {"accuracy": {"valid": 70.0, "valid.en": 60.0, "test.en": 1.0}}
@@ -177,9 +207,19 @@ def test_source_language_and_split(tmp_path):
 
 def test_escapes():
     table = Table("A_B", ["|", "x"], [["a|b_c&50%#{}~^\\<", Cell("-1.5", "0.2", True, True)]], ["p ≤ 0.05 – Δ"])
-    assert table.latex().count(r"a\textbar{}b\_c\&50\%\#\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}$<$") == 1
-    assert r"\underline{\textbf{$-1.5$}}{\scriptsize\,$\pm$\,0.2}" in table.latex()
+    assert table.latex(details=True).replace(r"\allowbreak{}", "").count(r"a\textbar{}b\_c\&50\%\#\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}$<$") == 1
+    assert r"\underline{\textbf{$-1.5$}}{\scriptsize\,$\pm$\,0.2}" in table.latex(details=True)
     assert r"\caption{A\_B. p $\leq$ 0.05 -- $\Delta$}" in table.latex()
     assert r"| a\|b_c&50%#{}~^\< | <u>**-1.5**</u> ± 0.2 |" in table.markdown()
     broken = Table("A", ["x", "y"], [["a\r\n\n# b\x1b", "c\u2028|\td"]], ["e\n\nf"])
     assert "| a # b | c \\| d |\n\ne f\n" in broken.markdown() and "\na \\# b & c \\textbar{} d \\\\\n" in broken.latex()
+
+
+def test_differences_are_those_of_the_printed_numbers(tmp_path):
+    """31.24 and 32.46 are printed as 31.2 and 32.5, which differ by 1.3 and not by 1.2; the CSV files are not rounded."""
+    files = [published(tmp_path / f"{name}.json", {"test.en": 80, "test.fr": value}) for name, value in (("a", 31.24), ("b", 32.46))]
+    results = read_results({"a": [files[0]], "b": [files[1]]})
+    assert table_cells(tables.by_language(results, "a").markdown(), "fr") == ["31.2", "32.5", "+1.3"]
+    comparisons = compare(results, "a")
+    (row,) = [row for row in plain_rows.significance("a", comparisons) if row["measure"] == "fr"]
+    assert row["difference"] == pytest.approx(1.22)

@@ -1,4 +1,4 @@
-"""What the figures draw: heights, errors, cells, colours, labels."""
+"""What the figures draw: dots, errors, cells, colours, labels."""
 
 import math
 from statistics import mean, stdev
@@ -17,7 +17,7 @@ SEEDS = {
     "SALT": [{"test.en": 82.0, "test.de": 63.0, "test.fr": 60.0}, {"test.en": 83.0, "test.de": 66.0, "test.fr": 60.5}],
     "RS-RP": [{"test.en": 70.0, "test.de": 65.0, "test.fr": 64.0}],
 }
-TICKS = ["en", "de", "fr", "avg.\nwithout\nen", "avg.\nwith\nen"]
+ROWS = ["en", "de", "fr", "avg. without en", "avg. with en"]
 
 
 @pytest.fixture
@@ -31,57 +31,87 @@ def expected(name):
     return np.array([[*seed, mean(seed[1:]), mean(seed)] for seed in seeds])
 
 
-def bars(axes):
-    """Label to heights, and the centres of all bars."""
-    drawn = [container for container in axes.containers if hasattr(container, "patches")]
-    return {container.get_label(): [bar.get_height() for bar in container] for container in drawn}
+def dots(axes):
+    """Label to positions of the dots, an array (rows, 2), and to the ends of the error bars, an array (rows, 2) or None."""
+    drawn = {}
+    for container in axes.containers:
+        ends = [np.array([segment[:, 0] for segment in line.get_segments()]) for line in container.lines[2]]
+        drawn[container.get_label()] = container.lines[0].get_xydata(), ends[0] if ends else None
+    return drawn
 
 
-def error_bars(axes):
-    """Ends of the error bars, one array (bars, 2) for each system that has any."""
-    lines = [container.lines[2][0] for container in axes.containers if not hasattr(container, "patches")]
-    return [np.array([segment[:, 1] for segment in line.get_segments()]) for line in lines]
+def differences(name):
+    """Of the means as tables print them."""
+    return [round(float(f"{a:.1f}") - float(f"{b:.1f}"), 1) for a, b in zip(expected(name).mean(axis=0), expected("vanilla").mean(axis=0))]
 
 
-def test_grouped_bars(results):
+def colours(axes):
+    return {container.get_label(): container.lines[0].get_color() for container in axes.containers}
+
+
+def test_accuracies(results):
     (axes,) = figures.accuracies(results).axes
-    heights = bars(axes)
-    assert list(heights) == ["vanilla (2 seeds)", "SALT (2 seeds)", "RS-RP (1 seed)"]
-    for name, drawn in zip(SEEDS, heights.values()):
-        assert drawn == pytest.approx(expected(name).mean(axis=0))
-    assert [label.get_text() for label in axes.get_xticklabels()] == TICKS
-    for name, ends in zip(("vanilla", "SALT"), error_bars(axes)):
-        spread = [stdev(column) for column in expected(name).T]
-        np.testing.assert_allclose(ends[:, 1] - ends[:, 0], np.multiply(2, spread))
-    assert len(error_bars(axes)) == 2 and "standard deviation" in axes.get_title(loc="right")
-    bottom = axes.get_ylim()[0]
-    assert all(end > bottom for ends in error_bars(axes) for end in ends.ravel()) and "accuracy" in axes.get_ylabel()
+    drawn = dots(axes)
+    assert list(drawn) == ["vanilla (2 seeds)", "SALT (2 seeds)", "RS-RP (1 seed)"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ROWS and axes.yaxis_inverted()
+    for name, (places, ends) in zip(SEEDS, drawn.values()):
+        assert places[:, 0] == pytest.approx(expected(name).mean(axis=0))
+        assert np.round(places[:, 1]).tolist() == [0, 1, 2, 3, 4]
+        if name == "RS-RP":
+            assert ends is None
+        else:
+            np.testing.assert_allclose(ends[:, 1] - ends[:, 0], [2 * stdev(column) for column in expected(name).T])
+    assert axes.get_xlabel() == "accuracy (%)\nbars: standard deviation over seeds"
+    lanes = [places[0, 1] for places, _ in drawn.values()]
+    assert lanes == sorted(lanes) and len(set(lanes)) == 3
 
 
 def test_gains(results):
-    """A panel for each system, with the same scale; RS-RP has one seed, so it has no error bars."""
-    figure = figures.gains(results, "vanilla", compare(results, "vanilla"))
-    for name, axes in zip(("SALT", "RS-RP"), figure.axes, strict=True):
-        differences = expected(name).mean(axis=0) - expected("vanilla").mean(axis=0)
-        ((label, heights),) = bars(axes).items()
-        assert axes.get_title(loc="left") == f"{label} − vanilla (2 seeds)" and label.startswith(name)
-        assert heights == pytest.approx(differences)
-        assert [text.get_text() for text in axes.texts] == [f"{difference:+.1f}" for difference in differences]
-        assert axes.get_ylim() == figure.axes[0].get_ylim() and axes.get_ylim()[0] < -10.5 < 4 < axes.get_ylim()[1]
-    ((ends,), none) = map(error_bars, figure.axes)
+    """All systems but the baseline, in the colours that they have in the other figure."""
+    (axes,), (others,) = figures.gains(results, "vanilla", compare(results, "vanilla")).axes, figures.accuracies(results).axes
+    drawn = dots(axes)
+    assert list(drawn) == ["SALT (2 seeds)", "RS-RP (1 seed)"]
+    for name, (places, _) in zip(("SALT", "RS-RP"), drawn.values()):
+        assert places[:, 0] == pytest.approx(differences(name))
     errors = [math.sqrt((stdev(a) ** 2 + stdev(b) ** 2) / 2) for a, b in zip(expected("SALT").T, expected("vanilla").T)]
+    _, ends = drawn["SALT (2 seeds)"]
     np.testing.assert_allclose((ends[:, 1] - ends[:, 0]) / 2, errors)
-    assert none == [] and figure.get_supxlabel() == "error bars: standard error over seeds"
-    assert [label.get_text() for label in figure.axes[-1].get_xticklabels()] == TICKS
+    assert drawn["RS-RP (1 seed)"][1] is None and axes.get_xlim()[0] < -10.5 < 4 < axes.get_xlim()[1]
+    assert axes.get_xlabel() == "gain over vanilla (2 seeds), percentage points\nbars: standard error over seeds" and not axes.texts
+    assert len(set(colours(others).values())) == 3 and colours(axes).items() <= colours(others).items()
 
 
-def test_bars_do_not_overlap_and_keep_their_colours(results):
-    (axes,) = figures.accuracies(results).axes
-    edges = sorted((bar.get_x(), bar.get_x() + bar.get_width()) for bar in axes.patches)
-    assert len(edges) == 15 and all(end <= start + 1e-9 for (_, end), (start, _) in zip(edges, edges[1:]))
-    colours = {bar.get_facecolor() for bar in axes.patches}
-    gained = {bar.get_facecolor() for panel in figures.gains(results, "vanilla", compare(results, "vanilla")).axes for bar in panel.patches}
-    assert len(colours) == 3 and gained == colours - {axes.patches[0].get_facecolor()}  # all but vanilla's
+def test_numbers_beside_one_system(results):
+    del results.systems["RS-RP"]
+    (axes,) = figures.gains(results, "vanilla", compare(results, "vanilla")).axes
+    assert [text.get_text() for text in axes.texts] == [f"{value:+.1f}" for value in differences("SALT")]
+
+
+def test_no_gain_at_all(tmp_path):
+    """The axis shows a point to each side, not the digits of zero."""
+    seed = {"test.en": 80.0, "test.de": 60.0}
+    same = read_results({name: [published(tmp_path / f"{name}.json", seed)] for name in ("a", "b")}, "en")
+    (axes,) = figures.gains(same, "a", compare(same, "a")).axes
+    assert axes.get_xlim()[0] == pytest.approx(-1.1) and 1 < axes.get_xlim()[1] < 2
+    assert [text.get_text() for text in axes.texts] == ["+0.0"] * 4
+
+
+def test_seven_systems_in_fifteen_languages_fit_a_column(tmp_path):
+    """At the width of a column: letters of 6.5 points at least, no dot on another, all labels inside."""
+    languages = ["en", *"abcdefghijklmn"]
+    systems = {f"system {k}": [{f"test.{language}": 60.0 + i + k for i, language in enumerate(languages)}] * 2 for k in range(7)}
+    results = read_results({name: [published(tmp_path / f"{name}.json", *seeds)] for name, seeds in systems.items()}, "en")
+    figure = figures.accuracies(results)
+    assert figure.get_figwidth() == 3.35 and figure.get_figheight() < 9.5
+    figure.draw_without_rendering()
+    (axes,), (legend,) = figure.axes, figure.legends
+    texts = [*axes.get_yticklabels(), *legend.get_texts()]
+    assert min(text.get_fontsize() for text in texts) >= 6.5
+    for text in texts:
+        box = text.get_window_extent()
+        assert 0 <= box.x0 and box.x1 <= figure.bbox.x1 and 0 <= box.y0 and box.y1 <= figure.bbox.y1
+    rows = sorted(axes.transData.transform(place)[1] for places, _ in dots(axes).values() for place in places)
+    assert min(np.diff(rows)) > 0.9 * axes.containers[0].lines[0].get_markersize() * figure.dpi / 72
 
 
 @pytest.fixture
@@ -124,7 +154,8 @@ def test_heatmap_of_the_difference(pairs):
     limit = figures.difference_limit(results, ["SALT"], "vanilla")
     assert limit == 6
     axes, bar = figures.heatmap_difference(results, "SALT", "vanilla", limit).axes
-    assert cell_texts(axes)[0].tolist() == ["-1.0", "+6.0", "+0.0", "+1.7"] and cell_texts(axes)[3, 3] == f"{difference.mean():+.1f}"
+    assert cell_texts(axes)[0].tolist() == ["-1.0", "+6.0", "+0.0", "+1.6"]  # of 62.3 and 60.7, as printed
+    assert cell_texts(axes)[3, 3] == f"{difference.mean():+.1f}"
     assert bar.get_ylim() == (-6, 6)  # centred at 0
     (mesh,) = axes.collections
     colours = mesh.to_rgba(mesh.get_array())
