@@ -29,19 +29,19 @@ def arguments():
     return parser.parse_args()
 
 
-def parameters(architecture: Architecture) -> int:
+def parameters(body: type[Encoder], architecture: Architecture) -> int:
     """The number of parameters of the encoder and its LM head."""
     with without_weights():
-        modules = Encoder(architecture), LMHead(architecture)
+        modules = body(architecture), LMHead(body, architecture)
     return sum(p.numel() for module in modules for p in module.parameters())
 
 
 def report(description: Description, plm_dir: Path) -> Iterator[str]:
     """The lines with which the command ends."""
     arch = description.architecture
-    size = parameters(arch)
+    size = parameters(description.encoder_class, arch)
     if description.trimmed_from:
-        before = parameters(replace(arch, vocabulary=description.trimmed_from))
+        before = parameters(description.encoder_class, replace(arch, vocabulary=description.trimmed_from))
         yield (
             f"trimmed {description.trimmed_from:,} pieces to {arch.vocabulary:,}: {before:,} parameters "
             f"({4 * before:,} bytes) to {size:,} ({4 * size:,} bytes)"

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from salt_fairseq.errors import InputError
+from salt_fairseq.modules.bodies.registry import BODIES
 from salt_fairseq.modules.encoder import BOS, EOS, PAD, Architecture, Encoder, LMHead, without_weights
 from salt_fairseq.modules.pooling import POOLINGS
 from salt_fairseq.storage.files import sha256
@@ -46,6 +47,12 @@ class Description:
     weights_dtype: str = "float32"  # as published; model.pt is always float32
     tokenizer_options: dict = field(default_factory=dict)  # WordPiece: lowercase, strip_accents, handle_chinese_chars
     trimmed_from: int = 0  # pieces of the published vocabulary, if --trim-to dropped any
+    body: str = "bert"  # one of BODIES
+
+    @property
+    def encoder_class(self) -> type[Encoder]:
+        """The body, as :class:`~salt_fairseq.modules.encoder.Encoder` describes it."""
+        return BODIES[self.body]
 
     @property
     def vocabulary_sha256(self) -> str:
@@ -78,7 +85,8 @@ class Description:
                 or values.get("pooling", "first") not in POOLINGS
             ):
                 raise TypeError("a value is missing or of another kind")
-            return cls(**{**values, "architecture": Architecture(**values["architecture"])})
+            architecture = BODIES[values.get("body", "bert")].architecture_class(**values["architecture"])
+            return cls(**{**values, "architecture": architecture})
         except (TypeError, KeyError, ValueError) as error:
             raise InputError(f"{where} does not describe a PLM ({error}): import it again with import_plm.py") from None
 
@@ -127,8 +135,8 @@ class PLM(nn.Module):
     def __init__(self, description: Description, tokenizer: Tokenizer):
         super().__init__()
         self.description, self.tokenizer = description, tokenizer
-        self.encoder = Encoder(description.architecture)
-        self.lm_head = LMHead(description.architecture)
+        self.encoder = description.encoder_class(description.architecture)
+        self.lm_head = LMHead(description.encoder_class, description.architecture)
 
     @classmethod
     def load(cls, plm_dir: str | Path, tokenizer: Tokenizer | None = None) -> "PLM":

@@ -10,9 +10,8 @@ from torch import nn
 
 from salt_fairseq.errors import InputError
 from salt_fairseq.modules.dropout import Dropout
-from salt_fairseq.modules.encoder import PAD, Encoder
+from salt_fairseq.modules.encoder import PAD
 from salt_fairseq.modules.mixup import Mixing, coefficients, mean_embeddings, mix
-from salt_fairseq.modules.pooling import normalized_mean
 from salt_fairseq.plm import Description, load_state
 
 
@@ -67,23 +66,25 @@ class SaltEncoderConfig(FairseqDataclass):
 
 @register_model("salt_encoder", dataclass=SaltEncoderConfig)
 class SaltEncoder(BaseFairseqModel):
-    """Logits over labels: the first token or the mean of all, BERT's pooler (dense, tanh; pretrained where the PLM has one
-    and the first token is read), dropout, classifier."""
+    """Logits over labels: the first token or the mean of all, the body's pooler (pretrained where the PLM has one for this
+    pooling), dropout, classifier."""
 
     def __init__(self, cfg, classes):
         super().__init__()
         self.cfg = cfg
         self.description = Description.from_json(cfg.plm_description, "the checkpoint")
-        arch = self.description.architecture
+        arch, body = self.description.architecture, self.description.encoder_class
         self.pooling = self.description.pooling if cfg.pooling == PoolingChoice.plm else str(cfg.pooling)
-        self.encoder = Encoder(arch, cfg.dropout, cfg.attention_dropout)
-        self.pooler = nn.Linear(arch.dim, arch.dim)
+        self.encoder = body(arch, cfg.dropout, cfg.attention_dropout)
+        self.pooler = body.pooler_class(arch)
+        self.has_plm_pooler = arch.pooler and self.pooling in body.poolings_of_pooler
         self.classifier = nn.Linear(arch.dim, classes)
         self.dropout = Dropout(cfg.classifier_dropout)
         generator = torch.Generator().manual_seed(cfg.classifier_seed) if cfg.classifier_seed else None
         for layer in (self.pooler, self.classifier):
             nn.init.normal_(layer.weight, std=0.02, generator=generator)  # BERT's initializer_range
-            nn.init.zeros_(layer.bias)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
         if cfg.freeze_embeddings:
             self.encoder.embed_tokens.requires_grad_(False)
         self._generator = None
@@ -100,15 +101,12 @@ class SaltEncoder(BaseFairseqModel):
     def load_plm(self, plm_dir):
         """Start from the weights of a PLM directory."""
         state = load_state(plm_dir, self.description)
-        unused = ("lm_head.",) if self.pooling == "first" else ("lm_head.", "pooler.")
+        unused = ("lm_head.",) if self.has_plm_pooler else ("lm_head.", "pooler.")
         used = {k: v for k, v in state.items() if not k.startswith(unused)}
         own = self.state_dict()
         misfits = [name for name, tensor in used.items() if name not in own or own[name].shape != tensor.shape]
-        missing = own.keys() - used.keys()
-        fresh = {"classifier.weight", "classifier.bias"}
-        if not self.description.architecture.pooler or self.pooling != "first":
-            fresh |= {"pooler.weight", "pooler.bias"}
-        if misfits or missing - fresh:
+        fresh = ("classifier.",) if self.has_plm_pooler else ("classifier.", "pooler.")
+        if misfits or any(not name.startswith(fresh) for name in own.keys() - used.keys()):
             raise InputError(f"{plm_dir}: model.pt does not fit plm.json: import the PLM again with import_plm.py")
         self.load_state_dict(used, strict=False)
 
@@ -150,5 +148,5 @@ class SaltEncoder(BaseFairseqModel):
             if self.pooling == "first":
                 vector = self.encoder(tokens, embeddings, first_tokens=1)[:, 0]
             else:
-                vector = normalized_mean(self.encoder(tokens, embeddings), tokens)
-            return self.classifier(self.dropout(torch.tanh(self.pooler(vector))))
+                vector = self.encoder.mean(self.encoder(tokens, embeddings), tokens)
+            return self.classifier(self.dropout(self.pooler(vector)))

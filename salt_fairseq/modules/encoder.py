@@ -1,16 +1,18 @@
-"""The body that BERT and XLM-R share: a post-norm Transformer encoder with absolute positions and segments."""
+"""What all bodies of PLMs have in common: token ids in, features out, and an LM head on the features.
+
+A body is one file of ``bodies/``. It is a subclass of :class:`Encoder`, which says what a body must and may define.
+"""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from salt_fairseq.modules.attention import attention
-from salt_fairseq.modules.dropout import Dropout
 from salt_fairseq.modules.token_embedding import TokenEmbedding
 
 BOS, PAD, EOS, UNK = 0, 1, 2, 3  # in every vocabulary of this project, as in fairseq's own; <mask> is the last id
@@ -29,7 +31,7 @@ LARGEST = {  # that is built: far more than any published model has, and little 
 
 @dataclass(frozen=True)
 class Architecture:
-    """Sizes of an encoder, as stored in ``plm.json``."""
+    """Sizes of an encoder, as stored in ``plm.json``; some bodies add their own."""
 
     vocabulary: int  # number of ids, specials and <mask> included
     dim: int
@@ -44,67 +46,59 @@ class Architecture:
 
     def __post_init__(self):
         for name, largest in LARGEST.items():
-            value = getattr(self, name)
-            if type(value) is not int or not 1 <= value <= largest:
-                raise ValueError(f"{name} is {value!r}, and 1 to {largest:,} is possible")
+            check_size(name, getattr(self, name), largest)
         if type(self.head_layers) is not int or not 0 <= self.head_layers <= self.layers:
             raise ValueError(f"head_layers is {self.head_layers!r}, of {self.layers} layers")
         if self.dim % self.heads or type(self.pooler) is not bool or not 0 < float(self.layer_norm_eps) < 1:
             raise ValueError(f"{self.heads} heads of {self.dim} dimensions, eps {self.layer_norm_eps}, pooler {self.pooler}")
 
 
-class EncoderLayer(nn.Module):
-    """Self-attention and feed-forward, each followed by dropout, residual and LayerNorm (Vaswani et al., 2017)."""
-
-    def __init__(self, arch: Architecture, dropout: float, attention_dropout: float):
-        super().__init__()
-        self.heads, self.attention_dropout = arch.heads, attention_dropout
-        self.qkv = nn.Linear(arch.dim, 3 * arch.dim)
-        self.out_proj = nn.Linear(arch.dim, arch.dim)
-        self.self_attn_layer_norm = nn.LayerNorm(arch.dim, eps=arch.layer_norm_eps)
-        self.fc1 = nn.Linear(arch.dim, arch.ffn_dim)
-        self.fc2 = nn.Linear(arch.ffn_dim, arch.dim)
-        self.final_layer_norm = nn.LayerNorm(arch.dim, eps=arch.layer_norm_eps)
-        self.dropout = Dropout(dropout)
-
-    def forward(self, x: torch.Tensor, mask: torch.Tensor, first_tokens: int | None = None) -> torch.Tensor:
-        """``x`` (B, T, d), ``mask`` of :func:`attention_mask`; ``first_tokens``: compute the features of only so many (all)."""
-        batch, _, dim = x.shape
-        if first_tokens is None:
-            q, k, v = self._by_head(self.qkv(x))
-        else:
-            weights, biases = self.qkv.weight.split([dim, 2 * dim]), self.qkv.bias.split([dim, 2 * dim])
-            k, v = self._by_head(F.linear(x, weights[1], biases[1]))
-            x = x[:, :first_tokens]
-            (q,) = self._by_head(F.linear(x, weights[0], biases[0]))
-        attended = attention(q, k, v, mask, self.attention_dropout if self.training else 0.0)
-        attended = self.out_proj(attended.transpose(1, 2).reshape(batch, -1, dim))
-        x = self.self_attn_layer_norm(x + self.dropout(attended))
-        return self.final_layer_norm(x + self.dropout(self.fc2(F.gelu(self.fc1(x)))))
-
-    def _by_head(self, projected: torch.Tensor) -> torch.Tensor:
-        """(B, T, n * d) to (n, B, H, T, d / H)."""
-        batch, length, _ = projected.shape
-        by_head = projected.view(batch, length, -1, self.heads, self.out_proj.in_features // self.heads)
-        return by_head.permute(2, 0, 3, 1, 4)
+def check_size(name: str, value: Any, largest: int) -> None:
+    """Raise ValueError unless a size is a whole number from 1 to ``largest``."""
+    if type(value) is not int or not 1 <= value <= largest:
+        raise ValueError(f"{name} is {value!r}, and 1 to {largest:,} is possible")
 
 
 class Encoder(nn.Module):
     """Token ids, right-padded, to contextual features.
 
-    Padding, positions and segments all follow from the ids: a segment ends with its first ``EOS``, as BERT's
-    ``[CLS] a [SEP] b [SEP]`` has it.
+    Padding, positions and segments all follow from the ids. A body sets the class attributes and, in ``__init__(arch, dropout,
+    attention_dropout)``, ``layers``; it defines :meth:`embed`, :meth:`context` and :meth:`mean`.
     """
 
-    def __init__(self, arch: Architecture, dropout: float = 0.0, attention_dropout: float = 0.0):
+    architecture_class: type[Architecture] = Architecture
+    layer_class: type[nn.Module]  # built with (arch, index, dropout, attention_dropout), called with x, context, first_tokens
+    pooler_class: Callable[[Any], nn.Linear]  # built with (arch): the vector (B, d) of a sentence or pair to what is classified
+    poolings_of_pooler: tuple[str, ...] = ("first",)  # with which a pretrained pooler is the classifier's start
+    has_biases = True  # in the LM head's dense layer and LayerNorm
+    fp16_overflow = ""  # why the body cannot compute in fp16, if it cannot
+
+    layers: nn.ModuleList
+
+    def __init__(self, arch: Architecture):
         super().__init__()
         self.arch = arch
         self.embed_tokens = TokenEmbedding(arch.vocabulary, arch.dim, padding_idx=PAD)
-        self.embed_positions = nn.Embedding(arch.positions, arch.dim)
-        self.embed_segments = nn.Embedding(arch.segments, arch.dim)
-        self.layernorm_embedding = nn.LayerNorm(arch.dim, eps=arch.layer_norm_eps)
-        self.dropout = Dropout(dropout)
-        self.layers = nn.ModuleList(EncoderLayer(arch, dropout, attention_dropout) for _ in range(arch.layers))
+
+    def make_layers(self, dropout: float, attention_dropout: float) -> nn.ModuleList:
+        return nn.ModuleList(self.layer_class(self.arch, i, dropout, attention_dropout) for i in range(self.arch.layers))
+
+    def embed(self, x: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """The first layer's input (B, T, d), from token embeddings ``x`` (B, T, d) of ``tokens`` (B, T)."""
+        raise NotImplementedError
+
+    def context(self, tokens: torch.Tensor) -> Any:
+        """What every layer needs to know of ``tokens`` (B, T), such as the mask of its attention."""
+        raise NotImplementedError
+
+    def finish(self, x: torch.Tensor) -> torch.Tensor:
+        """Features (B, T, d) from the last layer's output."""
+        return x
+
+    @staticmethod
+    def mean(features: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """What ``--pooling mean`` classifies, (B, d), from features (B, T, d) of ``tokens`` (B, T)."""
+        raise NotImplementedError
 
     def forward(
         self,
@@ -112,26 +106,20 @@ class Encoder(nn.Module):
         embeddings: torch.Tensor | None = None,
         layers: int | None = None,
         first_tokens: int | None = None,
+        top: Sequence[nn.Module] = (),
     ) -> torch.Tensor:
         """``tokens`` LongTensor (B, T), padded with ``PAD`` on the right, T <= ``arch.positions``.
 
-        ``embeddings`` FloatTensor (B, T, d) replaces the token embeddings (mixup); ``layers`` is how many layers to run (all).
-        With ``first_tokens``, the last layer computes the features of only so many tokens. Returns FloatTensor
-        (B, T or first_tokens, d), arbitrary at padded positions.
+        ``embeddings`` FloatTensor (B, T, d) replaces the token embeddings (mixup); ``layers`` is how many layers to run (all),
+        after which the layers ``top`` run. With ``first_tokens``, the last layer computes the features of only so many tokens.
+        Returns FloatTensor (B, T or first_tokens, d), arbitrary at padded positions.
         """
-        x = self.embed_tokens(tokens) if embeddings is None else embeddings
-        x = x + self.embed_positions.weight[: tokens.shape[1]]
-        if self.arch.segments == 1:
-            x = x + self.embed_segments.weight
-        else:
-            ended = tokens.eq(EOS).cumsum(1) - tokens.eq(EOS).long()
-            x = x + self.embed_segments(ended.clamp_(max=1))
-        x = self.dropout(self.layernorm_embedding(x))
-        mask = attention_mask(tokens)
-        run = self.layers[:layers]
+        x = self.embed(self.embed_tokens(tokens) if embeddings is None else embeddings, tokens)
+        context = self.context(tokens)
+        run = [*self.layers[:layers], *top]
         for layer in run:
-            x = layer(x, mask, first_tokens if layer is run[-1] else None)
-        return x
+            x = layer(x, context, first_tokens if layer is run[-1] else None)
+        return self.finish(x)
 
 
 def attention_mask(tokens: torch.Tensor) -> torch.Tensor:
@@ -145,21 +133,18 @@ class LMHead(nn.Module):
     It may have ``arch.head_layers`` layers of its own, so that training it does not change the encoder.
     """
 
-    def __init__(self, arch: Architecture):
+    def __init__(self, body: type[Encoder], arch: Architecture):
         super().__init__()
-        self.layers = nn.ModuleList(EncoderLayer(arch, 0.0, 0.0) for _ in range(arch.head_layers))
-        self.dense = nn.Linear(arch.dim, arch.dim)
-        self.layer_norm = nn.LayerNorm(arch.dim, eps=arch.layer_norm_eps)
+        own = range(arch.layers - arch.head_layers, arch.layers)
+        self.layers = nn.ModuleList(body.layer_class(arch, i, 0.0, 0.0) for i in own)
+        self.dense = nn.Linear(arch.dim, arch.dim, bias=body.has_biases)
+        self.layer_norm = nn.LayerNorm(arch.dim, eps=arch.layer_norm_eps, bias=body.has_biases)
         self.bias = nn.Parameter(torch.zeros(arch.vocabulary))
 
     def features(self, encoder: Encoder, tokens: torch.Tensor) -> torch.Tensor:
         """Features FloatTensor (B, T, d) of ``tokens`` LongTensor (B, T): the encoder's, whose top layers are replaced by the
         head's own."""
-        x = encoder(tokens, layers=len(encoder.layers) - len(self.layers))
-        mask = attention_mask(tokens)
-        for layer in self.layers:
-            x = layer(x, mask)
-        return x
+        return encoder(tokens, layers=len(encoder.layers) - len(self.layers), top=self.layers)
 
     def transform(self, features: torch.Tensor) -> torch.Tensor:
         """(..., d) to (..., d): between these features and the decoder."""

@@ -6,8 +6,9 @@ import torch.nn.functional as F
 from scipy import stats
 
 from salt_fairseq.modules.attention import attention
+from salt_fairseq.modules.bodies.bert import BertEncoder
 from salt_fairseq.modules.dropout import Dropout, dropout
-from salt_fairseq.modules.encoder import PAD, Architecture, Encoder
+from salt_fairseq.modules.encoder import PAD, Architecture
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
@@ -84,7 +85,7 @@ def test_dropout_of_attention_is_that_of_its_weights():
 def test_features_of_the_first_tokens_alone(first_tokens):
     """Equal to those of all tokens, and so are the gradients of all parameters."""
     torch.manual_seed(1)
-    encoder = Encoder(Architecture(50, 12, 3, 2, 24, 16, 2, 1e-5, True)).double()
+    encoder = BertEncoder(Architecture(50, 12, 3, 2, 24, 16, 2, 1e-5, True)).double()
     tokens = torch.randint(4, 50, (3, 9))
     tokens[1, 5:] = PAD
     found = []

@@ -7,7 +7,8 @@ import torch
 from tokenizers import models, normalizers, pre_tokenizers
 
 from preprocess import binarize, look_up
-from salt_fairseq.modules.encoder import Architecture, Encoder, LMHead
+from salt_fairseq.modules.bodies.bert import BertEncoder
+from salt_fairseq.modules.encoder import Architecture, LMHead
 from salt_fairseq.plm import FILES, Description
 from salt_fairseq.storage.files import sha256
 from support.in_process import call
@@ -38,7 +39,7 @@ def tiny_plm(directory, kind="wordpiece", lowercase=False):
     arch = Architecture(len(pieces), 8, 1, 2, 12, 128, 2, 1e-12, False)
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        modules = torch.nn.ModuleDict({"encoder": Encoder(arch), "lm_head": LMHead(arch)})
+        modules = torch.nn.ModuleDict({"encoder": BertEncoder(arch), "lm_head": LMHead(BertEncoder, arch)})
     torch.save({"model": modules.state_dict(), "published": {"ids": torch.arange(len(pieces))}}, directory / "model.pt")
     names = dict(zip(("bos", "pad", "eos", "unk", "mask"), (bos, pad, eos, unk, mask)))
     description = Description(
