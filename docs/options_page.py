@@ -22,7 +22,8 @@ GROUPS = {
     "Optimizer `fused_adam`": ("optimizer", FusedAdamConfig),
 }
 SCRIPTS = (
-    "import_plm binarize target_vocabulary distill show_candidates look_up train_lm_head substitution_precision export_hf"
+    "import_plm binarize target_vocabulary inspect_languages distill show_candidates look_up train_lm_head "
+    "substitution_precision export_hf"
 ).split()
 MODULES = ["evaluate", "average", "report", "predict"]
 DEPENDS = {"--device": "`cuda` where there is one, else `cpu`", "--workers": "one for each usable core"}  # on the machine

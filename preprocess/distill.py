@@ -12,28 +12,31 @@ if __name__ == "__main__":
 
 import argparse
 import contextlib
-import datetime
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from preprocess.distillation.candidate_files import write_all
 from preprocess.distillation.candidate_search import CPU_LOGITS, GPU_LOGITS, POSITIONS, CandidateSearch
 from preprocess.distillation.distinct_sentences import DistinctSentences
 from preprocess.distillation.inputs import SUBSET, add_inputs, open_inputs
-from preprocess.distillation.search import search_all
-from preprocess.distillation.word_lists import WORD_LIST_HELP, parse_word_lists, target_vocabularies
+from preprocess.distillation.processes import check_shared, process_group
+from preprocess.distillation.search import count_positions, few_positions, search_all
+from preprocess.distillation.target_vocabularies import check_vocabularies, target_vocabularies
+from preprocess.distillation.word_lists import WORD_LIST_HELP, parse_word_lists
 from salt_fairseq.cli.arguments import command_parser, positive
 from salt_fairseq.cli.device import add_device, check_device
 from salt_fairseq.cli.freed_memory import return_freed_memory
+from salt_fairseq.cli.printable import print_line
 from salt_fairseq.errors import InputError
 from salt_fairseq.plm import PLM, Description
-from salt_fairseq.storage.resumable import Resumable, resuming
+from salt_fairseq.storage.files import check_output
+from salt_fairseq.storage.resumable import Resumable, resuming, work_directory
 from salt_fairseq.tokenizer import Tokenizer
 
 CPU_TOKENS, GPU_TOKENS = 512, 32768
@@ -68,15 +71,19 @@ def check(args: argparse.Namespace, description: Description) -> None:
         raise InputError(f"--languages {args.languages} names a language twice: leave one of them out")
 
 
-def vocabularies_of(args: argparse.Namespace, tokenizer: Tokenizer, source_language: str) -> dict[str, np.ndarray]:
-    """Language to piece ids of its target vocabulary."""
+def vocabularies_of(args: argparse.Namespace, tokenizer: Tokenizer, source_language: str) -> tuple[dict, list[str]]:
+    """Language to piece ids of its target vocabulary, and warnings about small ones."""
     languages = args.languages.split(",")
     word_lists = parse_word_lists(args.word_list, [*languages, source_language])
     vocabularies = target_vocabularies(tokenizer, languages, word_lists, source_language, args.keep_shared_words)
-    for language, vocabulary in vocabularies.items():
-        if not len(vocabulary):
-            raise InputError(f"no word of the list for {language!r} is a single piece of the PLM's vocabulary")
-    return vocabularies
+    return vocabularies, list(check_vocabularies(tokenizer, vocabularies, word_lists))
+
+
+def check_outputs(args: argparse.Namespace) -> None:
+    """Raise, before the work begins, where a language's candidates would replace anything but candidates."""
+    word_lists = parse_word_lists(args.word_list).values()
+    for language in args.languages.split(","):
+        check_output(args.data / "candidates" / language, [args.plm_dir, *word_lists], marker="meta.json")
 
 
 @contextlib.contextmanager
@@ -85,24 +92,36 @@ def shared(world_size: int, out: Path, settings: dict, rank: int) -> Iterator[Re
     work = out, settings, "distillation"
     with resuming(*work) if rank == 0 else contextlib.nullcontext() as resumable:
         if world_size > 1:
-            torch.distributed.barrier()
+            check_shared(work_directory(out, "distillation"), rank)
         yield resumable or Resumable(*work)
 
 
 def main() -> None:
     args = arguments()
-    rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    with process_group() as (rank, world_size):
+        distill(args, rank, world_size)
+
+
+def distill(args: argparse.Namespace, rank: int, world_size: int) -> None:
+    """This process's part of the distillation; the first process writes the result of all."""
     device = args.device
     check_device(device)
-    if world_size > 1:
-        torch.distributed.init_process_group("gloo", timeout=datetime.timedelta(days=7))  # all wait for the slowest
-        if device == "cuda":
-            device = f"cuda:{os.environ['LOCAL_RANK']}"
+    if world_size > 1 and device == "cuda":
+        device = f"cuda:{os.environ.get('LOCAL_RANK', rank)}"
     data, description, tokenizer = open_inputs(args)
     check(args, description)
-    vocabularies = vocabularies_of(args, tokenizer, data.meta["source_language"])
+    check_outputs(args)
+    source_language = data.meta["source_language"]
+    vocabularies, warnings = vocabularies_of(args, tokenizer, source_language)
     tokenizer.keep_words_only()
     return_freed_memory()  # before the weights, which take its place
+    sentences = DistinctSentences([data.sentences(SUBSET, side) for side in data.sides])
+    longest = description.architecture.positions - 1
+    positions, lettered = (count_positions(sentences, tokenizer, longest, which) for which in (args.positions, "tokens"))
+    if warning := few_positions(positions, lettered, source_language):
+        warnings.append(warning)
+    for warning in warnings if rank == 0 else ():
+        print_line(f"warning: {warning}", sys.stderr)
     search = CandidateSearch(PLM.load(args.plm_dir, tokenizer), vocabularies, device, DTYPES[args.dtype], args.logits_budget)
     max_tokens = args.max_tokens or (CPU_TOKENS if search.device.type == "cpu" else GPU_TOKENS)
     made_with = {
@@ -110,6 +129,7 @@ def main() -> None:
         "vocabulary": description.architecture.vocabulary,
         "model_sha256": description.sha256["model.pt"],
         "positions": args.positions,
+        "candidate_positions": positions,
         "keep_shared_words": args.keep_shared_words,
         "dtype": args.dtype,
     }
@@ -123,18 +143,15 @@ def main() -> None:
         "max_tokens": max_tokens,
         "logits_budget": search.budget,
     }
-    sentences = DistinctSentences([data.sentences(SUBSET, side) for side in data.sides])
     with shared(world_size, args.data / "candidates", settings, rank) as resumable:
         search_all(search, sentences, args.positions, max_tokens, resumable, rank, world_size)
         if rank == 0:
             write_all(data, tokenizer, vocabularies, sentences, resumable, made_with)
             total = sum(map(len, sentences.numbers))
-            print(
+            print_line(
                 f"wrote {args.data / 'candidates'}: {', '.join(vocabularies)}, {total:,} sentences "
                 f"({len(sentences):,} distinct, {sentences.lengths.sum():,} tokens read)"
             )
-    if world_size > 1:
-        torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -19,9 +19,10 @@ from tqdm import tqdm
 from preprocess.distillation.inputs import SUBSET, add_inputs, open_inputs
 from preprocess.text.dictionaries import read_dictionary
 from salt_fairseq.cli.arguments import command_parser, name_value_pairs
+from salt_fairseq.cli.printable import print_line
 from salt_fairseq.data.lexicon import CONTINUES, write_lexicon
 from salt_fairseq.errors import InputError
-from salt_fairseq.storage.files import replacing, sha256
+from salt_fairseq.storage.files import check_output, replacing, sha256
 from salt_fairseq.storage.indexed_data import best_fitting_int_dtype
 from salt_fairseq.storage.manifest import write_manifest
 from salt_fairseq.tokenizer import Tokenizer
@@ -83,6 +84,8 @@ def main() -> None:
     if Path(args.name).name != args.name or args.name in ("", ".."):
         raise InputError(f"--name {args.name}: a plain name is needed; the lexicon goes into {args.data / 'lexicons'}")
     files = name_value_pairs("--dictionary", args.dictionary)
+    out, inputs = args.data / "lexicons" / args.name, [args.plm_dir, *files.values()]
+    check_output(out, inputs, marker="meta.json")
     dictionaries = {language: caseless_dictionary(path, tokenizer) for language, path in files.items()}
     entries = Entries(tokenizer, dictionaries, args.include_word)
     words: dict[str, Any] = {}
@@ -102,13 +105,12 @@ def main() -> None:
         "vocabulary_sha256": description.vocabulary_sha256,
         "sentences_sha256": {f"{side}/{SUBSET}": data.meta["subsets"][SUBSET]["sha256"][side] for side in data.sides},
     }
-    out = args.data / "lexicons" / args.name
-    with replacing(out, marker="meta.json") as directory:
+    with replacing(out, marker="meta.json", inputs=inputs) as directory:
         dtype = best_fitting_int_dtype(description.architecture.vocabulary)
         write_lexicon(directory, dict.fromkeys(data.sides, SUBSET), words, entries.substitutes, entries.counts, dtype)
         write_manifest(directory, meta)
     listed = sum(number >= 0 for number in entries.numbers.values())
-    print(
+    print_line(
         f"wrote {out}: {listed:,} of {len(entries.numbers):,} distinct words listed, {len(entries.substitutes):,} "
         f"substitutes in {', '.join(dictionaries)}; {100 * is_listed.mean():.1f}% of tokens belong to a listed word"
     )

@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 
 from preprocess.distillation.inputs import SUBSET, add_inputs, open_inputs
-from preprocess.distillation.word_lists import frequencies, parse_word_lists, target_vocabularies
+from preprocess.distillation.target_vocabularies import target_vocabularies
+from preprocess.distillation.word_lists import frequencies, parse_word_lists
 from preprocess.text.dictionaries import read_dictionary
 from salt_fairseq.candidates import open_candidates
 from salt_fairseq.cli.arguments import command_parser, name_value_pairs, positive

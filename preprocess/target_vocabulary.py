@@ -10,8 +10,10 @@ if __name__ == "__main__":
 
 from pathlib import Path
 
-from preprocess.distillation.word_lists import TOP, WORD_LIST_HELP, frequencies, parse_word_lists, target_vocabularies
+from preprocess.distillation.target_vocabularies import distinct_words, read_lists, verdict, vocabularies_from
+from preprocess.distillation.word_lists import TOP, WORD_LIST_HELP, parse_word_lists
 from salt_fairseq.cli.arguments import command_parser
+from salt_fairseq.cli.printable import print_line
 from salt_fairseq.plm import Description
 from salt_fairseq.tokenizer import Tokenizer
 
@@ -30,19 +32,20 @@ def main() -> None:
     args = arguments()
     files = parse_word_lists(args.word_list, [*args.languages, args.source_language])
     tokenizer = Tokenizer.load(args.plm_dir, Description.load(args.plm_dir).tokenizer)
-    every, own = (target_vocabularies(tokenizer, args.languages, files, args.source_language, keep) for keep in (True, False))
+    lists = read_lists(args.languages, files, args.source_language, keep_shared=False)
+    every, own = (vocabularies_from(tokenizer, args.languages, lists, args.source_language, keep) for keep in (True, False))
     rows = []
     for language in args.languages:
-        words = frequencies(language, files.get(language))
-        pieces = {tokenizer.words[i].casefold() for i in every[language]}
+        pieces, words = {tokenizer.words[i].casefold() for i in every[language]}, lists[language]
         held = sum(tokenizer.caseless_word(word) in pieces for word in words)
-        rows.append((held / len(words), language, held, len(words), len(every[language]), len(own[language])))
-    print(f"{'language':8}  {'overlap':>7}  {'words':>13}  {'pieces':>6}  less words of other languages")
-    for overlap, language, held, listed, size, rest in sorted(rows, reverse=True):
-        print(f"{language:8}  {100 * overlap:6.1f}%  {held:6,}/{listed:6,}  {size:6,}  {rest:6,}")
-    print(
-        f"overlap: fraction of the {TOP:,} most frequent words that are a single piece of {args.plm_dir}; "
-        "pieces count spellings that differ in case"
+        fitness = verdict(distinct_words(tokenizer, own[language]), language in files).value
+        rows.append((held / len(words), language, held, len(words), len(every[language]), len(own[language]), fitness))
+    print(f"{'language':8}  {'overlap':>7}  {'words':>13}  {'pieces':>6}  {'own':>6}  as target")
+    for overlap, language, held, listed, size, rest, fitness in sorted(rows, reverse=True):
+        print(f"{language:8}  {100 * overlap:6.1f}%  {held:6,}/{listed:6,}  {size:6,}  {rest:6,}  {fitness}")
+    print_line(
+        f"overlap: fraction of the {TOP:,} most frequent words that are a single piece of {args.plm_dir} and in the language's "
+        "script; pieces count spellings that differ in case; own: those that are no more frequent in other languages"
     )
 
 

@@ -25,6 +25,7 @@ from preprocess.lm_head.plain_text import read
 from preprocess.lm_head.resumable_training import fitted_neighbours, train
 from salt_fairseq.cli.arguments import command_parser
 from salt_fairseq.cli.device import add_device, check_device
+from salt_fairseq.cli.printable import print_line
 from salt_fairseq.errors import InputError
 from salt_fairseq.modules.encoder import Architecture
 from salt_fairseq.plm import FILES, PLM, Description
@@ -103,7 +104,7 @@ def is_finished(out: Path, settings: dict) -> bool:
 
 def write(args: argparse.Namespace, plm: PLM, record: dict) -> None:
     """Write the PLM directory, a copy of the source with the new LM head, and ``training.json``."""
-    with replacing(args.out, marker="plm.json") as directory:
+    with replacing(args.out, marker="plm.json", inputs=[args.plm_dir, *args.text]) as directory:
         directory.mkdir()
         for name in FILES:
             if name != "model.pt":
@@ -135,7 +136,7 @@ def main() -> None:
     settings = {"plm": description.sha256["model.pt"], "text": {Path(p).name: sha256(p) for p in args.text}, **options}
     if is_finished(args.out, settings):
         with resuming(args.out, settings, "training"):  # whose end removes what a run leaves that is killed at its own
-            print(f"{args.out} is finished already, by the same command")
+            print_line(f"{args.out} is finished already, by the same command")
         return
     if args.out.exists():
         raise InputError(f"{args.out} exists: choose another output directory, or delete it")
@@ -162,9 +163,11 @@ def main() -> None:
         accuracies["after"] = training.held_out(held_out, args.max_tokens, args.seed)
         write(args, plm, {**settings, "source": description.source, "held_out_accuracy": accuracies})
     for when, accuracy_of in accuracies.items():
-        print(f"held-out accuracy {when}: {', '.join(f'{name} {100 * value:.1f}%' for name, value in accuracy_of.items())}")
+        print_line(
+            f"held-out accuracy {when}: {', '.join(f'{name} {100 * value:.1f}%' for name, value in accuracy_of.items())}"
+        )
     tokens = sum(map(len, text.sentences))
-    print(
+    print_line(
         f"wrote {args.out}: LM head{f' with {args.layers} layers' * (args.layers > 0)} for {description.name}, trained "
         f"{args.steps:,} steps on {len(text):,} sentences ({tokens:,} tokens)"
     )

@@ -68,6 +68,11 @@ def open_candidates(data: str | Path, subset: str, language: str, side: str = "i
             f"{directory} holds candidates in language {named!r}: name the directory {named}, or make it again with "
             "preprocess/distill.py"
         )
+    asked, answered = (manifest.values.get(name, 0) for name in ("candidate_positions", "answered_positions"))
+    if answered < asked:
+        raise InputError(
+            f"{directory} has candidates at {answered:,} of {asked:,} positions: make it again with preprocess/distill.py"
+        )
     check_made_from(manifest, data, subset, side)
     return Candidates(manifest, f"{side}/{subset}")
 

@@ -7,11 +7,12 @@ import numpy as np
 
 from preprocess.distillation.distinct_sentences import DistinctSentences
 from preprocess.distillation.inputs import SUBSET
-from preprocess.distillation.search import candidates_of
+from preprocess.distillation.search import candidates_of, count_answered
 from salt_fairseq.candidates import write_candidates
-from salt_fairseq.cli.printable import printable
+from salt_fairseq.cli.printable import print_line
 from salt_fairseq.data.code_switching import DEFAULT_THRESHOLDS, thresholds_of
 from salt_fairseq.data.directory import DataDirectory
+from salt_fairseq.errors import InputError
 from salt_fairseq.modules.encoder import EOS
 from salt_fairseq.storage.files import replacing
 from salt_fairseq.storage.indexed_data import best_fitting_int_dtype, ranges
@@ -54,7 +55,16 @@ def write_all(
     resumable: Resumable,
     made_with: dict,
 ) -> None:
-    """Write the candidates of all languages from the saved parts, and print a line about each."""
+    """Write the candidates of all languages from the saved parts, and print a line about each.
+
+    Raises unless the parts of all processes answer for all ``candidate_positions``.
+    """
+    asked, answered = made_with["candidate_positions"], count_answered(int(sentences.lengths.sum()), resumable)
+    if answered < asked:
+        raise InputError(
+            f"{resumable.path} has candidates at {answered:,} of {asked:,} positions: the results of some process are missing; "
+            "the same command searches for the rest"
+        )
     dtype = best_fitting_int_dtype(made_with["vocabulary"])
     with open(resumable.path / "own", "wb") as file:
         for start in range(0, len(sentences), SENTENCES):
@@ -74,9 +84,10 @@ def write_all(
                 places = np.cumsum(times > 0)[numbers] - 1  # among the distinct sentences of this side
                 write_candidates(directory / side / SUBSET, places, count, chunks, dtype)
             sha256 = {f"{side}/{SUBSET}": data.meta["subsets"][SUBSET]["sha256"][side] for side in data.sides}
-            meta = {"language": language, "sentences_sha256": sha256, **made_with, "target_vocabulary": len(vocabulary)}
+            meta = {"language": language, "sentences_sha256": sha256, **made_with}
+            meta |= {"answered_positions": answered, "target_vocabulary": len(vocabulary)}
             write_manifest(directory, meta)
-        print(printable(statistics.line(language, tokenizer)))
+        print_line(statistics.line(language, tokenizer))
 
 
 def _chunks(sentences, times, tokens, ids, log_probs, statistics) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

@@ -11,6 +11,7 @@ from salt_fairseq.modules.encoder import BOS, EOS
 from salt_fairseq.storage.indexed_data import IndexedSequences, ranges
 
 BLOCK = 1 << 18  # sentences that are sorted by length together, so that results are written close to one another
+AT_ONCE = 1 << 14  # sentences that are counted at once
 SHORTEST = 0.8  # length of the shortest sentence of a batch, as a fraction of the longest: the rest would be padding
 
 
@@ -67,18 +68,28 @@ class DistinctSentences:
         The sentences begin with bos and are cut to ``longest`` tokens, the last of which is eos. ``is_candidate`` maps tokens
         (T,) to bool (T,).
         """
-        ids, lengths = self.tokens(batch), self.lengths[batch]
-        marked, kept = is_candidate(ids), np.minimum(lengths, longest)
-        first = np.cumsum(lengths) - lengths
-        which = ranges(first, kept)
-        ids, marked, places = ids[which], marked[which], ranges(self.starts[batch], kept)
+        ids, marked, places, kept = self._read(batch, longest, is_candidate)
         last = np.cumsum(kept) - 1
-        ids[last], marked[last] = EOS, False
+        ids[last] = EOS
         begins = last + 1 - kept
         sizes = (kept + 1).tolist()
         sentences = torch.from_numpy(np.insert(ids, begins, BOS)).split(sizes)
         masks = torch.from_numpy(np.insert(marked, begins, False)).split(sizes)
         return list(sentences), list(masks), places[marked]
+
+    def count(self, longest: int, is_candidate: Callable[[np.ndarray], np.ndarray]) -> int:
+        """The number of candidate positions of all distinct sentences, as :meth:`read` marks them."""
+        blocks = (np.arange(start, min(start + AT_ONCE, len(self))) for start in range(0, len(self), AT_ONCE))
+        return sum(int(self._read(block, longest, is_candidate)[1].sum()) for block in blocks)
+
+    def _read(self, which, longest, is_candidate):
+        """``(ids, marked, places, kept)``: of the tokens of the sentences ``which`` that the PLM reads; how many, of each."""
+        ids, lengths = self.tokens(which), self.lengths[which]
+        marked, kept = is_candidate(ids), np.minimum(lengths, longest)
+        read = ranges(np.cumsum(lengths) - lengths, kept)
+        marked = marked[read]
+        marked[np.cumsum(kept) - 1] = False  # eos
+        return ids[read], marked, ranges(self.starts[which], kept), kept
 
 
 def _raw(stored, which):

@@ -9,9 +9,26 @@ from preprocess.distillation.distinct_sentences import DistinctSentences
 from salt_fairseq.cli.freed_memory import return_freed_memory
 from salt_fairseq.errors import InputError
 from salt_fairseq.storage.resumable import Resumable
+from salt_fairseq.tokenizer import Tokenizer
 
 # On a CPU, freed blocks of ever different sizes are scattered in memory: they are given back after this many batches.
 TRIMMED = 4
+FEW_POSITIONS = 0.05  # fraction of the tokens with a letter
+
+
+def count_positions(sentences: DistinctSentences, tokenizer: Tokenizer, longest: int, positions: str) -> int:
+    """The number of candidate positions in all distinct sentences, of which the PLM reads the first ``longest`` tokens."""
+    return sentences.count(longest, lambda ids: candidate_positions(tokenizer, ids, positions))
+
+
+def few_positions(positions: int, lettered: int, source_language: str) -> str | None:
+    """A warning if hardly any of the ``lettered`` tokens, those with a letter, are candidate positions."""
+    if positions >= FEW_POSITIONS * lettered:
+        return None
+    return (
+        f"only {100 * positions / lettered:.1f}% of the tokens with a letter are whole words (source language "
+        f"{source_language}), so hardly anything can be substituted: use --positions tokens"
+    )
 
 
 def search_all(
@@ -26,11 +43,13 @@ def search_all(
     """Search this process's fraction of the batches that no saved part has, and save the results as further parts.
 
     A part holds the numbers of its ``batches``; ``places`` int64 (n,), the candidate positions among the tokens of all distinct
-    sentences; and ``found``, language to ``(ids, log_probs)`` there.
+    sentences; and ``candidates``, language to ``(ids, log_probs)`` there.
     """
     longest = search.plm.description.architecture.positions - 1
     batches = list(sentences.batches(longest, max_tokens))
-    done = {number for name in resumable.names("batches.*") for number in resumable.load(name).tolist()}
+    saved = {name.removeprefix("part") for name in resumable.names("part.*")}
+    numbers_of = [name for name in resumable.names("batches.*") if name.removeprefix("batches") in saved]
+    done = {number for name in numbers_of for number in resumable.load(name).tolist()}
     if world_size > 1:
         torch.distributed.barrier()  # all processes have seen the same parts
     numbers = [number for number in range(len(batches)) if number not in done][rank::world_size]
@@ -71,10 +90,18 @@ def _save(unsaved, resumable):
     results = [by_language for by_language in candidates if by_language]  # empty: a batch without candidate positions
     languages = results[0] if results else ()
     joined = {language: tuple(map(torch.cat, zip(*(result[language] for result in results)))) for language in languages}
-    part = {"batches": torch.tensor(numbers), "places": torch.cat(places), "found": joined}
+    part = {"batches": torch.tensor(numbers), "places": torch.cat(places), "candidates": joined}
     resumable.save(f"part.{numbers[0]:012}.pt", part)
     resumable.save(f"batches.{numbers[0]:012}.pt", part["batches"])  # all that a resumed run needs to read
     unsaved.clear()
+
+
+def count_answered(tokens: int, resumable: Resumable) -> int:
+    """The number of candidate positions, among the ``tokens`` of all distinct sentences, whose candidates the parts hold."""
+    answered = np.memmap(resumable.path / "answered", bool, "w+", shape=(tokens,))
+    for name in resumable.names("part.*"):
+        answered[resumable.load(name)["places"].numpy()] = True
+    return int(np.count_nonzero(answered))
 
 
 def candidates_of(language: str, tokens: np.ndarray, resumable: Resumable, block: int) -> tuple[np.ndarray, np.ndarray]:
@@ -85,8 +112,8 @@ def candidates_of(language: str, tokens: np.ndarray, resumable: Resumable, block
         ids[start : start + block], log_probs[start : start + block] = tokens[start : start + block], -np.inf
     for name in resumable.names("part.*"):
         part = resumable.load(name)
-        if language in part["found"]:
-            part_ids, values = part["found"][language]
+        if language in part["candidates"]:
+            part_ids, values = part["candidates"][language]
             has_candidate = values > -np.inf  # false where the language has no word but the token itself
             places = part["places"][has_candidate].numpy()
             ids[places], log_probs[places] = part_ids[has_candidate].numpy(), values[has_candidate].numpy()

@@ -1,21 +1,26 @@
-"""Frequency lists, and target vocabularies: the pieces that are whole words among the most frequent of a language."""
+"""Word lists: the most frequent words of a language, from wordfreq, from a list of the user's, or counted in running text."""
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 import wordfreq
 
+from preprocess.distillation.running_text import word_counts
 from preprocess.text.numbered_lines import numbered_lines
 from salt_fairseq.cli.arguments import name_value_pairs
 from salt_fairseq.errors import InputError
-from salt_fairseq.tokenizer import Tokenizer
 
-WORD_LIST_HELP = "your own frequency lists: one word per line, most frequent first, or 'word count' (default: from wordfreq)"
+WORD_LIST_HELP = (
+    "your own word lists: one word per line, most frequent first, or 'word count'; or running text, whose words are counted "
+    "(default: from wordfreq)"
+)
 TOP = 10_000  # paper, footnote 2
-SOURCE, FOREIGN = 0.5, 3  # a word this many times more frequent in the source language, or in another one, belongs there
+LOOKED_AT = 1_000  # lines that show whether a file is a list or running text
+LONGEST_WORD = 30  # characters; without spaces, a longer line is a sentence of a script that is written so
+SENTENCE_MARKS = set(".,!?;:。，、！？；：।؟")
 CACHED = (wordfreq.get_frequency_list, wordfreq.get_frequency_dict, wordfreq.top_n_list)  # they cache everything they return
 REFERENCES = ("ca", "de", "en", "es", "fr", "it", "nl", "pl", "pt", "sv")  # languages whose words occur in the lists of others
 
@@ -23,10 +28,11 @@ REFERENCES = ("ca", "de", "en", "es", "fr", "it", "nl", "pl", "pt", "sv")  # lan
 def frequencies(language: str, path: str | Path | None = None) -> dict[str, float]:
     """The most frequent words of a language, at most :data:`TOP`: caseless word to relative frequency.
 
-    From ``path`` (one word a line, most frequent first, or ``word count``) or else from the library ``wordfreq``. A list
-    without counts gets Zipf's law: frequency proportional to 1 / rank. Entries without a letter are not words.
+    From ``path`` (one word a line, most frequent first, or ``word count``, or running text) or else from the library
+    ``wordfreq``. A list without counts gets Zipf's law: frequency proportional to 1 / rank. Entries without a letter are not
+    words.
     """
-    counts = _read(path) if path else _wordfreq(language)
+    counts = _read(path, language) if path else _wordfreq(language)
     words: defaultdict[str, float] = defaultdict(float)
     for word, count in counts:
         word = word.casefold()
@@ -34,7 +40,7 @@ def frequencies(language: str, path: str | Path | None = None) -> dict[str, floa
             words[word] += count
     total = sum(words.values()) if path else 1.0  # the library's frequencies are relative to all text already
     if not total:
-        raise InputError(f"word list {path} holds no words: one word a line is needed, or 'word count'")
+        raise InputError(f"word list {path} holds no words: one word a line is needed, 'word count', or running text")
     top = sorted(words, key=lambda word: -words[word])[:TOP]  # stable: equal counts stay in the list's order
     return {word: words[word] / total for word in top}
 
@@ -55,7 +61,10 @@ def _wordfreq(language):
     return words
 
 
-def _read(path):
+def _read(path, language):
+    lines = [line for _, line in itertools.islice(numbered_lines(path, "word list"), LOOKED_AT) if line.strip()]
+    if 2 * sum(map(_is_entry, lines)) < len(lines):
+        return word_counts(path, language).most_common()
     counts = []
     for number, line in numbered_lines(path, "word list"):
         parts = line.split()
@@ -66,9 +75,18 @@ def _read(path):
         except ValueError:
             count = math.nan
         if len(parts) > 2 or not 0 <= count < math.inf:
-            raise InputError(f"{path}, line {number}: {line!r} is neither a word nor 'word count'")
+            raise InputError(f"{path}, line {number}: {line!r} is neither a word nor 'word count', as most lines are")
         counts.append((parts[0], count))
     return counts
+
+
+def _is_entry(line):
+    """Whether a line looks like one of a word list."""
+    word, *numbers = line.split()
+    try:
+        return len([float(number) for number in numbers]) < 2 and len(word) <= LONGEST_WORD and not set(word) & SENTENCE_MARKS
+    except ValueError:
+        return False
 
 
 def parse_word_lists(pairs: Iterable[str], languages: Iterable[str] | None = None) -> dict[str, str]:
@@ -79,61 +97,3 @@ def parse_word_lists(pairs: Iterable[str], languages: Iterable[str] | None = Non
             used = ", ".join([*languages, *REFERENCES])
             raise InputError(f"--word-list {language}={path}: this list is not used, only those of {used}: check the language")
     return files
-
-
-def target_vocabularies(
-    tokenizer: Tokenizer, languages: list[str], word_lists: dict[str, str], source_language: str, keep_shared: bool
-) -> dict[str, np.ndarray]:
-    """Language to piece ids, from the ``--languages``, ``--word-list`` and ``--keep-shared-words`` of a command.
-
-    Frequency lists contain words of other languages (the French list *house*, the German list *of*). Unless ``keep_shared``,
-    :func:`target_vocabulary` leaves these out, comparing with the source language and :data:`REFERENCES`.
-    """
-    needed = set(languages) if keep_shared else {*languages, source_language, *REFERENCES}
-    lists = {language: frequencies(language, word_lists.get(language)) for language in sorted(needed)}
-    vocabularies = {}
-    for language in languages:
-        source_words = elsewhere = None
-        if not keep_shared:
-            source_words = lists[source_language] if language != source_language else None
-            elsewhere = highest(lists[other] for other in {source_language, *REFERENCES} - {language})
-        vocabularies[language] = target_vocabulary(tokenizer, lists[language], source_words, elsewhere)
-    return vocabularies
-
-
-def highest(lists: Iterable[dict[str, float]]) -> dict[str, float]:
-    """Each word of these lists to its highest frequency in any of them."""
-    maxima: dict[str, float] = {}
-    for words in lists:
-        for word, frequency in words.items():
-            maxima[word] = max(frequency, maxima.get(word, 0.0))
-    return maxima
-
-
-def target_vocabulary(
-    tokenizer: Tokenizer,
-    words: dict[str, float],
-    source_words: dict[str, float] | None = None,
-    elsewhere: dict[str, float] | None = None,
-) -> np.ndarray:
-    """Ids of the pieces that are whole words of ``words``, regardless of case: int64 (n,), ascending.
-
-    ``source_words`` leaves out words that are more than :data:`SOURCE` times as frequent in the source language as here
-    (*a* is as frequent in Spanish as in English); ``elsewhere``, from :func:`highest`, words that are more than
-    :data:`FOREIGN` times as frequent in another language.
-    """
-    words, in_source, in_others = (_as_read(tokenizer, listed or {}) for listed in (words, source_words, elsewhere))
-
-    def belongs(word):
-        return in_source.get(word, 0.0) <= SOURCE * words[word] and in_others.get(word, 0.0) <= FOREIGN * words[word]
-
-    texts = {i: tokenizer.words[i].casefold() for i in np.flatnonzero(tokenizer.starts_word)}
-    return np.array([i for i, word in texts.items() if word in words and belongs(word)], dtype=np.int64)
-
-
-def _as_read(tokenizer, words):
-    """Words as the tokenizer reads them (an uncased BERT drops accents), to their frequencies."""
-    frequency_of: defaultdict[str, float] = defaultdict(float)
-    for word, frequency in words.items():
-        frequency_of[tokenizer.caseless_word(word)] += frequency
-    return frequency_of

@@ -17,6 +17,12 @@ CHECKPOINT_SECONDS = 45  # a batch or step that takes 15 more still leaves at mo
 MOST_UNSAVED = 250  # chunks that are held in memory
 
 
+def work_directory(out: Path, work: str) -> Path:
+    """Where the state of unfinished work on ``out`` is."""
+    out = out.resolve()
+    return out.with_name(f".{out.name}.{work}")
+
+
 class Resumable:
     """The state of unfinished work on ``out``, in a hidden directory beside it that exists only until the work is finished.
 
@@ -25,8 +31,7 @@ class Resumable:
     """
 
     def __init__(self, out: Path, settings: dict[str, Any], work: str):
-        out = out.resolve()
-        self.path, self.saved = out.with_name(f".{out.name}.{work}"), time.monotonic()
+        self.path, self.saved = work_directory(out, work), time.monotonic()
         if self.path.is_symlink():
             raise InputError(f"{self.path}, the {work} of {out}, is a link to another directory: delete it")
         try:

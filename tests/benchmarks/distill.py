@@ -52,7 +52,7 @@ def theirs(args, work):
     """A script with transformers; its candidates are saved, to be compared."""
     from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-    from preprocess.distillation.word_lists import target_vocabularies
+    from preprocess.distillation.target_vocabularies import target_vocabularies
     from salt_fairseq.plm import PLM
 
     kind, dtype = args.child[0], DTYPES[args.child[1]]

@@ -14,10 +14,12 @@ import torch
 from transformers import BertForMaskedLM, BertTokenizerFast, XLMRobertaForMaskedLM
 
 from preprocess import binarize, distill
-from preprocess.distillation import word_lists
-from preprocess.distillation.word_lists import REFERENCES, frequencies, highest, target_vocabulary
+from preprocess.distillation import target_vocabularies
+from preprocess.distillation.target_vocabularies import highest, target_vocabulary
+from preprocess.distillation.word_lists import REFERENCES, frequencies
 from salt_fairseq.candidates import open_candidates
 from salt_fairseq.plm import PLM
+from salt_fairseq.tokenizer import Tokenizer
 from support.in_process import call
 from support.running import QUICKSTART, read_tsv
 
@@ -78,12 +80,15 @@ class Reference:
         following = pieces[i + 1]
         return positions == "tokens" or (self.begins(pieces[i]) and not (self.has_letter(following) and not self.begins(following)))
 
+    @functools.cache
+    def texts_and_columns(self, vocabulary):
+        return np.array([self.text(v) for v in vocabulary]), [self.number[v] for v in vocabulary]
+
     def candidates(self, sentence, positions, vocabulary):
         """For each token None, or (best word, its log-probability, that of the second best) among the words of
-        ``vocabulary``, an array of pieces, that are not the token itself."""
+        ``vocabulary``, a tuple of pieces, that are not the token itself."""
         pieces, log_probs = self.read(sentence)
-        texts = np.array([self.text(v) for v in vocabulary])
-        columns = [self.number[v] for v in vocabulary]
+        texts, columns = self.texts_and_columns(vocabulary)
         for i, piece in enumerate(pieces):
             if i >= len(log_probs) - 1 or not self.is_candidate(pieces, i, positions):
                 yield piece, None
@@ -93,9 +98,20 @@ class Reference:
             yield piece, (vocabulary[best], others[best], others[second])
 
 
+@functools.cache
+def vocabularies_once(tokenizer_path, kind, languages, keep_shared):
+    return target_vocabularies.target_vocabularies(Tokenizer(tokenizer_path, kind), list(languages), {}, "en", keep_shared)
+
+
+def vocabularies(tokenizer, languages, files, source_language, keep_shared):
+    """The command's own, which takes longer than everything else, once for each PLM."""
+    assert (files, source_language) == ({}, "en")
+    return vocabularies_once(tokenizer.path, tokenizer.kind, tuple(languages), keep_shared)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def lists_read_once():
-    with mock.patch.object(word_lists, "frequencies", most_frequent):
+    with mock.patch.object(target_vocabularies, "frequencies", most_frequent), mock.patch.object(distill, "target_vocabularies", vocabularies):
         yield
 
 
@@ -113,9 +129,20 @@ def case(request, tmp_path_factory):
     return reference, plm_dir, directory / "data", list(zip(*pairs))
 
 
+@functools.cache
 def distilled(plm_dir, data, *options):
     call(distill, plm_dir, data, "--languages", ",".join(LANGUAGES), "--device", "cpu", *options)
     return {(lang, side): list(open_candidates(data, "train", lang, side)) for lang in LANGUAGES for side in ("input0", "input1")}
+
+
+@functools.cache
+def words_of(plm_dir, language, keep_shared):
+    """The pieces of a target vocabulary."""
+    tokenizer = PLM.load(plm_dir).tokenizer
+    source_words = None if keep_shared or language == "en" else most_frequent("en")
+    others = {"en", *REFERENCES} - {language}
+    elsewhere = None if keep_shared else highest(most_frequent(other) for other in others)
+    return tuple(tokenizer.pieces[i] for i in target_vocabulary(tokenizer, most_frequent(language), source_words, elsewhere))
 
 
 @pytest.mark.parametrize("keep_shared", [False, True])
@@ -127,11 +154,7 @@ def test_candidates(case, positions, keep_shared):
     found = distilled(plm_dir, data, "--positions", positions, *(["--keep-shared-words"] if keep_shared else []))
     counts = {"candidates": 0, "none": 0, "clear": 0}
     for language in LANGUAGES:
-        source_words = None if keep_shared or language == "en" else most_frequent("en")
-        others = {"en", *REFERENCES} - {language}
-        elsewhere = None if keep_shared else highest(most_frequent(other) for other in others)
-        ids = target_vocabulary(plm.tokenizer, most_frequent(language), source_words, elsewhere)
-        vocabulary = [plm.tokenizer.pieces[i] for i in ids]
+        vocabulary = words_of(plm_dir, language, keep_shared)
         for side, sentences in zip(("input0", "input1"), sides):
             for sentence, (ids, log_probs) in zip(sentences, found[language, side], strict=True):
                 expected = list(reference.candidates(sentence, positions, vocabulary))

@@ -1,7 +1,4 @@
-"""What distilling reads, prints and refuses, and that several processes write what one writes.
-
-References: a count by hand of sentences and substitutions; the files of a run in one process.
-"""
+"""What distilling reads, prints and refuses. References: counts by hand of sentences, positions and substitutions."""
 
 import os
 import re
@@ -16,6 +13,7 @@ from salt_fairseq.candidates import open_candidates
 from salt_fairseq.data.directory import DataDirectory
 from salt_fairseq.errors import InputError
 from salt_fairseq.plm import PLM
+from salt_fairseq.storage.manifest import read_verified
 from support.in_process import call, error_of
 from support.running import QUICKSTART, read_tsv, run
 
@@ -75,21 +73,6 @@ def test_every_distinct_sentence_is_read_once(data, xlmr_plm, monkeypatch, capsy
         first, second = (open_candidates(data, "train", language, side) for side in ("input0", "input1"))
         for (ids, log_probs), (same_ids, same_log_probs) in ((first[1], second[0]), (first[3], second[3])):
             assert torch.equal(ids, same_ids) and torch.equal(log_probs, same_log_probs)
-
-
-def test_several_processes(data, xlmr_plm):
-    """Two processes of two sentences each write byte for byte what one writes (with one thread each: matrix products
-    of one thread and of two differ in the last bit)."""
-    command = ["preprocess/distill.py", xlmr_plm, data, *words(data, "en", "fr", "xx", extra=["--max-tokens", 16, "--keep-shared-words"])]
-
-    def written_by(*start):
-        done = run(*start, *command, OMP_NUM_THREADS="1")
-        assert done.stdout.count("wrote") == 1
-        files = {p.relative_to(data): p.read_bytes() for p in (data / "candidates").rglob("*") if p.is_file()}
-        shutil.rmtree(data / "candidates")
-        return files
-
-    assert written_by("python") == written_by("torchrun", "--standalone", "--nproc-per-node", 2)
 
 
 def test_language_whose_only_word_is_the_token(data, xlmr_plm):
@@ -156,10 +139,47 @@ def test_damaged_plm(data, xlmr_plm, tmp_path):
     assert "model.pt is not the file plm.json describes" in error_of(distill, tmp_path / "plm", data, *words(data, "fr"))
 
 
-def test_on_the_command_line(data, xlmr_plm):
-    done = run("python", "preprocess/distill.py", xlmr_plm, data, "--languages", "klingon", check=False)
-    (line,) = done.stderr.splitlines()
-    assert done.returncode == 1 and done.stdout == "" and line.startswith("error: there is no word list for language 'klingon'")
+def test_too_few_words(data, xlmr_plm, capsys):
+    """Of wordfreq's Tamil list, the PLM of European languages has no word in Tamil script; of one's own list, one is enough."""
+    said = error_of(distill, xlmr_plm, data, "--languages", "fr,ta,bn", "--device", "cpu")
+    assert "in the language's own script, to be substitutes: ta 0, bn 0; at least 50 are needed: leave" in said
+    assert not (data / "candidates").exists()
+    call(distill, xlmr_plm, data, *words(data, "fr"))
+    (warning,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: "))
+    assert warning.startswith("warning: the target vocabulary of fr has only 3 words, and fewer than 300 leave")
+    assert read_verified(data / "candidates" / "fr" / "meta.json", "")["target_vocabulary"] >= 3
+
+
+def test_source_without_spaces(xlmr_plm, data, tmp_path, capsys):
+    """One word that begins a sentence and goes on is no whole word: nothing would be substituted."""
+    glued = ["thehouseisoldandthegardenisnewandthehouseisold" * 3, "itwastheendandthenewgarden" * 3]
+    (tmp_path / "train.tsv").write_text(f"{glued[0]}\t{glued[1]}\t0\nthe\t{glued[0]}\t1\n", encoding="utf-8")
+    call(binarize, xlmr_plm, tmp_path / "glued", "--subset", f"train={tmp_path / 'train.tsv'}")
+    tokenizer = PLM.load(xlmr_plm).tokenizer
+    lettered = sum(tokenizer.has_letter[i] for ids in tokenizer([*glued, "the"]) for i in ids)
+    assert lettered > 40
+    for positions, said in (
+        ("words", [f"warning: only {100 / lettered:.1f}% of the tokens with a letter are whole words (source language en)"]),
+        ("tokens", []),
+    ):
+        capsys.readouterr()
+        call(distill, xlmr_plm, tmp_path / "glued", *words(data, "fr", extra=["--positions", positions]))
+        warnings = [line for line in capsys.readouterr().err.splitlines() if "hardly anything can be substituted: use --positions tokens" in line]
+        assert [line.split(", so hardly")[0] for line in warnings] == said
+    meta = read_verified(tmp_path / "glued" / "candidates" / "fr" / "meta.json", "")
+    assert meta["candidate_positions"] == meta["answered_positions"] == lettered
+
+
+def test_inputs_and_other_directories_stay(data, xlmr_plm, tmp_path):
+    """A directory that holds no candidates, and a word list inside candidates: refused before any work."""
+    other = data / "candidates" / "fr"
+    other.mkdir(parents=True)
+    shutil.copy(tmp_path / "lists" / "fr", other / "words.txt")
+    assert f"{other} exists and holds no meta.json" in error_of(distill, xlmr_plm, data, *words(data, "fr"))
+    (other / "meta.json").write_text("{}")
+    options = ["--languages", "fr", "--word-list", f"fr={other / 'words.txt'}"]
+    assert f"{other} holds {other / 'words.txt'}, which is read by this command" in error_of(distill, xlmr_plm, data, *options)
+    assert sorted(path.name for path in other.iterdir()) == ["meta.json", "words.txt"]
 
 
 def test_stale_candidates(data, xlmr_plm, tmp_path):

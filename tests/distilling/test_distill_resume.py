@@ -4,6 +4,7 @@ References: the files of a run that nothing stopped; fairseq's MMapIndexedDatase
 """
 
 import itertools
+import json
 import os
 import pickle
 import shutil
@@ -21,7 +22,9 @@ from preprocess import binarize, distill
 from preprocess.distillation.distinct_sentences import DistinctSentences
 from salt_fairseq.candidates import open_candidates
 from salt_fairseq.data.directory import DataDirectory
+from salt_fairseq.errors import InputError
 from salt_fairseq.storage.indexed_data import IndexedSequences, ranges, write_flat, write_indexed
+from salt_fairseq.storage.manifest import read_verified, write_manifest
 from support.in_process import call, error_of
 from support.running import QUICKSTART, ROOT, read_tsv, run
 
@@ -32,7 +35,16 @@ SLOW = (
     "search = d.CandidateSearch.__call__\n"
     "d.CandidateSearch.__call__ = lambda s, *a: time.sleep(0.2) or search(s, *a)\nd.main()"
 )
-OPTIONS = ["--languages", "en,fr", "--device", "cpu", "--max-tokens", "64"]
+OPTIONS = ["--languages", "en,fr", "--keep-shared-words", "--device", "cpu", "--max-tokens", "64"]  # reads two word lists, not eleven
+
+
+@pytest.fixture
+def one_thread():
+    """Matrix products of one thread and of two differ in the last bit."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -68,17 +80,44 @@ def unfinished(data):
     return data / ".candidates.distillation"
 
 
-def test_killed_and_repeated(data, xlmr_plm):
-    """Killed, then finished by two processes: byte for byte the files of a run that nothing stopped."""
-    done = run("python", "preprocess/distill.py", xlmr_plm, data, *OPTIONS, OMP_NUM_THREADS="1")
-    whole, tokens = files(data), done.stdout.rsplit("distinct, ")[1]
+def test_killed_and_repeated(data, xlmr_plm, one_thread, capsys):
+    """Killed, then finished by two processes: byte for byte the files of a run in one process that nothing stopped."""
+    call(distill, xlmr_plm, data, *OPTIONS)
+    whole, tokens = files(data), capsys.readouterr().out.rsplit("distinct, ")[1]
     shutil.rmtree(data / "candidates")
     killed(xlmr_plm, data, parts=3)
     batches = torch.cat([torch.load(p, weights_only=True)["batches"] for p in unfinished(data).glob("part.*")])
     assert 3 <= len(batches.unique()) == len(batches)
     resumed = run("torchrun", "--standalone", "--nproc-per-node", 2, "preprocess/distill.py", xlmr_plm, data, *OPTIONS, OMP_NUM_THREADS="1")
-    assert resumed.stdout.rsplit("distinct, ")[1] == tokens
+    assert resumed.stdout.rsplit("distinct, ")[1] == tokens and resumed.stdout.count("wrote") == 1
     assert files(data) == whole and not unfinished(data).exists()
+
+
+def test_lost_results(data, xlmr_plm, monkeypatch):
+    """A part that some process saved and another cannot see: nothing is written, and the same command searches for the rest."""
+    call(distill, xlmr_plm, data, *OPTIONS)
+    whole, search_all = files(data), distill.search_all
+    asked = json.loads((data / "candidates" / "fr" / "meta.json").read_text())["candidate_positions"]
+    shutil.rmtree(data / "candidates")
+
+    def losing(*words):
+        search_all(*words)
+        lost = unfinished(data) / "part.000000000003.pt"
+        places.append(len(torch.load(lost, weights_only=True)["places"]))
+        lost.unlink()
+
+    places = []
+    with monkeypatch.context() as patched:
+        patched.setattr("salt_fairseq.storage.resumable.CHECKPOINT_SECONDS", 0)
+        patched.setattr(distill, "search_all", losing)
+        said = error_of(distill, xlmr_plm, data, *OPTIONS)
+    assert f"has candidates at {asked - places[0]:,} of {asked:,} positions" in said and not (data / "candidates").exists()
+    call(distill, xlmr_plm, data, *OPTIONS)
+    assert files(data) == whole
+    values = read_verified(data / "candidates" / "fr" / "meta.json", "")
+    write_manifest(data / "candidates" / "fr", {**values, "answered_positions": asked - 1})
+    with pytest.raises(InputError, match=f"candidates at {asked - 1:,} of {asked:,} positions: make it again"):
+        open_candidates(data, "train", "fr")
 
 
 def test_only_the_rest_is_read(data, xlmr_plm, monkeypatch):

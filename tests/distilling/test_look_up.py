@@ -13,7 +13,6 @@ from salt_fairseq.errors import InputError
 from salt_fairseq.storage.files import sha256
 from support.edited import edited
 from support.in_process import error_of
-from support.running import run
 from support.tiny_plm import UNIGRAMS, WORDPIECES, binarized, looked_up, tiny_plm
 
 PAIRS = [
@@ -248,9 +247,11 @@ def test_bad_options(plms, tmp_path):
     assert f"{data} has no subset 'train': binarize one with --subset train=FILE" == error_of(look_up, plm, data, *fr)
 
 
-def test_as_typed(plms, tmp_path):
+def test_dictionary_inside_the_lexicon(plms, tmp_path):
+    """What is read is not replaced."""
     data = binarized(plms["wordpiece"], tmp_path / "data", PAIRS)
-    (tmp_path / "fr.txt").write_text("cat chat\n")
-    done = run("python", "preprocess/look_up.py", plms["wordpiece"], data, "--dictionary", f"fr={tmp_path / 'fr.txt'}")
-    assert done.stdout.endswith("1 of 8 distinct words listed, 1 substitutes in fr; 9.7% of tokens belong to a listed word\n")
-    assert "looking up input1" in done.stderr, "it shows its progress"
+    looked_up(plms["wordpiece"], data, fr="cat chat\n")
+    inside = shutil.copy(tmp_path / "en-fr.txt", data / "lexicons" / "muse" / "fr.txt")
+    said = error_of(look_up, plms["wordpiece"], data, "--dictionary", f"fr={inside}")
+    assert said == f"{data / 'lexicons' / 'muse'} holds {inside}, which is read by this command: choose another output path"
+    assert inside.read_text() == "cat chat\n"

@@ -1,0 +1,60 @@
+"""The processes of one distillation, which torchrun starts, on one machine or on several that share a disk."""
+
+import ctypes
+import datetime
+import os
+import secrets
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from salt_fairseq.errors import InputError
+
+PR_SET_PDEATHSIG = 1  # of Linux's sys/prctl.h
+SHARED = "shared"  # in the work directory, while it is checked
+
+
+@contextmanager
+def process_group() -> Iterator[tuple[int, int]]:
+    """Yield ``(rank, world size)``, as torchrun's environment says, with a process group if there are several processes."""
+    rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    if world_size == 1:
+        yield rank, world_size
+        return
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        end_with_parent()
+    torch.distributed.init_process_group("gloo", timeout=datetime.timedelta(days=7))  # all wait for the slowest
+    yield rank, world_size
+    torch.distributed.destroy_process_group()
+
+
+def end_with_parent() -> None:
+    """Have the system end this process when its parent ends, even by SIGKILL, which torchrun cannot pass on to its workers:
+    they would go on for hours and hold the lock of the output. Does nothing but on Linux."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def check_shared(directory: Path, rank: int) -> None:
+    """Raise in all processes unless each of them sees the work directory of the first.
+
+    The first writes a random token there and sends it to the others over the process group.
+    """
+    path, token = directory / SHARED, [secrets.token_hex(16)]
+    torch.distributed.broadcast_object_list(token)
+    if rank == 0:
+        path.write_text(token[0])
+    torch.distributed.barrier()
+    unseen = torch.tensor(int(not path.is_file() or path.read_text() != token[0]))
+    torch.distributed.all_reduce(unseen)
+    if rank == 0:
+        path.unlink()
+    if unseen:
+        raise InputError(
+            f"{int(unseen)} of {torch.distributed.get_world_size()} processes do not see {directory}, which the first one "
+            "made: all machines need the same data directory on a shared disk; without one, use the processes of one machine"
+        )
