@@ -46,7 +46,7 @@ class Columns:
 
     def __str__(self) -> str:
         def name(at):
-            return f"column {at + 1}" if self.names is None else self.names[at].strip()
+            return self.names is not None and self.names[at].strip() or f"column {at + 1}"
 
         read = ", ".join(f"{role} = {name(self.positions[role])}" for role in NAMES if role in self.positions)
         unused = [name(at) for at in self.unused]

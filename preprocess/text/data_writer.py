@@ -1,5 +1,6 @@
 """Files of examples as a data directory."""
 
+import contextlib
 import dataclasses
 import datetime
 import os
@@ -12,6 +13,7 @@ from tqdm import tqdm
 
 from preprocess.text import blocks
 from preprocess.text.encoded_blocks import BadText, encode_block
+from preprocess.text.existing_data import ExistingData, existing_data
 from preprocess.text.labels import label_order, parse_labels
 from preprocess.text.parallel import in_order
 from preprocess.text.readers import AS_PUBLISHED, Reading, TextFile
@@ -33,8 +35,11 @@ def binarize(
     source_language: str = "en",
     workers: int = 1,
     reading: Reading = AS_PUBLISHED,
+    replace: bool = False,
 ) -> dict:
     """Write the data directory ``data`` from ``files``, subset name to path, and return its ``meta.json`` value.
+
+    Subsets are added to a data directory that exists; those that it has must be allowed to be ``replace``-d.
 
     ``labels``: their names in order, separated by commas (None: the data set's own order).
     """
@@ -42,6 +47,11 @@ def binarize(
     description = Description.load(plm_dir)
     tokenizer = Tokenizer.load(plm_dir, description.tokenizer)
     names = None if labels is None else parse_labels(labels)
+    existing = existing_data(data, files, replace)
+    if existing:
+        existing.check(description, source_language, names)
+        if existing.kept:
+            names = existing.meta["labels"]
     if names:
         reading = dataclasses.replace(reading, labels=frozenset(names))
     texts = {path: TextFile.open(path, reading) for path in dict.fromkeys(files.values())}
@@ -51,9 +61,9 @@ def binarize(
     settings = {
         "PLM": description.sha256["tokenizer.json"],
         "labels": names,
-        "reading": [reading.columns, reading.quoting, sorted(reading.missing)],
+        "reading": [reading.columns, reading.quoting, reading.delimiter, list(reading.label_names), sorted(reading.missing)],
         "source language": source_language,
-        "files": [[name, texts[path].sha256] for name, path in files.items()],
+        "files": [[name, texts[path].sha256, texts[path].format.name] for name, path in files.items()],
         "size of blocks": blocks.BLOCK,
     }
     workers = min(workers, max(1, size // blocks.BLOCK))
@@ -66,6 +76,7 @@ def binarize(
     # The processes start before the lock is taken: they inherit open files, and would hold the lock after a SIGKILL.
     with (
         in_order(work, tasks, workers) as results,
+        existing.locked() if existing else contextlib.nullcontext(),
         replacing(data, marker="meta.json", inputs=[plm_dir, *texts]) as directory,
         resuming(data, settings, "binarization") as resumable,
     ):
@@ -74,20 +85,23 @@ def binarize(
         remembered = Remembered(resumable)
         try:
             with tqdm(total=size, desc="binarizing", unit="B", unit_scale=True) as progress:
-                _write_chunks(subsets, remembered.chunks(results), names, progress)
-            first = subsets.get("train", next(iter(subsets.values())))
-            counts = first.counts
-            if not names:
-                first.check_plausible()
-                names = label_order(list(counts))
+                _write_chunks(subsets, remembered.chunks(results), names, progress, existing)
+            decisive = _decisive(subsets, existing)
+            if decisive and labels is None:
+                decisive.check_plausible()
+            names = names or label_order(list(decisive.counts), decisive.file.label_names)
             entries = {name: subset.write_labels(names) for name, subset in subsets.items()}
+            for subset in subsets.values():
+                if subset is not decisive and labels is None:
+                    subset.check_others()
         except BadText:
             remembered.forget()
             raise
         for side in entries[next(iter(entries))]["sha256"]:
             shutil.copy(Path(plm_dir) / "dict.txt", directory / side / "dict.txt")
-        lines = "".join(f"{label} {counts[label]}\n" for label in names)
-        (directory / "label" / "dict.txt").write_text(lines, encoding="utf-8")
+        if decisive:
+            lines = "".join(f"{label} {decisive.counts[label]}\n" for label in names)
+            (directory / "label" / "dict.txt").write_text(lines, encoding="utf-8")
         meta = {
             "source_language": source_language,
             "labels": names,
@@ -95,15 +109,25 @@ def binarize(
                 "name": description.name,
                 "special_tokens": description.special_tokens,
                 "vocabulary_sha256": description.vocabulary_sha256,
+                "tokenizer_sha256": description.sha256["tokenizer.json"],
             },
             "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-            "subsets": entries,
+            "subsets": {name: existing.meta["subsets"][name] for name in existing.kept} | entries if existing else entries,
         }
-        write_manifest(directory, meta)
+        meta = write_manifest(directory, meta, existing.checksums(directory) if existing else {})
+        if existing:
+            existing.link_into(directory, meta)
     return meta
 
 
-def _write_chunks(subsets: dict[str, SubsetWriter], chunks: Iterator, labels: list[str] | None, progress: tqdm) -> None:
+def _decisive(subsets, existing):
+    """The subset that decides which labels there are: train, or the first one, or None where others that are kept do."""
+    return subsets.get("train") or (None if existing and existing.kept else next(iter(subsets.values())))
+
+
+def _write_chunks(
+    subsets: dict[str, SubsetWriter], chunks: Iterator, labels: list[str] | None, progress: tqdm, existing: ExistingData | None
+) -> None:
     """Write the chunks of all subsets, one subset after another, checking their labels against ``labels`` if given."""
     first = next(iter(subsets.values()))
     for subset in subsets.values():
@@ -114,5 +138,5 @@ def _write_chunks(subsets: dict[str, SubsetWriter], chunks: Iterator, labels: li
                 if labels:
                     subset.check_labels(labels)
                 progress.update(block.size)
-        if subset.is_pairs != first.is_pairs:
+        if subset.is_pairs != (existing.is_pairs if existing and existing.kept else first.is_pairs):
             raise BadText(f"{subset.file.path}: some subsets are sentence pairs, others single sentences")

@@ -40,7 +40,7 @@ def encode_block(file: TextFile, block: Block, language: str, tokenizer: Tokeniz
     ids_of = dict(zip(distinct, tokenizer(distinct)))
     if not all(ids_of.values()):
         at = next(i for i, sentences in enumerate(zip(*sides)) if not all(ids_of[sentence] for sentence in sentences))
-        raise BadText(f"{file.path}, line {examples[at].line}: the sentence has no visible character")
+        raise BadText(f"{file.where(examples[at].line)}: the sentence has no visible character")
     if failure:
         raise BadText(str(failure)) from failure
     lines: dict[str, int] = {}

@@ -1,53 +1,69 @@
 """The files of XNLI, PAWS-X and XTREME as they are published."""
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
-from salt_fairseq.data.subset import LANGUAGE
+from salt_fairseq.data.subset import LANGUAGE, Subset
 from salt_fairseq.errors import InputError
 
-XNLI_FILES = {"valid": "xnli.dev.tsv", "test": "xnli.test.tsv"}
+LAYOUTS = {  # what is read, with the source language or any other for SOURCE and LANG
+    "xnli": "multinli.train.SOURCE.tsv, xnli.dev.tsv and xnli.test.tsv, in DIR or below it",
+    "pawsx": "SOURCE/train.tsv, LANG/dev_2k.tsv and LANG/test_2k.tsv, in DIR or below it",
+    "xtreme": "train-SOURCE.tsv, dev-LANG.tsv and test-LANG.tsv, in DIR, without a header",
+}
+CODE = rf"(?=[a-z]{{2,3}}(?:-|$|/)){LANGUAGE}"  # no other word is a language in the name of a file
+TRAIN = rf"multinli\.train\.\w+|train(-{CODE})?"
+XNLI_FILES = {"xnli.dev.tsv": "valid", "xnli.test.tsv": "test"}
 XNLI_LANGUAGES = "ar bg de el en es fr hi ru sw th tr ur vi zh".split()
 
 
-def official_files(layout: str, directory: Path, source_language: str = "en") -> tuple[dict[str, Path], list[Path]]:
+def official_files(
+    layout: str, directory: Path, source_language: str = "en", others: Collection[str] = ()
+) -> tuple[dict[str, Path], list[Path]]:
     """Subset name to file for a downloaded data set, and the TSV files that are left out.
 
-    The layout is ``xnli`` (XNLI-1.0 and XNLI-MT-1.0), ``pawsx`` (x-final), or ``xtreme`` (train-LANG.tsv, dev-LANG.tsv,
-    test-LANG.tsv). Names must match exactly; train and valid are in the source language.
+    The layout is one of :data:`LAYOUTS`: ``xnli`` is XNLI-1.0 and XNLI-MT-1.0, ``pawsx`` is x-final. Names must match exactly;
+    train and valid are in the source language, and must be there unless they are among the ``others``, subsets that are given
+    otherwise, or the directory has them in no language.
     """
     paths = sorted(directory.rglob("*.tsv") if layout != "xtreme" else directory.glob("*.tsv"))
-    files = _xnli(paths, source_language) if layout == "xnli" else _by_language(layout, paths, source_language)
-    if not files:
-        raise InputError(f"{directory} holds no files in the layout of {layout}; see --help for their names")
-    return files, [path for path in paths if path not in files.values()]
-
-
-def _xnli(paths, source_language):
-    """The files of dev and test hold all languages each; the training file is that of the source language."""
-    named, files = {path.name: path for path in paths}, {}
-    if train := named.get(f"multinli.train.{source_language}.tsv"):
-        files["train"] = train
-    for split, name in XNLI_FILES.items():
-        if name in named:
-            if split == "valid" and source_language in XNLI_LANGUAGES:
-                files[split] = named[name]
-            files.update({f"{split}.{language}": named[name] for language in XNLI_LANGUAGES})
-    return files
-
-
-def _by_language(layout, paths, source_language):
-    """PAWS-X and XTREME have a file for each split and language."""
-    pattern = rf"({LANGUAGE})/(train|dev_2k|test_2k)" if layout == "pawsx" else rf"(train|dev|test)-({LANGUAGE})"
-    files = {}
+    files: dict[str, Path] = {}
     for path in paths:
-        name = f"{path.parent.name}/{path.stem}" if layout == "pawsx" else path.stem
-        if not (match := re.fullmatch(pattern, name)):
-            continue
-        language, split = match.groups() if layout == "pawsx" else match.groups()[::-1]
-        split = {"dev": "valid"}.get(split.removesuffix("_2k"), split.removesuffix("_2k"))
-        if split != "train":
-            files[f"{split}.{language}"] = path
-        if split != "test" and language == source_language:
-            files[split] = path
-    return files
+        for name in _xnli(path, source_language) if layout == "xnli" else _by_language(layout, path, source_language):
+            if name in files:
+                raise InputError(f"--{layout} {directory} has {files[name]} and {path}: leave one of them out")
+            files[name] = path
+    if not files:
+        raise InputError(f"{directory} holds no files in the layout of {layout}: {LAYOUTS[layout]} are read")
+    left_out = [path for path in paths if path not in files.values()]
+    has_valid = any(Subset.parse(name).split == "valid" for name in files)
+    has_train = has_valid or any(re.fullmatch(TRAIN, path.stem) for path in left_out)
+    for split, is_needed in (("train", has_train), ("valid", has_valid)):
+        if is_needed and split not in files and split not in others:
+            raise InputError(
+                f"--{layout} {directory} has no {split} file in the source language {source_language!r} ({LAYOUTS[layout]} are "
+                f"read): add it, name another --source-language, or give --subset {split}=FILE"
+            )
+    return files, left_out
+
+
+def _xnli(path, source_language):
+    """Names of the subsets in a file: those of dev and test hold all languages, the training file is in one."""
+    if path.name == f"multinli.train.{source_language}.tsv":
+        return ["train"]
+    split = XNLI_FILES.get(path.name)
+    names = [f"{split}.{language}" for language in XNLI_LANGUAGES] if split else []
+    return ["valid", *names] if split == "valid" and source_language in XNLI_LANGUAGES else names
+
+
+def _by_language(layout, path, source_language):
+    """PAWS-X and XTREME have a file for each split and language."""
+    pattern, name = rf"(?P<split>train|dev|test)-(?P<language>{CODE})", path.stem
+    if layout == "pawsx":
+        pattern, name = rf"(?P<language>{CODE})/(?P<split>train|dev_2k|test_2k)", f"{path.parent.name}/{path.stem}"
+    if not (match := re.fullmatch(pattern, name)):
+        return []
+    split, is_source = match["split"].removesuffix("_2k").replace("dev", "valid"), match["language"] == source_language
+    names = [] if split == "train" else [f"{split}.{match['language']}"]
+    return [split, *names] if is_source and split != "test" else names

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from preprocess.text.encoded_blocks import BadText, mixed
-from preprocess.text.labels import check_plausible
+from preprocess.text.labels import check_others, check_plausible, unknown_label
 from preprocess.text.readers import UNDECIDED, TextFile, every_example
 from salt_fairseq.data.directory import FIRST_LABEL, inputs_of
 from salt_fairseq.storage.files import sha256
@@ -73,27 +73,29 @@ class SubsetWriter:
 
     def _check(self):
         """Raise for faults that show only once all chunks are there: no examples at all, or an id that occurs twice."""
-        path = self.file.path
+        unit = self.file.format.unit
         if self.is_pairs is None:
-            raise BadText(f"{path} holds no examples" + ("" if self._rows else f" in language {self._language!r}"))
+            raise BadText(f"{self.file.path} holds no examples" + ("" if self._rows else f" in language {self._language!r}"))
         hashes = np.sort(np.concatenate(self._hashes))  # 8 bytes per id instead of the ids themselves
         self._hashes.clear()
         suspects = set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
         seen: dict[str | int, int] = {}  # id to line
         for example in every_example(self.file, self._language) if suspects else ():
             if hash(example.id) in suspects and (line := seen.setdefault(example.id, example.line)) != example.line:
-                raise BadText(f"{path}, line {example.line}: id {example.id} stands on line {line} already")
+                raise BadText(f"{self.file.where(example.line)}: id {example.id} stands on {unit} {line} already")
 
     def check_plausible(self) -> None:
+        """Raise unless the labels can be those of a training set."""
         check_plausible(self.counts, self._first_lines, self._skipped[UNDECIDED], self.file)
+
+    def check_others(self) -> None:
+        """Raise unless the labels, which are known ones, can be those of another subset."""
+        check_others(self.counts, self._skipped[UNDECIDED], self.file)
 
     def check_labels(self, labels: list[str]) -> None:
         for label, line in self._first_lines.items():
             if label not in labels:
-                raise BadText(
-                    f"{self.file.path}, line {line}: label {label!r} is none of {', '.join(labels)}; correct it, "
-                    "list all labels with --labels, or skip such rows with --missing-label"
-                )
+                raise BadText(f"{self.file.where(line)}: {unknown_label(label, labels)}")
 
     def write_labels(self, labels: list[str]) -> dict:
         """Write the last file, once the order of the labels is known; returns the subset's entry in ``meta.json``."""
@@ -104,6 +106,7 @@ class SubsetWriter:
         sides = inputs_of(bool(self.is_pairs))
         return {
             "file": str(self.file.path),
+            "format": self.file.format.name,
             "columns": str(self.file.columns),
             "skipped": dict(self._skipped),
             "examples": len(targets),

@@ -38,11 +38,16 @@ def read_verified(path: Path, made_by: str) -> dict[str, Any]:
     return values
 
 
-def write_manifest(directory: str | Path, values: dict[str, Any]) -> None:
-    """Write ``meta.json`` of a directory whose other files are complete."""
+def write_manifest(directory: str | Path, values: dict[str, Any], known: dict[str, str] | None = None) -> dict[str, Any]:
+    """Write ``meta.json`` of a directory whose other files are complete, and return its content without the checksum.
+
+    ``known`` are the hashes of files that are put there afterwards.
+    """
     directory = Path(directory)
     files = sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file())
-    write_with_checksum(directory / MANIFEST, {**values, "files": {name: sha256(directory / name) for name in files}})
+    values = {**values, "files": {**(known or {}), **{name: sha256(directory / name) for name in files}}}
+    write_with_checksum(directory / MANIFEST, values)
+    return values
 
 
 def fits(value: Any, shape: Any) -> bool:

@@ -100,7 +100,7 @@ def test_meta_and_last_line(xlmr_plm, tmp_path, capsys):
     assert capsys.readouterr().out == (
         f"wrote {tmp_path / 'data'}: 1 subsets, 3 examples, {tokens} tokens, labels 0, 1; "
         "skipped 1 rows without translation (NS) and 1 without label (-), 1 blank lines, "
-        "0 rows of other languages; read train as pairs (id = id, sentence1 = sentence1, sentence2 = sentence2, label = label; not used: none)\n"
+        "0 rows of other languages; read train as TSV, pairs (id = id, sentence1 = sentence1, sentence2 = sentence2, label = label; not used: none)\n"
     )
 
 
@@ -134,39 +134,49 @@ def test_order_of_labels(labels, given, order, xlmr_plm, tmp_path):
 WORDS = [("A very good house", "A house is very good", "yes"), ("The bad dog is here", "The dog is a cat", "no")] * 3
 JSON = b"".join(json.dumps(dict(zip(("text", "text_pair", "label"), row))).encode() + b"\n" for row in WORDS)
 READ = {  # file name, content, options; what is read, and what the last line says of it
-    "QNLI": ("a.tsv", tsv(WORDS, ["question", "sentence", "label"]), [], "pairs (sentence1 = question, sentence2 = sentence, label = label; not used: none)"),
-    "JSONL of Hugging Face": ("a.jsonl", JSON, [], "pairs (sentence1 = text, sentence2 = text_pair, label = label; not used: none)"),
-    "NDJSON": ("a.ndjson", JSON, [], "pairs (sentence1 = text, sentence2 = text_pair, label = label; not used: none)"),
-    "gold": ("a.tsv", tsv(WORDS, ["premise", "hypothesis", "gold"]), [], "pairs (sentence1 = premise, sentence2 = hypothesis, label = gold; not used: none)"),
+    "QNLI": (
+        "a.tsv",
+        tsv(WORDS, ["question", "sentence", "label"]),
+        [],
+        "TSV, pairs (sentence1 = question, sentence2 = sentence, label = label; not used: none)",
+    ),
+    "JSONL of Hugging Face": ("a.jsonl", JSON, [], "JSONL, pairs (sentence1 = text, sentence2 = text_pair, label = label; not used: none)"),
+    "NDJSON": ("a.ndjson", JSON, [], "JSONL, pairs (sentence1 = text, sentence2 = text_pair, label = label; not used: none)"),
+    "gold": (
+        "a.tsv",
+        tsv(WORDS, ["premise", "hypothesis", "gold"]),
+        [],
+        "TSV, pairs (sentence1 = premise, sentence2 = hypothesis, label = gold; not used: none)",
+    ),
     "named": (
         "a.tsv",
         tsv([(c, "x", a, b) for a, b, c in WORDS], ["verdict", "note", "claim", "evidence"]),
         ["--columns", "premise=claim, hypothesis=evidence, label=verdict"],
-        "pairs (sentence1 = claim, sentence2 = evidence, label = verdict; not used: note)",
+        "TSV, pairs (sentence1 = claim, sentence2 = evidence, label = verdict; not used: note)",
     ),
     "numbered": (
         "a.tsv",
         tsv([(c, a, b) for a, b, c in WORDS]),
         ["--columns", "label=1,sentence1=2,sentence2=3"],
-        "pairs (sentence1 = column 2, sentence2 = column 3, label = column 1; not used: none)",
+        "TSV, pairs (sentence1 = column 2, sentence2 = column 3, label = column 1; not used: none)",
     ),
     "quoted": (
         "a.tsv",
         tsv([(f'"{a}"', f'"{b}"', f'"{c}"') for a, b, c in WORDS]),
         ["--quoting", "csv"],
-        "pairs (sentence1 = column 1, sentence2 = column 2, label = column 3; not used: none)",
+        "CSV with tabs, pairs (sentence1 = column 1, sentence2 = column 2, label = column 3; not used: none)",
     ),
     "blank lines": (
         "a.tsv",
         b"\n" + tsv(WORDS).replace(b"\n", b"\n \n"),
         [],
-        "pairs (sentence1 = column 1, sentence2 = column 2, label = column 3; not used: none)",
+        "TSV, pairs (sentence1 = column 1, sentence2 = column 2, label = column 3; not used: none)",
     ),
     "missing": (
         "a.tsv",
         tsv([*WORDS, ("Good", "Bad", "nan"), ("Bad", "Good", "")]),
         ["--missing-label=nan", "--missing-label", ""],
-        "pairs (sentence1 = column 1, sentence2 = column 2, label = column 3; not used: none)",
+        "TSV, pairs (sentence1 = column 1, sentence2 = column 2, label = column 3; not used: none)",
     ),
 }
 
@@ -202,15 +212,6 @@ def test_single_sentences(xlmr_plm, tmp_path):
     inputs, rows, targets = data.load("test.fr")
     assert len(inputs) == len(rows) == 1 and rows[0].tolist() == [0, 1] and targets.tolist() == [1, 0]
     assert [len(inputs[0][i]) for i in range(2)] == [len(s) for s in stored(data.path, "input0", "test.fr")]
-
-
-def test_binarizing_again_replaces(xlmr_plm, tmp_path):
-    (tmp_path / "train.tsv").write_bytes(tsv([("a", "b", "0"), ("c", "d", "1")]))
-    for name in ("train", "valid"):
-        call(binarize, xlmr_plm, tmp_path / "data", "--subset", f"{name}={tmp_path / 'train.tsv'}")
-    assert list(DataDirectory(tmp_path / "data").meta["subsets"]) == ["valid"]
-    assert not list((tmp_path / "data").rglob("train.*"))
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "train.tsv"]
 
 
 def test_stock_fairseq_trains_on_it(xlmr_data, tmp_path):

@@ -1,5 +1,6 @@
 """Any number of processes gives the same files and the same errors, and none of them outlives the command."""
 
+import io
 import json
 import multiprocessing
 import os
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from unittest import mock
 
 import pytest
 
@@ -57,7 +59,7 @@ def test_blocks_and_workers_do_not_show(xlmr_plm, tmp_path, monkeypatch):
     assert meta["labels"] == ["0", "1", "2", "3", "4"] and {s["skipped"]["-"] for s in meta["subsets"].values()} == {0, 1}
     for size, workers in ((700, 1), (700, 3), (2000, 2)):
         monkeypatch.setattr(blocks, "BLOCK", size)
-        call(binarize, xlmr_plm, tmp_path / "data", "--workers", workers, *words)
+        call(binarize, xlmr_plm, tmp_path / "data", "--replace", "--workers", workers, *words)
         assert contents(tmp_path / "data") == expected
         again = json.loads((tmp_path / "data" / "meta.json").read_text())
         assert {**again, "created": 0, "checksum": 0} == {**meta, "created": 0, "checksum": 0}
@@ -101,18 +103,23 @@ def test_single_and_pair_in_different_blocks(workers, xlmr_plm, tmp_path, small_
     )
 
 
-def test_no_pipe(xlmr_plm, tmp_path):
+def test_pipe(xlmr_plm, tmp_path):
+    """As of a shell's <(command), which can be read once; and the shell's own standard input."""
     os.mkfifo(tmp_path / "pipe")
     with subprocess.Popen(["cp", QUICKSTART / "test.en.tsv", tmp_path / "pipe"], stderr=subprocess.DEVNULL):
-        assert "is no regular file, and cannot be read twice" in error_of(binarize, xlmr_plm, tmp_path / "data", "--subset", f"train={tmp_path / 'pipe'}")
+        call(binarize, xlmr_plm, tmp_path / "piped", "--subset", f"test.en={tmp_path / 'pipe'}")
+    with mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO((QUICKSTART / "test.en.tsv").read_bytes()))):
+        call(binarize, xlmr_plm, tmp_path / "typed", "--subset", "test.en=-")
+    call(binarize, xlmr_plm, tmp_path / "data", "--subset", f"test.en={QUICKSTART / 'test.en.tsv'}")
+    assert contents(tmp_path / "piped") == contents(tmp_path / "typed") == contents(tmp_path / "data")
 
 
 def test_text_that_changes(xlmr_plm, tmp_path, monkeypatch):
     (tmp_path / "train.tsv").write_bytes(HEADER + b"".join(GOOD))
     cut = blocks.blocks_of
 
-    def shortened(path):
-        found = cut(path)
+    def shortened(file, path):
+        found = cut(file, path)
         path.write_bytes(HEADER + b"".join(GOOD[:-1]))
         return found
 

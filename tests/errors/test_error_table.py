@@ -156,7 +156,7 @@ def results_of(command, name, out):
     """What a command writes, or prints, with and without Windows' forms of one of its input files."""
     for content in (FILES[name].encode(), windows(FILES[name])):
         Path(name).write_bytes(content)
-        code, lines = ended(command, TYPED[command])
+        code, lines = ended(command, TYPED[command] + " --replace" * (command == "binarize"))
         assert code == 0, lines
         files = sorted(path for path in Path(out).rglob("*") if path.is_file() and path.suffix != ".json")
         assert files
