@@ -17,15 +17,38 @@
 #     --out DIR            data, checkpoints and results, shared by the recipes (results/CONFIG)
 #     --report NAME        tables and figures go to DIR/NAME (report)
 #     --device cuda|cpu    for distillation and evaluation (cuda where there is one)
+#     --force              make anew what was made with other settings, and all that depends on it
 #
-# What is finished is not done again, so the same command goes on where it was stopped. A run that fails is named at the end,
-# and the others go on. Once the data are ready, further commands on the same DIR take runs that nobody is at.
+# What is finished is not done again, so the same command goes on where it was stopped; finished data need no --downloads,
+# --subset, --dictionary or --synonyms. What each stage depends on is recorded beside what it makes (DIR/*.fingerprint), and other
+# settings are refused without --force. A run's output goes to DIR/SYSTEM.SEED/log. A run that fails is named at the end, and the
+# others go on. Once the data are ready, further commands on the same DIR take runs that nobody is at.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 words=("$@")
 . "$root/recipes/options.sh"
+export PYTHONSAFEPATH=1 # python -m finds the installed package, not a folder of that name here
 install
-lock "$out"
+mkdir -p "$out"
+lock 9 "$out/.lock" ||
+    fail "$out is being written by another recipe: wait until it has finished, or choose another output directory" 1
+
+exec 7>> "$out/.recipes.lock" # of all recipes that are at work in the directory
+alone=()
+if flock --nonblock 7; then alone=(--alone); elif [ ${#force[@]} -gt 0 ]; then
+    lock 7 "$out/.recipes.lock" || fail "other recipes are at work in $out: wait until they have finished to start anew" 1
+    alone=(--alone)
+fi
+compared=("${sources[@]}" "${generalized[@]}" "${alone[@]}" "${force[@]}" --seeds $seeds)
+[[ " $systems" != *" SALT"* ]] || compared+=(--augment "$augment")
+[ ${#dictionaries[@]} -eq 0 ] || compared+=(--dictionary "${dictionaries[@]}")
+[ -z "$synonyms" ] || compared+=(--synonyms "$synonyms")
+for system in $systems; do
+    override "$system" "$@"
+    compared+=(--system "$system" "${overrides[@]}")
+done
+python -m salt_fairseq.experiment_settings "$out" "${config_files[@]}" --plm "$plm" "${compared[@]}"
+flock --shared 7
 
 if [ ! -e "$plm_dir/plm.json" ]; then
     python "$root/preprocess/import_plm.py" "$plm" "$plm_dir"
@@ -59,7 +82,7 @@ for system in $systems; do
         elif [ -e "$run/.lock" ] && ! flock --nonblock "$run/.lock" true; then
             elsewhere+=("$system, seed $seed")
         else
-            failed+=("$system, seed $seed")
+            failed+=("$system, seed $seed: $(tail -n 1 "$run/log" 2>/dev/null || true) ($run/log)")
         fi
     done
     [ ${#files[@]} -eq 0 ] || results+=("$system=$(IFS=,; echo "${files[*]}")")
@@ -67,7 +90,7 @@ done
 if [ ${#elsewhere[@]} -gt 0 ]; then
     echo "${#elsewhere[@]} runs are going on in another recipe, which will make the report: ${elsewhere[*]}"
 elif [ ${#results[@]} -gt 0 ]; then
-    flock "$out/.lock" python -m salt_fairseq.report "${results[@]}" --out "$out/$report"
+    flock "$out/.lock" python -m salt_fairseq.report "${results[@]}" --out "$out/$report" || failed+=("the report")
 fi
 if [ ${#failed[@]} -gt 0 ]; then
     printf 'error: failed: %s\n' "${failed[@]}" >&2

@@ -1,22 +1,24 @@
-# Sourced by the recipes. Typed as a recipe's first word, --help prints the comment at the recipe's head. No recipe that takes
-# paths changes the folder, so they are relative to where they are typed.
+# Sourced by the recipes. Typed anywhere among a recipe's words, --help prints the comment at the recipe's head. No recipe that
+# takes paths changes the folder, so they are relative to where they are typed.
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 usage() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit 0; }
-[[ ${1:-} != @(-h|--help) ]] || usage
+for word; do [[ $word != @(-h|--help) ]] || usage; done
 
-fail() { echo "error: $1" >&2; exit 2; }
+fail() { echo "error: $1" >&2; exit "${2:-2}"; }
 
 install() { # make or repair .venv, and take Python and all commands from it
     bash "$root/recipes/setup.sh"
     export PATH=$root/.venv/bin:$PATH
 }
 
-lock() { # make directory $1 and lock it until this recipe and all that it started have ended, or fd 9 is closed
-    mkdir -p "$1"
-    exec 9> "$1/.lock"
-    flock --nonblock 9 || {
-        echo "error: $1 is being written by another recipe: wait until it has finished, or choose another output directory" >&2
-        exit 1
-    }
+lock() { # lock file $2 with descriptor $1 until this process and all that it started have ended, or the descriptor is closed
+    # Processes that were killed hold their locks for a moment yet.
+    eval "exec $1>>\"\$2\"" && flock --timeout 10 "$1"
+}
+
+quoted() { # $1 as a value of a Hydra override: backslashes count before a quote only
+    local value quote="'"
+    value=$(printf %s. "$1" | sed -zE "s/(\\\\*)'/\\1\\1\\\\'/g; s/(\\\\*)\\.\$/\\1\\1/")
+    printf %s "$quote$value$quote"
 }

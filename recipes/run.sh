@@ -11,29 +11,27 @@ system=${name%.*} seed=${name##*.} run=$out/$name
 results=$run.$ending
 [ ! -e "$results" ] || exit 0
 mkdir -p "$run"
-exec 8> "$run/.lock"
-flock --nonblock 8 || exit 0
+lock 8 "$run/.lock" || exit 0
 [ ! -e "$results" ] || exit 0 # since when the other recipe has finished it
+exec 3>&1 >> "$run/log" 2>&1
+say() { echo "== $system, seed $seed: $1" >&3; }
 
-salt=()
-[[ $system != SALT && $system != SALT-without-mixup ]] || salt=("task.augment='$augment'")
-config=(--config-dir "$root/recipes/config" --config-name "$config")
-overrides=("+system=$system" "task.data='$data'" "model.plm='$plm_dir'" "${salt[@]}" "$@")
-epochs=()
-if [ -n "$updates" ]; then
-    epochs=(optimization.max_epoch=0)
-else
-    updates=$(python -m salt_fairseq.updates "${config[@]}" "${overrides[@]}")
-fi
-[ "$jobs" -eq 1 ] && log='' || log=$run/log
-echo "== $system, seed $seed: $updates updates${log:+, output in $log}"
-[ -z "$log" ] || exec >> "$log" 2>&1
+# fairseq adds the step to the seed, so neighbouring seeds would share their steps' draws.
+override "$system" common.seed=$((seed * 1000003)) "$@"
 if [ ! -e "$run/trained" ]; then
-    # fairseq adds the step to the seed, so neighbouring seeds would share their steps' draws.
-    fairseq-hydra-train "${config[@]}" common.user_dir="'$root/salt_fairseq'" common.seed=$((seed * 1000003)) \
-        optimization.max_update="$updates" "${epochs[@]}" checkpoint.save_dir="'$run'" "${overrides[@]}"
+    if [ -z "$updates" ]; then
+        updates=$(python -m salt_fairseq.updates "${config_files[@]}" "${overrides[@]}")
+        overrides=("optimization.max_update=$updates" "${overrides[@]}")
+    fi
+    say "$updates updates, output in $run/log"
+    fairseq-hydra-train "${config_files[@]}" common.user_dir="$(quoted "$root/salt_fairseq")" \
+        checkpoint.save_dir="$(quoted "$run")" "${overrides[@]}"
     touch "$run/trained"
 fi
 checkpoint=$run/checkpoint_best.pt # by accuracy in the source language; without a valid subset, the last
 [ -e "$checkpoint" ] || checkpoint=$run/checkpoint_last.pt
-python -m salt_fairseq.evaluate "$data" --path "$checkpoint" --subsets 'test.*' "${generalized[@]}" "${device[@]}" --out "$results"
+evaluated=$(python -m salt_fairseq.evaluate "$data" --path "$checkpoint" --subsets 'test.*' "${generalized[@]}" "${device[@]}" \
+    --out "$results")
+echo "$evaluated"
+evaluated=${evaluated#*"$checkpoint: "}
+say "${evaluated%%$'\n'*}"

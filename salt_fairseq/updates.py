@@ -14,6 +14,7 @@ from pathlib import Path
 
 import hydra
 from fairseq.dataclass.initialize import hydra_init
+from fairseq.distributed.utils import infer_init_method
 from fairseq.tasks import setup_task
 from omegaconf import DictConfig
 
@@ -32,19 +33,33 @@ def composed(directory: Path, name: str, overrides: list[str]) -> DictConfig:
 
 
 def updates(config: DictConfig) -> int:
-    """``optimization.max_epoch`` times the batches of all streams, divided by the processes and by ``update_freq``."""
-    epochs, accumulated = config.optimization.max_epoch, config.optimization.update_freq[0]
+    """The updates of ``optimization.max_epoch`` epochs over all streams.
+
+    Each takes ``dataset.batch_size`` in every process, ``optimization.update_freq`` times; the processes are those that
+    fairseq would start or join: one for each GPU, or as many as torchrun, Slurm or the configuration say.
+    """
+    epochs, optimization = config.optimization.max_epoch, config.optimization
     if epochs < 1:
-        raise InputError("optimization.max_epoch is 0, so that there is no end of training: set it to at least 1")
+        raise InputError("optimization.max_epoch is 0, so training would have no end: set it to at least 1, or --updates")
+    infer_init_method(config.distributed_training)
     task: SaltSentencePairTask = setup_task(config.task)
     task.description = Description.load(config.model.plm)  # as building the model would set it
-    batches = task.get_batch_iterator(
-        task.load_dataset("train"),
-        max_tokens=config.dataset.max_tokens,
-        max_sentences=config.dataset.batch_size,
-        num_shards=config.distributed_training.distributed_world_size,
-    )
-    return epochs * math.ceil(len(batches) / accumulated)
+    dataset, total = task.load_dataset("train"), 0
+    for epoch in range(1, epochs + 1):
+        batches = task.get_batch_iterator(
+            dataset,
+            max_tokens=config.dataset.max_tokens,
+            max_sentences=config.dataset.batch_size,
+            seed=config.common.seed,
+            num_shards=config.distributed_training.distributed_world_size,
+            epoch=epoch,  # with --max-tokens, epochs differ in their number of batches
+        )
+        accumulated = optimization.update_freq[min(epoch, len(optimization.update_freq)) - 1]
+        if optimization.skip_remainder_batch:  # of the data, and of the batches that make an update
+            total += (len(batches) - 1) // accumulated
+        else:
+            total += math.ceil(len(batches) / accumulated)
+    return total
 
 
 def main() -> None:

@@ -1,0 +1,181 @@
+"""The recipes as typed, with stand-ins for Python and fairseq that make at once what their commands would make."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+
+from support.running import ROOT
+
+pytestmark = pytest.mark.slow
+
+WAIT = 3  # seconds, instead of the recipes' 10
+PYTHON = f"""#!/usr/bin/env bash
+echo "$*" >> "$CALLS"
+for out; do :; done # the last word
+case "$1 $2" in
+    *experiment_settings*) exec {sys.executable} "$@" ;;
+    *salt_fairseq.updates*) echo 7 ;;
+    *salt_fairseq.evaluate*) printf '2 subsets\\n%s: test avg. without en 50.00 (1 s)\\nwrote\\n' "$5"; touch "$out" ;;
+    *salt_fairseq.report*) mkdir -p "$out"; touch "$out/table.md" ;;
+    */import_plm.py*) mkdir -p "$3"; touch "$3/plm.json" ;;
+    */binarize.py*) mkdir -p "$3"; touch "$3/meta.json" ;;
+    */distill.py*) mkdir -p "$3/candidates/${{5##*,}}"; touch "$3/candidates/${{5##*,}}/meta.json" ;;
+    */look_up.py*) mkdir -p "$3/lexicons/$5"; touch "$3/lexicons/$5/meta.json" ;;
+esac
+"""
+TRAIN = """#!/usr/bin/env bash
+echo "$*" >> "$CALLS"
+for word; do [[ $word != checkpoint.save_dir=* ]] || run=$(eval "echo ${word#*=}"); done
+[[ " $*" != *" +system=RS-DA"* ]] || { echo "error: there is no lexicon" >&2; exit 1; }
+touch "$run/checkpoint_best.pt"
+"""
+FLOCK = f"""#!/usr/bin/env bash
+[ "$1" != --timeout ] || set -- --timeout {WAIT} "${{@:3}}"
+exec {shutil.which("flock")} "$@"
+"""
+SUBSETS = ["--subset", "train=train.tsv", "test.en=test.tsv", "test.fr=test.tsv"]
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """A function that runs a recipe in another folder and returns what it printed and which commands it started."""
+    root, here = tmp_path / "checkout", tmp_path / "here"
+    shutil.copytree(ROOT / "recipes", root / "recipes")
+    (root / "recipes" / "setup.sh").write_text("")
+    (root / ".venv" / "bin").mkdir(parents=True)
+    for name, text in {"python": PYTHON, "fairseq-hydra-train": TRAIN, "flock": FLOCK}.items():
+        (root / ".venv" / "bin" / name).write_text(text)
+        (root / ".venv" / "bin" / name).chmod(0o755)
+    (here / "salt_fairseq").mkdir(parents=True)  # a folder of the package's name, as where a checkout lies
+    for file in ("train.tsv", "test.tsv", "other.tsv"):
+        (here / file).write_text(file)
+
+    def run(name, *words):
+        calls = tmp_path / "calls"
+        calls.write_text("")
+        done = subprocess.run(
+            ["bash", f"{root}/recipes/{name}.sh", *words], cwd=here, env={**os.environ, "CALLS": str(calls)}, capture_output=True, text=True, timeout=300
+        )
+        started = [short(line) for line in calls.read_text().splitlines()]
+        return done.returncode, done.stdout.splitlines(), done.stderr.splitlines(), started
+
+    run.here = here
+    return run
+
+
+def short(call):
+    """``binarize``, ``evaluate SALT.1`` or ``train SALT``, of the words of a command."""
+    words = call.split()
+    if words[0] == "--config-dir":
+        return "train " + next(word for word in words if word.startswith("+system=")).removeprefix("+system=")
+    name = words[1].rpartition(".")[2] if words[0] == "-m" else words[0].rpartition("/")[2].removesuffix(".py")
+    return f"evaluate {words[4].split('/')[-2]}" if name == "evaluate" else name
+
+
+def test_what_is_done_and_said(recipe):
+    """Two systems, of which one fails; then with its lexicon; then more seeds; at last nothing."""
+    words = [*SUBSETS, "--plm", "name", "--seeds", "1", "--out", "out", "--systems", "vanilla RS-DA SALT"]
+    code, said, errors, started = recipe("pawsx", *words, "--updates", "9")
+    assert code == 1 and errors == ["error: failed: RS-DA, seed 1: error: there is no lexicon (out/RS-DA.1/log)"]
+    assert said == [
+        "== vanilla, seed 1: 9 updates, output in out/vanilla.1/log",
+        "== vanilla, seed 1: test avg. without en 50.00 (1 s)",
+        "== RS-DA, seed 1: 9 updates, output in out/RS-DA.1/log",
+        "== SALT, seed 1: 9 updates, output in out/SALT.1/log",
+        "== SALT, seed 1: test avg. without en 50.00 (1 s)",
+    ]
+    done = ["train vanilla", "evaluate vanilla.1", "train RS-DA", "train SALT", "evaluate SALT.1", "report"]
+    assert started == ["experiment_settings", "import_plm", "binarize", "distill", *done]
+    *others, _ = words
+    code, _, errors, started = recipe("pawsx", *others, "SALT vanilla", "--updates", "9", "--seeds", "1 2", "--jobs", "2", "--report", "r", "--device", "cpu")
+    assert (code, errors) == (0, [])
+    assert sorted(started[1:-1]) == ["evaluate SALT.2", "evaluate vanilla.2", "train SALT", "train vanilla"]
+    code, said, errors, started = recipe("generalized", "pawsx", *others, "SALT", "--updates", "9", "--seeds", "2")
+    assert (code, errors, started) == (0, [], ["experiment_settings", "evaluate SALT.2", "report"])
+    code, said, errors, started = recipe("pawsx", *others, "SALT vanilla", "--updates", "9", "--seeds", "1 2")
+    assert (code, said, errors, started) == (0, [], [], ["experiment_settings", "report"])
+
+
+def test_other_settings(recipe):
+    words = [*SUBSETS, "--plm", "name", "--seeds", "1", "--out", "out", "--systems", "vanilla SALT"]
+    assert recipe("pawsx", *words)[3].count("updates") == 2
+    for other, said in (
+        (
+            ["--updates", "9"],
+            "out/vanilla.1 was begun with other settings, which out/vanilla.1.fingerprint records: optimization.max_epoch 3 (now 0), optimization.max_update",
+        ),
+        (["--augment", "en"], "out/candidates was begun with other settings, which out/candidates.fingerprint records: --augment en,fr,es,de (now en); "),
+        (["--", "dataset.batch_size=4"], "out/vanilla.1 was begun with other settings, "),
+        (["--", "task.thresholds=en=1"], "task.thresholds=en=1 is no override of one value ("),
+    ):
+        code, printed, errors, started = recipe("pawsx", *words, *other)
+        assert (code, printed, started) == (1, [], ["experiment_settings"])
+        assert len(errors) == 1 and errors[0].startswith(f"error: {said}")
+    code, _, errors, started = recipe("pawsx", *words, "--force", "--augment", "en")
+    assert (code, errors, started) == (0, [], ["experiment_settings", "distill", "updates", "train SALT", "evaluate SALT.1", "report"])
+
+
+@contextlib.contextmanager
+def held(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def test_runs_of_others(recipe):
+    """A run that another recipe is at is left to it; what a killed one held for a moment longer is waited for."""
+    words = [*SUBSETS, "--plm", "name", "--seeds", "1", "--out", "out", "--systems", "vanilla SALT", "--jobs", "2"]
+    with held(recipe.here / "out" / "SALT.1" / ".lock"):
+        code, said, errors, started = recipe("pawsx", *words)
+    assert (code, errors) == (0, []) and "evaluate vanilla.1" in started and "report" not in started
+    assert said[-1] == "1 runs are going on in another recipe, which will make the report: SALT, seed 1"
+    code = "import fcntl, sys, time; files = [open(path, 'a') for path in sys.argv[1:]]; [fcntl.flock(f, 2) for f in files]; print(flush=True); time.sleep(1)"
+    paths = [recipe.here / "out" / ".lock", recipe.here / "out" / "SALT.1" / ".lock"]
+    with subprocess.Popen([sys.executable, "-c", code, *paths], stdout=subprocess.PIPE) as dying:
+        dying.stdout.readline()
+        code, said, errors, started = recipe("pawsx", *words)
+    assert (code, errors) == (0, []) and started[-2:] == ["evaluate SALT.1", "report"]
+
+
+def test_two_recipes_of_one_directory(recipe):
+    """The second waits for the first one's data no longer than a killed one would take, and starts nothing anew beside it."""
+    words = [*SUBSETS, "--plm", "name", "--seeds", "1", "--out", "out", "--systems", "vanilla"]
+    with held(recipe.here / "out" / ".lock"):
+        began = time.monotonic()
+        code, said, errors, started = recipe("pawsx", *words)
+        assert time.monotonic() - began > WAIT
+    assert (code, said, started) == (1, [], [])
+    assert errors == ["error: out is being written by another recipe: wait until it has finished, or choose another output directory"]
+    with held(recipe.here / "out" / ".recipes.lock"):
+        code, said, errors, started = recipe("pawsx", *words, "--force")
+    assert (code, said, started, errors) == (1, [], [], ["error: other recipes are at work in out: wait until they have finished to start anew"])
+
+
+@pytest.mark.parametrize("name", ["xnli", "pawsx", "ablation", "baselines", "generalized", "experiment", "quickstart", "setup", "test", "benchmark"])
+@pytest.mark.parametrize("words", [["--help"], ["xnli", "--out", "x", "-h"]], ids=["first", "last"])
+def test_help_is_the_comment_at_the_head(name, words, tmp_path):
+    done = subprocess.run(["bash", ROOT / "recipes" / f"{name}.sh", *words], cwd=tmp_path, capture_output=True, text=True)
+    comment = (ROOT / "recipes" / f"{name}.sh").read_text(encoding="utf-8").split("\n")[1]
+    assert done.returncode == 0 and done.stderr == "" and done.stdout.startswith(comment.removeprefix("# ")) and list(tmp_path.iterdir()) == []
+    assert ("--jobs N" in done.stdout) == (name == "experiment") and "set -euo" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "name, words, said",
+    [
+        ("xnli", ["--systems", "vanilla SALTY"], "unknown system SALTY"),
+        ("xnli", ["--colour", "blue"], "unknown option --colour"),
+        ("xnli", ["--out", "a${x}"], "a${x}: fairseq takes ${ in a path for the beginning of a variable: choose a path without it"),
+        ("quickstart", ["--seeds", "1"], "--seeds 1: quickstart.sh takes no option but --force"),
+    ],
+)
+def test_usage_errors(recipe, name, words, said):
+    code, printed, (error,), started = recipe(name, *words)
+    assert (code, printed, started) == (2, [], []) and error.startswith(f"error: {said}")
