@@ -129,7 +129,6 @@ def distill(args: argparse.Namespace, rank: int, world_size: int) -> None:
         "vocabulary": description.architecture.vocabulary,
         "model_sha256": description.sha256["model.pt"],
         "positions": args.positions,
-        "candidate_positions": positions,
         "keep_shared_words": args.keep_shared_words,
         "dtype": args.dtype,
     }
@@ -146,6 +145,7 @@ def distill(args: argparse.Namespace, rank: int, world_size: int) -> None:
     with shared(world_size, args.data / "candidates", settings, rank) as resumable:
         search_all(search, sentences, args.positions, max_tokens, resumable, rank, world_size)
         if rank == 0:
+            made_with["candidate_positions"] = positions
             write_all(data, tokenizer, vocabularies, sentences, resumable, made_with)
             total = sum(map(len, sentences.numbers))
             print_line(

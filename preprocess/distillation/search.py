@@ -43,7 +43,7 @@ def search_all(
     """Search this process's fraction of the batches that no saved part has, and save the results as further parts.
 
     A part holds the numbers of its ``batches``; ``places`` int64 (n,), the candidate positions among the tokens of all distinct
-    sentences; and ``candidates``, language to ``(ids, log_probs)`` there.
+    sentences; and ``found``, language to ``(ids, log_probs)`` there.
     """
     longest = search.plm.description.architecture.positions - 1
     batches = list(sentences.batches(longest, max_tokens))
@@ -90,7 +90,7 @@ def _save(unsaved, resumable):
     results = [by_language for by_language in candidates if by_language]  # empty: a batch without candidate positions
     languages = results[0] if results else ()
     joined = {language: tuple(map(torch.cat, zip(*(result[language] for result in results)))) for language in languages}
-    part = {"batches": torch.tensor(numbers), "places": torch.cat(places), "candidates": joined}
+    part = {"batches": torch.tensor(numbers), "places": torch.cat(places), "found": joined}
     resumable.save(f"part.{numbers[0]:012}.pt", part)
     resumable.save(f"batches.{numbers[0]:012}.pt", part["batches"])  # all that a resumed run needs to read
     unsaved.clear()
@@ -112,8 +112,8 @@ def candidates_of(language: str, tokens: np.ndarray, resumable: Resumable, block
         ids[start : start + block], log_probs[start : start + block] = tokens[start : start + block], -np.inf
     for name in resumable.names("part.*"):
         part = resumable.load(name)
-        if language in part["candidates"]:
-            part_ids, values = part["candidates"][language]
+        if language in part["found"]:
+            part_ids, values = part["found"][language]
             has_candidate = values > -np.inf  # false where the language has no word but the token itself
             places = part["places"][has_candidate].numpy()
             ids[places], log_probs[places] = part_ids[has_candidate].numpy(), values[has_candidate].numpy()
