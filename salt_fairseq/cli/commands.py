@@ -13,7 +13,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "train": Command("salt_fairseq.pipeline.train", "train a classifier from a labelled file: all of the steps below"),
     "import": Command("preprocess.import_plm", "turn a Hugging Face or fairseq model into a PLM directory"),
-    "inspect": Command("preprocess.target_vocabulary", "show which languages a PLM knows well enough to distill into"),
+    "inspect": Command("preprocess.inspect_languages", "show which languages a PLM knows well enough to distill into"),
     "binarize": Command("preprocess.binarize", "turn labelled text files into a data directory"),
     "distill": Command("preprocess.distill", "store the PLM's candidates for code-switching the training data"),
     "lookup": Command("preprocess.look_up", "store substitutes from dictionaries instead"),
