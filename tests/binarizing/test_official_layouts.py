@@ -8,6 +8,7 @@ from preprocess import binarize
 from preprocess.text.official_layouts import official_files
 from salt_fairseq.data.directory import DataDirectory
 from salt_fairseq.data.subset import Subset
+from salt_fairseq.errors import InputError
 from salt_fairseq.plm import PLM
 from support.in_process import call
 
@@ -175,3 +176,71 @@ def test_exact_names_in_another_source_language(layout, names, others, tmp_path)
     assert files == {"train": train, "valid": valid, "valid.fr": valid, "test.pt-BR": brazil, "test.zh-Hans": simplified}
     assert set(left_out) == {tmp_path / name for name in others}
     assert Subset.parse("test.pt-BR").pair("en") == ("pt-BR", "pt-BR") and Subset.parse("test.en-zh-Hans").pair("en") == ("en", "zh-Hans")
+
+
+INCOMPLETE = [  # layout, files, source language, the split that is missing
+    ("xnli", ["multinli.train.en.tsv", "xnli.dev.tsv", "xnli.test.tsv"], "de", "train"),
+    ("xnli", ["multinli.train.en.tsv"], "en", None),
+    ("xnli", ["xnli.dev.tsv", "xnli.test.tsv"], "en", "train"),
+    ("xnli", ["multinli.train.it.tsv", "xnli.dev.tsv"], "it", "valid"),
+    ("xnli", ["multinli.train.de.tsv", "xnli.dev.tsv"], "de", None),
+    ("pawsx", ["en/train.tsv", "en/dev_2k.tsv", "de/dev_2k.tsv"], "de", "train"),
+    ("pawsx", ["de/train.tsv", "en/dev_2k.tsv"], "de", "valid"),
+    ("pawsx", ["de/translated_train.tsv", "de/test_2k.tsv"], "de", None),
+    ("xtreme", ["train-en.tsv", "dev-en.tsv", "dev-fr.tsv"], "fr", "train"),
+    ("xtreme", ["train-fr.tsv", "dev-en.tsv", "test-fr.tsv"], "fr", "valid"),
+    ("xtreme", ["train-pt-BR.tsv", "test-fr.tsv"], "pt", "train"),
+    ("xtreme", ["test-fr.tsv", "test-en.tsv"], "en", None),
+]
+
+
+@pytest.mark.parametrize("layout, names, source, missing", INCOMPLETE)
+def test_files_of_the_source_language(layout, names, source, missing, tmp_path):
+    """Without them, training would be on another language, or on nothing; with --subset, or tests alone, it is all right."""
+    for name in names:
+        write(tmp_path / name, paws("x"))
+    if missing:
+        with pytest.raises(InputError, match=rf"^--{layout} \S+ has no {missing} file in the source language '{source}' \(.*--subset {missing}=FILE$"):
+            official_files(layout, tmp_path, source)
+    official_files(layout, tmp_path, source, [missing])
+
+
+@pytest.mark.parametrize(
+    "layout, names", [("xnli", ["XNLI-1.0/xnli.test.tsv", "copy of XNLI-1.0/xnli.test.tsv"]), ("pawsx", ["x-final/fr/test_2k.tsv", "old/fr/test_2k.tsv"])]
+)
+def test_two_files_of_one_name(layout, names, tmp_path):
+    for name in names:
+        write(tmp_path / name, paws("x"))
+    with pytest.raises(InputError) as raised:
+        official_files(layout, tmp_path)
+    assert all(str(tmp_path / name) in str(raised.value) for name in names) and "leave one of them out" in str(raised.value)
+
+
+ODD = {  # names that look like those of a layout
+    "xnli": ["._xnli.dev.tsv", "xnli.dev (1).tsv", "xnli.dev.tsv.tsv", "multinli.train.en.tsv.part.tsv", "XNLI.test.tsv", "xnli.test.de.tsv"],
+    "pawsx": ["fr/._test_2k.tsv", "fr/test_2k (1).tsv", "fr/TEST_2k.tsv", "backup/dev_2k.tsv", "fr/test.tsv", "test_2k.tsv", "FR/test_2k.tsv"],
+    "xtreme": [
+        "._test-fr.tsv",
+        "test-fr.tsv.tsv",
+        "test-fr-old.tsv",
+        "test-fr_FR.tsv",
+        "test-final.tsv",
+        "test-.tsv",
+        "Test-fr.tsv",
+        "test.tsv",
+        "dev-english.tsv",
+    ],
+}
+
+
+@pytest.mark.parametrize("layout", ODD)
+def test_odd_names_are_left_out_and_listed(layout, xlmr_plm, tmp_path, capsys):
+    names = {"xnli": "xnli.test.tsv", "pawsx": "en/test_2k.tsv", "xtreme": "test-en.tsv"}
+    write(tmp_path / "x" / names[layout], [XNLI_COLUMNS, *xnli_rows("test")] if layout == "xnli" else paws("en") * 2)
+    for name in ODD[layout]:
+        write(tmp_path / "x" / name, [("never", "read")])
+    call(binarize, xlmr_plm, tmp_path / "data", f"--{layout}", tmp_path / "x")
+    first, *_ = capsys.readouterr().out.splitlines()
+    assert first == f"--{layout}: left out, by their names no files of the layout in this source language: {', '.join(sorted(ODD[layout]))}"
+    subsets = list(DataDirectory(tmp_path / "data").meta["subsets"])
+    assert subsets == ([f"test.{language}" for language in LANGUAGES_OF_XNLI] if layout == "xnli" else ["test.en"])
