@@ -13,10 +13,9 @@
   }
 
   async function unpacked(id) {
-    const text = atob($(id).textContent);
-    const bytes = new Uint8Array(text.length);
-    for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+    const packed = $(id).textContent;
     $(id).remove();
+    const bytes = Uint8Array.fromBase64?.(packed) ?? Uint8Array.from(atob(packed), (character) => character.charCodeAt(0));
     return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip")));
   }
 
@@ -39,8 +38,9 @@
     }));
     for (const language of languages) {
       language.logProbs = new Float32Array(tokens.length).fill(-Infinity);
-      const given = take(Float32Array, language.ids.reduce((n, id) => n + (id > 0), 0));
-      for (let t = 0, k = 0; t < tokens.length; t++) if (language.ids[t]) language.logProbs[t] = given[k++];
+      const candidates = language.ids.filter((id) => id).length;
+      const given = take(Float32Array, candidates);
+      for (let t = 0, k = 0; k < candidates; t++) if (language.ids[t]) language.logProbs[t] = given[k++];
     }
   }
 
@@ -54,7 +54,9 @@
 
   function substituted(language) { // tokens of the examples on this page
     const least = threshold(language);
-    return language.logProbs.reduce((n, value) => n + (value >= least), 0);
+    let n = 0;
+    for (const value of language.logProbs) n += value >= least;
+    return n;
   }
 
   function addCard(language) {
@@ -109,19 +111,16 @@
   // Probabilities: how many candidates lie between one position and the next. Fractions: the probability at each position.
   function drawDistribution({ card, kind, position, positions }) {
     const steps = positions[kind], svg = card.querySelector("svg");
-    const lowest = Math.min(-1, steps.at(-1)[1]) * 1.05;
-    const heights = kind === "probability"
-      ? steps.map(([, , n], i) => n - (steps[i + 1]?.[2] ?? 0))
-      : steps.map(([, value]) => Math.max(0, (value ?? 0) - lowest));
-    const highest = Math.max(1e-9, ...heights.slice(kind === "probability" ? 0 : 1));
-    svg.setAttribute("viewBox", `0 0 ${steps.length} 1`);
-    while (svg.childElementCount < steps.length) svg.append(document.createElementNS("http://www.w3.org/2000/svg", "rect"));
-    [...svg.children].forEach((bar, i) => {
-      const height = Math.min(1, (heights[i] ?? 0) / highest);
-      const box = { x: i + 0.1, y: 1 - height, width: 0.8, height };
-      for (const name in box) bar.setAttribute(name, box[name]);
-      bar.classList.toggle("on", kind === "probability" ? i >= position : i <= position);
-    });
+    if (svg.dataset.kind !== kind) {
+      svg.dataset.kind = kind;
+      const lowest = 1.05 * Math.min(-1, steps.at(-1)[1]);
+      const heights = steps.map(([, value, n], i) => (kind === "probability" ? n - (steps[i + 1]?.[2] ?? 0) : (value ?? 0) - lowest));
+      const highest = Math.max(1e-9, ...heights);
+      const bar = (height, i) => `<rect x="${i + 0.1}" y="${1 - height / highest}" width="0.8" height="${height / highest}"/>`;
+      svg.setAttribute("viewBox", `0 0 ${steps.length} 1`);
+      svg.innerHTML = heights.map(bar).join("");
+    }
+    [...svg.children].forEach((bar, i) => bar.classList.toggle("on", kind === "probability" ? i >= position : i <= position));
   }
 
   // ---- examples
@@ -197,8 +196,9 @@
   function paint(language) { // undefined: the originals
     const least = language && threshold(language);
     for (const cell of cells) {
-      if (cell.language !== language) continue;
       const token = cell.column.token, on = language?.logProbs[token] >= least, bdi = cell.firstChild;
+      if (cell.language !== language || cell.on === on) continue;
+      cell.on = on;
       bdi.textContent = word(on ? language.ids[token] : tokens[token]);
       bdi.lang = on ? language.code : info.source;
       bdi.className = on ? "on" : "";
@@ -249,7 +249,7 @@
         const [first, end] = [i * info.sides, (i + 1) * info.sides];
         if (info.ids[i].toLowerCase().includes(text)) return true;
         for (let s = first; s < end; s++) if (texts[s].includes(text)) return true;
-        for (let t = starts[first]; t < starts[end]; t++) if (shown.some(({ ids }) => ids[t] && flags[ids[t]])) return true;
+        for (const { ids } of shown) for (let t = starts[first]; t < starts[end]; t++) if (flags[ids[t]]) return true;
         return false;
       });
     } else matches = examples;

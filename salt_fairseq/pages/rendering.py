@@ -42,4 +42,4 @@ def render(title: str, body: str, styles: list[str], scripts: list[str]) -> str:
 
 def packed(content: bytes) -> str:
     """Bytes as text that no HTML can misread: gzip in base64, the same for the same bytes."""
-    return base64.b64encode(gzip.compress(content, mtime=0)).decode()
+    return base64.b64encode(gzip.compress(content, compresslevel=6, mtime=0)).decode()

@@ -20,9 +20,11 @@ from pathlib import Path
 from salt_fairseq.cli.arguments import command_parser, name_value_pairs
 from salt_fairseq.cli.printable import print_line
 from salt_fairseq.errors import InputError
+from salt_fairseq.pages.rendering import begins
 from salt_fairseq.report import figures, tables
 from salt_fairseq.report import rows as plain_rows
 from salt_fairseq.report.markup import Table
+from salt_fairseq.report.page import TITLE, report_page
 from salt_fairseq.report.result_files import Run
 from salt_fairseq.report.results import Results, as_results, check_runs, read_checkpoints
 from salt_fairseq.report.selections import SELECTIONS, select_all, selected_runs
@@ -68,6 +70,7 @@ class Writer:
     def __init__(self, directory: Path, details: bool = False) -> None:
         self.directory, self.details = directory, details
         self.written: list[str] = []
+        self.parts: dict[str, list[Table]] = {}
 
     @contextmanager
     def file(self, name: str) -> Iterator[Path]:
@@ -77,6 +80,7 @@ class Writer:
 
     def tables(self, name: str, parts: list[Table]) -> None:
         """``parts`` one below the other, as Markdown and as LaTeX."""
+        self.parts[name] = parts
         latex = [part.latex(self.details) for part in parts]
         for ending, text in (("md", [part.markdown() for part in parts]), ("tex", latex)):
             with self.file(f"{name}.{ending}") as temporary:
@@ -147,6 +151,9 @@ def main() -> None:
     parser.add_argument(
         "--out", metavar="DIR", type=Path, required=True, help="tables (.md, .tex, .csv) and figures (.png, .svg, .pdf) go here"
     )
+    parser.add_argument(
+        "--html", metavar="FILE", type=Path, help="also write all of it, and the runs' settings, on one HTML page"
+    )
     parser.add_argument("--baseline", metavar="NAME", help="what the others are compared with (default: the first system)")
     parser.add_argument(
         "--source-language", metavar="LANG", help="the language that one of the averages leaves out (default: the data's)"
@@ -172,6 +179,9 @@ def main() -> None:
     )
     args = parser.parse_args()
     systems = parse_systems(args.systems)
+    files = [path for paths in systems.values() for path in paths]
+    if args.html:
+        check_output(args.html, files, begins=begins(TITLE))
     baseline = args.baseline or next(iter(systems))
     if baseline not in systems:
         raise InputError(f"--baseline {baseline} is none of the systems ({', '.join(systems)})")
@@ -188,17 +198,22 @@ def main() -> None:
         runs = {name: selected_runs(chosen, name, args.selection) for name in systems}
         selections = {key: results_of({key[0]: selected}) for key, selected in chosen.items()}
     results = results_of(runs)
-    with staged(args.out, [path for paths in systems.values() for path in paths]) as directory:
+    with staged(args.out, files) as directory:
         writer = Writer(directory, args.latex_details)
         summary = write_report(results, baseline, writer)
         if selections:
             writer.tables("selections", [tables.selections(selections)])
             writer.csv("selections", plain_rows.selections(selections))
+        svg = {name.removesuffix(".svg"): directory / name for name in writer.written if name.endswith(".svg")}
+        page = report_page(writer.parts, svg, systems, results.notes) if args.html else ""
+    if args.html:
+        with replacing(args.html, begins=begins(TITLE), inputs=files) as temporary:
+            temporary.write_text(page, encoding="utf-8")
     for line in summary.splitlines():
         print_line(line)
     for note in results.notes:
         print_line(f"warning: {note}", sys.stderr)
-    print_line(f"wrote to {args.out}: {', '.join(writer.written)}")
+    print_line(f"wrote to {args.out}: {', '.join(writer.written)}" + (f"; and {args.html}" if args.html else ""))
 
 
 if __name__ == "__main__":
