@@ -16,17 +16,17 @@ from transformers import BertForMaskedLM, BertTokenizerFast, XLMRobertaForMasked
 from preprocess import binarize, distill
 from preprocess.distillation import target_vocabularies
 from preprocess.distillation.target_vocabularies import highest, target_vocabulary
-from preprocess.distillation.word_lists import REFERENCES, frequencies
+from preprocess.distillation.word_lists import REFERENCES
 from salt_fairseq.candidates import open_candidates
 from salt_fairseq.plm import PLM
 from salt_fairseq.tokenizer import Tokenizer
 from support.in_process import call
 from support.running import QUICKSTART, read_tsv
+from support.word_lists import frequencies
 
 pytestmark = pytest.mark.slow
 
 LANGUAGES = ["en", "fr", "de"]
-most_frequent = functools.cache(frequencies)
 EXTRA = [
     ("In 1999 THE House was 20 m from the Sea …", "the"),
     ("3.", "?"),
@@ -110,8 +110,8 @@ def vocabularies(tokenizer, languages, files, source_language, keep_shared):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def lists_read_once():
-    with mock.patch.object(target_vocabularies, "frequencies", most_frequent), mock.patch.object(distill, "target_vocabularies", vocabularies):
+def vocabularies_made_once():
+    with mock.patch.object(distill, "target_vocabularies", vocabularies):
         yield
 
 
@@ -139,10 +139,10 @@ def distilled(plm_dir, data, *options):
 def words_of(plm_dir, language, keep_shared):
     """The pieces of a target vocabulary."""
     tokenizer = PLM.load(plm_dir).tokenizer
-    source_words = None if keep_shared or language == "en" else most_frequent("en")
+    source_words = None if keep_shared or language == "en" else frequencies("en")
     others = {"en", *REFERENCES} - {language}
-    elsewhere = None if keep_shared else highest(most_frequent(other) for other in others)
-    return tuple(tokenizer.pieces[i] for i in target_vocabulary(tokenizer, most_frequent(language), source_words, elsewhere))
+    elsewhere = None if keep_shared else highest(frequencies(other) for other in others)
+    return tuple(tokenizer.pieces[i] for i in target_vocabulary(tokenizer, frequencies(language), source_words, elsewhere))
 
 
 @pytest.mark.parametrize("keep_shared", [False, True])

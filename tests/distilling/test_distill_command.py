@@ -39,9 +39,9 @@ def data(xlmr_plm, tmp_path):
 
 
 def words(data, *languages, extra=()):
-    """The command's words for these languages with the lists of ``data``."""
+    """The command's words for these languages with the lists of ``data``, and no others to be read and compared."""
     lists = [f"{lang}={data.parent / 'lists' / lang}" for lang in {"en", *languages}]
-    return ["--device", "cpu", "--languages", ",".join(languages), "--word-list", *lists, *extra]
+    return ["--device", "cpu", "--languages", ",".join(languages), "--keep-shared-words", "--word-list", *lists, *extra]
 
 
 def test_output_that_cannot_be_encoded(data, xlmr_plm):
@@ -77,7 +77,7 @@ def test_every_distinct_sentence_is_read_once(data, xlmr_plm, monkeypatch, capsy
 
 def test_language_whose_only_word_is_the_token(data, xlmr_plm):
     """Its vocabulary holds *the* in three spellings at most: *the* has no candidate, and its place holds itself."""
-    call(distill, xlmr_plm, data, *words(data, "xx", extra=["--keep-shared-words"]))
+    call(distill, xlmr_plm, data, *words(data, "xx"))
     sentences, candidates = DataDirectory(data).sentences("train", "input0"), open_candidates(data, "train", "xx")
     tokenizer = PLM.load(xlmr_plm).tokenizer
     for i in (0, 2):
@@ -94,7 +94,7 @@ def test_printed_statistics(xlmr_plm, tmp_path, capsys):
     (tmp_path / "train.tsv").write_text("".join(lines), encoding="utf-8")
     call(binarize, xlmr_plm, data, "--labels", "0,1", "--subset", f"train={tmp_path / 'train.tsv'}")
     capsys.readouterr()
-    call(distill, xlmr_plm, data, "--device", "cpu", "--languages", "en,fr")
+    call(distill, xlmr_plm, data, "--device", "cpu", "--languages", "en,fr", "--keep-shared-words")
     lines = capsys.readouterr().out.splitlines()
     texts = PLM.load(xlmr_plm).tokenizer.words
     for line, language, tau in zip(lines, ("en", "fr"), (1e-3, 1e-7)):
@@ -125,7 +125,7 @@ def test_missing_inputs(data, xlmr_plm, tmp_path):
     assert "has no subset 'train'" in error_of(distill, xlmr_plm, tmp_path / "valid", *words(data, "fr"))
     assert "binarize.py" in error_of(distill, xlmr_plm, tmp_path / "absent", *words(data, "fr"))
     assert "import_plm.py" in error_of(distill, tmp_path / "absent", data, *words(data, "fr"))
-    assert "no word list for language 'sw'" in error_of(distill, xlmr_plm, data, "--languages", "fr,sw", "--device", "cpu")
+    assert "no word list for language 'sw'" in error_of(distill, xlmr_plm, data, "--languages", "fr,sw", "--keep-shared-words", "--device", "cpu")
     (tmp_path / "lists" / "yy").write_text("xyzzyxy\n", encoding="utf-8")
     assert "no word of the list for 'yy'" in error_of(distill, xlmr_plm, data, *words(data, "yy"))
     assert not (data / "candidates").exists()
@@ -146,7 +146,7 @@ def test_too_few_words(data, xlmr_plm, capsys):
     assert not (data / "candidates").exists()
     call(distill, xlmr_plm, data, *words(data, "fr"))
     (warning,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: "))
-    assert warning.startswith("warning: the target vocabulary of fr has only 3 words, and fewer than 300 leave")
+    assert warning.startswith("warning: the target vocabulary of fr has only 4 words, and fewer than 300 leave")
     assert read_verified(data / "candidates" / "fr" / "meta.json", "")["target_vocabulary"] >= 3
 
 

@@ -3,8 +3,6 @@
 References: wordfreq's own list; a definition word by word with the BERT tokenizer of transformers and sentencepiece.
 """
 
-import functools
-
 import numpy as np
 import pytest
 import sentencepiece
@@ -15,26 +13,11 @@ from preprocess import target_vocabulary as command
 from preprocess.distillation import target_vocabularies as vocabularies
 from preprocess.distillation.target_vocabularies import highest, target_vocabularies, target_vocabulary
 from preprocess.distillation.word_lists import REFERENCES
-from preprocess.distillation.word_lists import frequencies as read
 from salt_fairseq.plm import PLM
 from support.in_process import call, error_of
+from support.word_lists import frequencies
 
 pytestmark = pytest.mark.slow
-
-
-@functools.cache
-def of_wordfreq(language):
-    return read(language)
-
-
-def frequencies(language, path=None):
-    """The command's own, which reads wordfreq's lists once for all tests of this module."""
-    return read(language, path) if path else of_wordfreq(language)
-
-
-@pytest.fixture(autouse=True)
-def lists_read_once(monkeypatch):
-    monkeypatch.setattr(vocabularies, "frequencies", frequencies)
 
 
 @pytest.mark.parametrize("language", ["en", "de", "ru"])
