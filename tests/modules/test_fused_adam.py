@@ -7,7 +7,6 @@ from fairseq.optim import build_optimizer
 from omegaconf import OmegaConf
 
 from salt_fairseq.optim.fused_adam import FusedAdamConfig
-from support.running import run
 from support.training import checkpoint, trained, training
 
 pytestmark = pytest.mark.slow
@@ -72,17 +71,18 @@ def test_a_step_that_is_left_out_leaves_no_factor():
     torch.testing.assert_close(parameter.detach(), torch.full((3,), 1 - 0.01 * 1 / (1 + 1)))
 
 
-def test_training_is_that_of_fairseqs_own(bert_data, bert_plm, tmp_path):
+def test_training_is_that_of_fairseqs_own(bert_data, bert_plm, tmp_path, caplog):
     """The same steps with an eps that is smaller than gradients are, since the two add it at different places; and a
     checkpoint to go on from."""
     for name in ("adam", "fused_adam"):
-        run("fairseq-train", *training(bert_data, bert_plm, tmp_path / name, "--optimizer", name, "--adam-eps", 1e-14, "--cpu", updates=3))
+        trained(training(bert_data, bert_plm, tmp_path / name, "--optimizer", name, "--adam-eps", 1e-14, "--cpu", updates=3))
     ours, theirs = (checkpoint(tmp_path / name) for name in ("fused_adam", "adam"))
     differences = torch.cat([(ours["model"][name] - tensor).abs().flatten() for name, tensor in theirs["model"].items()])
     assert (differences > 1e-4).float().mean() < 5e-3  # a step is about 1e-3
     assert {"exp_avg", "exp_avg_sq", "step"} <= ours["last_optimizer_state"]["state"][0].keys()
-    more = run("fairseq-train", *training(bert_data, bert_plm, tmp_path / "fused_adam", "--optimizer", "fused_adam", "--adam-eps", 1e-14, "--cpu", updates=6))
-    assert "Loaded checkpoint" in more.stdout + more.stderr
+    caplog.set_level("INFO")
+    trained(training(bert_data, bert_plm, tmp_path / "fused_adam", "--optimizer", "fused_adam", "--adam-eps", 1e-14, "--cpu", updates=6))
+    assert "Loaded checkpoint" in caplog.text
     assert checkpoint(tmp_path / "fused_adam")["optimizer_history"][-1]["num_updates"] == 6
 
 

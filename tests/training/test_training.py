@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ from salt_fairseq.plm import PLM
 from salt_fairseq.tasks.salt_sentence_pair import SaltSentencePairConfig, SaltSentencePairTask
 from support.in_process import call
 from support.running import QUICKSTART, read_tsv, run
-from support.training import assert_equal_parameters, checkpoint, composed, training, typed, validate, watched_rank
+from support.training import assert_equal_parameters, checkpoint, composed, trained, training, typed, validate
 
 pytestmark = pytest.mark.slow
 
@@ -82,12 +81,13 @@ def pooled(model, plm, first, second):
 
 
 @pytest.mark.parametrize("name", ["bert", "xlmr"])
-def test_train_and_validate(name, request, tmp_path):
+def test_train_and_validate(name, request, tmp_path, caplog):
     """All examples are scored, and as transformers scores them; the PLM directory is gone by then."""
     data, plm = request.getfixturevalue(f"{name}_data"), request.getfixturevalue(f"{name}_plm")
     copy = shutil.copytree(plm, tmp_path / "plm")
-    done = run("fairseq-train", *training(data, copy, tmp_path / "ckpt", *AUGMENT))
-    assert "train: 480 instances, 2,400 in all streams of an epoch" in done.stdout + done.stderr
+    caplog.set_level("INFO")
+    trained(training(data, copy, tmp_path / "ckpt", *AUGMENT))
+    assert "train: 480 instances, 2,400 in all streams of an epoch" in caplog.text
     copy.rename(tmp_path / "elsewhere")
     saved = checkpoint(tmp_path / "ckpt")
     model, encoder = as_transformers(saved), PLM.load(plm)
@@ -137,7 +137,7 @@ def test_recipe_config_trains_what_the_command_line_trains(bert_data, bert_plm, 
     directories = {name: f"checkpoint.save_dir={tmp_path / name}" for name in ("hydra", "typed", "again")}
     run("fairseq-hydra-train", "--config-dir", "recipes/config", "--config-name", "xnli", *overrides, directories["hydra"], "hydra/job_logging=stdout")
     for name in ("typed", "again"):
-        run("fairseq-train", *typed(composed("xnli", *overrides, f"+{directories[name]}")))
+        trained(typed(composed("xnli", *overrides, f"+{directories[name]}")))
     by_hydra, once, again = (checkpoint(tmp_path / name) for name in directories)
     assert_equal_parameters(by_hydra["model"], once["model"])
     assert_equal_parameters(once["model"], again["model"])
@@ -161,24 +161,7 @@ def test_recipe_configs_hold_the_papers_numbers(name, instances, epochs, interva
     assert config["task"]["augment"] == "en,fr,es,de" and config["task"]["thresholds"] == "en=1e-3,1e-7"
 
 
-def test_two_processes(bert_data, bert_plm, tmp_path):
-    """Equal parameters in both, other examples and other mixup draws in each; the saved model is theirs."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = training(bert_data, bert_plm, tmp_path / "ckpt", *AUGMENT, "--disable-validation", updates=4)
-    torch.multiprocessing.spawn(watched_rank, (words, port, tmp_path), nprocs=2)
-    first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
-    assert_equal_parameters(first["state"], second["state"])
-    assert_equal_parameters(first["state"], checkpoint(tmp_path / "ckpt")["model"])
-    start = torch.load(bert_plm / "model.pt", weights_only=True)["model"]
-    assert not torch.equal(first["state"]["pooler.weight"], start["pooler.weight"])
-    draws = torch.cat([first["draws"], second["draws"]])
-    assert draws.shape == (8, 4) and len(draws.unique()) == 32
-    assert len(set(first["ids"] + second["ids"])) == len(first["ids"] + second["ids"]) == 8 * 32
-
-
-def test_single_sentences(xlmr_plm, tmp_path):
+def test_single_sentences(xlmr_plm, tmp_path, caplog):
     """Data without ``input1``: binarized, distilled, trained on, validated."""
     for split, name in (("train", "train.en"), ("valid", "valid.en"), ("test.fr", "test.fr")):
         rows = read_tsv(QUICKSTART / f"{name}.tsv")
@@ -189,7 +172,8 @@ def test_single_sentences(xlmr_plm, tmp_path):
     call(distill, xlmr_plm, data, "--languages", "en,fr")
     assert not (data / "input1").exists() and not (data / "candidates" / "fr" / "input1").exists()
     assert not DataDirectory(data).is_pairs
-    done = run("fairseq-train", *training(data, xlmr_plm, tmp_path / "ckpt", "--augment", "en,fr", "--one-stream"))
-    assert "train: 480 instances, 480 in all streams of an epoch" in done.stdout + done.stderr
+    caplog.set_level("INFO")
+    trained(training(data, xlmr_plm, tmp_path / "ckpt", "--augment", "en,fr", "--one-stream"))
+    assert "train: 480 instances, 480 in all streams of an epoch" in caplog.text
     found = validate(data, tmp_path / "ckpt" / "checkpoint_best.pt", ["test.fr"], "--batch-size", 32)
     assert found["test.fr"]["examples"] == 120

@@ -55,8 +55,8 @@ def test_command_lines(bert_data, xlmr_plm, bert_dir, xlmr_data, bert_checkpoint
         f"error: {bert_data} was binarized with the vocabulary of bert.*, but {xlmr_plm} has that of xlmr.*: binarize the data with that PLM",
         sentence_of("fairseq-train", *words),
     )
-    assert sentence_of("fairseq-train", *training(bert_data, bert_dir, tmp_path / "ckpt")) == (
-        f"error: {bert_dir}/plm.json does not exist: make it with preprocess/import_plm.py"
+    assert error_of(train.cli_main, *training(bert_data, bert_dir, tmp_path / "ckpt")) == (
+        f"{bert_dir}/plm.json does not exist: make it with preprocess/import_plm.py"
     )
     sentence = sentence_of("fairseq-validate", *validation(xlmr_data, bert_checkpoint))
     assert re.fullmatch(
