@@ -37,8 +37,9 @@ def check_settings(path: str | Path, trainer: Trainer) -> None:
     cfg = OmegaConf.to_container(trainer.cfg, resolve=True, enum_to_str=True)
     if cfg["checkpoint"]["reset_optimizer"]:
         return
-    saved = read_checkpoint_file(path)["cfg"]
-    changes = [*_changes(saved, cfg), *_changed_sources(saved, cfg, trainer.task.data)]
+    checkpoint = read_checkpoint_file(path)
+    saved, trained_on = checkpoint["cfg"], (checkpoint.get("task_state") or {}).get("training_data")
+    changes = [*_changes(saved, cfg), *_changed_sources(saved, cfg, trainer.task.data, trained_on)]
     if changes:
         raise InputError(
             f"{path} was trained with other settings: {', '.join(changes)}; name another --save-dir, delete this one to train "
@@ -68,12 +69,16 @@ def _per_update(cfg: dict[str, Any], key: str) -> list[int] | None:
     return None if size is None else [size * processes * batches for batches in cfg["optimization"]["update_freq"]]
 
 
-def _changed_sources(saved: dict[str, Any], cfg: dict[str, Any], data: DataDirectory) -> list[str]:
+def _changed_sources(
+    saved: dict[str, Any], cfg: dict[str, Any], data: DataDirectory, trained_on: dict[str, str] | None
+) -> list[str]:
+    """``trained_on``: the checksums of the training data, which checkpoints of older versions do not name."""
     changes = []
     if saved["model"]["plm_description"] != cfg["model"]["plm_description"]:
         changes.append(f"--plm {saved['model']['plm']} (now {cfg['model']['plm']}, another PLM)")
     before, subset = Path(saved["task"]["data"]), cfg["dataset"]["train_subset"]
-    if (before / "meta.json").is_file() and before.resolve() != data.path.resolve():
-        if DataDirectory(before).meta["subsets"].get(subset) != data.meta["subsets"].get(subset):
-            changes.append(f"data {before} (now {data.path}, other sentences)")
+    if trained_on is None and (before / "meta.json").is_file():
+        trained_on = DataDirectory(before).checksums(subset)
+    if trained_on is not None and trained_on != data.checksums(subset):
+        changes.append(f"data {before} (now {data.path}, with other sentences or labels)")
     return changes

@@ -89,6 +89,11 @@ class DataDirectory:
         """int64 (N,): the label of each example."""
         return load_indexed(self._manifest, f"label/{subset}").elements.astype(np.int64) - FIRST_LABEL
 
+    def checksums(self, subset: str) -> dict[str, str]:
+        """Those of a subset's sentences and labels, wherever the directory lies."""
+        files = self._manifest.values["files"]
+        return {name: files[name] for part in (*self.sides, "label") if (name := f"{part}/{subset}.bin") in files}
+
     def stored_subsets(self, name: str) -> tuple[str, str]:
         """The subsets that hold the premises and the hypotheses: ``test.en`` and ``test.de`` for ``test.en-de``."""
         split, languages = Subset.parse(name)

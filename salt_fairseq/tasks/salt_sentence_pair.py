@@ -140,6 +140,7 @@ class SaltSentencePairTask(FairseqTask):
             raise InputError("--combine-valid-subsets is not supported: name every subset with --valid-subset instead")
         if training:
             self._train_subset = split
+            self.state.merge_state_dict({"training_data": self.data.checksums(split)})
         examples = self.data.load(split)
         streams = training_streams(self.cfg, self.data, split, self.mixes) if training else None
         dataset = SentencePairDataset(examples, self.description.join, self.cfg.max_length, streams, shuffle=training)

@@ -7,7 +7,10 @@ import sys
 
 import pytest
 
+from preprocess import binarize
 from salt_fairseq.errors import InputError
+from support.in_process import call
+from support.running import QUICKSTART
 from support.training import checkpoint, trained, training
 
 pytestmark = pytest.mark.slow
@@ -79,3 +82,16 @@ def test_another_process(bert_data, bert_plm, begun, tmp_path):
         other.communicate(b"\n")
     trained(training(bert_data, bert_plm, held, *FIRST, updates=2))
     assert [path.name for path in held.iterdir()] == ["checkpoint_last.pt"]
+
+
+def test_data_binarized_anew(bert_data, bert_plm, begun, tmp_path):
+    """Data may be moved and added to, but the sentences and labels that are trained on stay the same."""
+    data, held = shutil.copytree(bert_data, tmp_path / "data"), shutil.copytree(begun, tmp_path / "ckpt")
+    call(binarize, bert_plm, data, "--subset", f"test.es={QUICKSTART / 'test.es.tsv'}")
+    trained(training(data, bert_plm, held, *FIRST, updates=2))
+    lines = (QUICKSTART / "train.en.tsv").read_text(encoding="utf-8").splitlines()
+    lines[5] = lines[5][:-1] + str(1 - int(lines[5][-1]))  # one label
+    (tmp_path / "train.tsv").write_text("\n".join(lines), encoding="utf-8")
+    call(binarize, bert_plm, data, "--replace", "--subset", f"train={tmp_path / 'train.tsv'}")
+    with pytest.raises(InputError, match=rf"settings: data {data} \(now {data}, with other sentences or labels\); name another --save-dir"):
+        trained(training(data, bert_plm, held, *FIRST, updates=3))
