@@ -4,6 +4,7 @@ Further kinds of bad files: test_binarize_errors.py, test_import_errors.py, test
 test_predict.py, test_report_refusals.py, test_training_errors.py. Options, models and the environment: the other test_error_*.py.
 """
 
+import gzip
 import os
 from pathlib import Path
 
@@ -42,6 +43,13 @@ def cut(name, keep=0.5):
     return damage
 
 
+def layout(*names):
+    for name in names:
+        path = Path("layout", name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(FILES["train.tsv"])
+
+
 UTF16 = "house maison\n".encode("utf-16")
 UTF16_WITHOUT_MARK = "the house\tthe cat\tno\n".encode("utf-16-le")
 NUL = b"the house\tthe\0cat\tno\n"
@@ -74,6 +82,44 @@ CASES = [
     ("binarize", ["train=train.tsv -> train=bad.jsonl"], write("bad.jsonl", b"[" + b"1," * 9 + b"1]\n"), "bad.jsonl, line 1: not a JSON object"),
     ("binarize", [], write("plm/tokenizer.json", b"{}"), "plm/tokenizer.json is not"),
     ("binarize", [], directory("plm/plm.json"), "plm/plm.json cannot be read"),
+    # Formats: test_formats.py has more. One of each kind as a command ends for it, and options that cannot be right.
+    (
+        "binarize",
+        ["train=train.tsv -> train=bad.tsv.gz"],
+        write("bad.tsv.gz", gzip.compress(FILES["train.tsv"].encode())[:90]),
+        "bad.tsv.gz cannot be unpacked (Compressed file ended before the end-of-stream marker was reached): it is damaged or incomplete",
+    ),
+    ("binarize", ["train=train.tsv -> train=bad.csv"], write("bad.csv", b'text,label\n"the house,no\n'), "bad.csv, line 2: not quoted as in CSV"),
+    ("binarize", ["train=train.tsv -> train=bad.csv"], write("bad.csv", b"the house; a,no\nb;c,yes\n"), ["bad.csv, line 1", "--delimiter"]),
+    ("binarize", ["train=train.tsv -> train=bad.json"], write("bad.json", b'[{"text": "a", "label": "no"}, 3]'), "bad.json, item 2: not a JSON object"),
+    ("binarize", ["train=train.tsv -> train=bad.json"], write("bad.json", NESTED), "bad.json is no JSON array (maximum recursion depth"),
+    ("binarize", ["train=train.tsv -> train=bad.pq"], write("bad.pq", b"PAR1" + bytes(99)), "bad.pq cannot be read after row 0 ("),
+    ("binarize", ["train=train.tsv -> train=data"], lambda: None, "data cannot be read: Is a directory, and not of datasets' save_to_disk"),
+    ("binarize", ["train=train.tsv -> train=/dev/zero"], lambda: None, "/dev/zero is neither a file nor a pipe"),
+    ("binarize", ["train=train.tsv -> train=-"], lambda: None, "test.fr.tsv: some subsets are sentence pairs, others single sentences"),
+    ("binarize", ["--label-names no"], lambda: None, "--label-names no: a classifier needs at least two labels"),
+    ("binarize", ["--label-names yes,yes"], lambda: None, "--label-names yes,yes: a label is empty or given twice"),
+    (
+        "binarize",
+        ["train=train.tsv -> train=bad.tsv", "--label-names no,yes"],
+        write("bad.tsv", b"the house\t0\nthe cat\t2\n"),
+        "bad.tsv, line 2: label 2 has no name; those from 0 on are no, yes",
+    ),
+    ("binarize", ["--delimiter comma"], lambda: None, "train.tsv, line 1: 1 columns and no header"),
+    ("binarize", ["new -> data"], lambda: None, ["data has train, test.fr already", "--replace"]),
+    ("binarize", ["new -> data/candidates/fr"], lambda: None, "data/candidates/fr lies in the data directory"),
+    (
+        "binarize",
+        ["--xtreme layout"],
+        lambda: layout("train-de.tsv", "dev-de.tsv", "test-en.tsv"),
+        "--xtreme layout has no valid file in the source language 'en'",
+    ),
+    (
+        "binarize",
+        ["--pawsx layout"],
+        lambda: layout("en/test_2k.tsv", "old/en/test_2k.tsv"),
+        "layout/en/test_2k.tsv and layout/old/en/test_2k.tsv: leave one of them out",
+    ),
     ("target_vocabulary", [], gone("words.fr.txt"), ["word list words.fr.txt cannot be read (No such file", "a UTF-8 text file is needed"]),
     ("target_vocabulary", [], directory("words.fr.txt"), "word list words.fr.txt cannot be read (Is a directory)"),
     ("target_vocabulary", [], write("words.fr.txt", UTF16), "words.fr.txt, line 1: not UTF-8 (invalid start byte), convert"),
