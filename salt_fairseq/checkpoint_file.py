@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from salt_fairseq.errors import InputError
-from salt_fairseq.storage.archives import check_archive
+from salt_fairseq.storage.archives import check_archive, check_tensors
 
 NAMES = {"model": "salt_encoder", "task": "salt_sentence_pair", "criterion": "salt_classification"}
 OPTIONS = {"task": "--task", "model": "--arch", "criterion": "--criterion"}
@@ -49,6 +49,7 @@ def read_checkpoint_file(path: str | Path) -> dict[str, Any]:
     except Exception as error:  # damaged files raise many kinds
         reason = f"{type(error).__name__} {error}".splitlines()[0].strip()
         raise InputError(f"{path} cannot be read ({reason}): copy or train it again") from None
+    check_tensors(path, saved)
     if not isinstance(saved, dict) or not {"cfg", "model", "optimizer_history"} <= saved.keys():
         raise InputError(f"{path} is not a fine-tuned checkpoint: name a file that fairseq-train wrote")
     check_names(saved["cfg"], path)

@@ -259,7 +259,7 @@ def evaluate_all(args: argparse.Namespace, resumable: Resumable) -> None:
     checkpoints = load_all_fitting(args.path, data, args.max_tokens)
     evaluation = Evaluation(data, {name: data.load(name) for name in names}, args.device, args.dtype, args.max_tokens)
     examples = sum(map(len, evaluation.pairs.number.values()))
-    print(f"{len(names):,} subsets, {examples:,} examples, {len(evaluation.pairs):,} distinct", flush=True)
+    print_line(f"{len(names):,} subsets, {examples:,} examples, {len(evaluation.pairs):,} distinct")
     results = []
     while checkpoints:
         checkpoint = checkpoints.pop(0)  # so that its memory is free afterwards

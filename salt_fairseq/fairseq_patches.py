@@ -7,9 +7,12 @@ Importing ``salt_fairseq.tasks`` applies them. A checkpoint that cannot be read 
 import contextlib
 import fcntl
 import functools
+import logging
 import math
 import os
+import sys
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from fairseq import checkpoint_utils
@@ -23,8 +26,11 @@ from salt_fairseq.errors import InputError, out_of_memory
 from salt_fairseq.resumed_settings import check_settings
 from salt_fairseq.storage.files import replacing
 
+EARLY_STOPPING = "early_stopping"  # in the state that checkpoints hold
 LAST = "checkpoint_last.pt"  # fairseq's default of --restore-file, which may be absent
 NO_EPOCH = -1  # as --max-epoch; 0 is no limit
+
+logger = logging.getLogger(__name__)
 
 
 def apply() -> None:
@@ -33,6 +39,7 @@ def apply() -> None:
     name_unfit_checkpoints()
     refuse_half_precision_on_cpus()
     resume_training()
+    remember_early_stopping()
     restore_task_state()
     save_once()
     copy_atomically()
@@ -91,9 +98,9 @@ def refuse_half_precision_on_cpus() -> None:
 @functools.cache
 def resume_training() -> None:
     """``checkpoint_utils.load_checkpoint`` begins a new training where ``--restore-file`` names no file, and fairseq looks
-    at ``--max-update`` and ``--stop-time-hours`` after an update only: a training that has ended, started again, takes
-    another one. Nor does it notice other settings, see :mod:`salt_fairseq.resumed_settings`, or another training into the
-    same directory."""
+    at ``--max-update``, ``--stop-time-hours`` and ``--patience`` after an update only: a training that has ended, started
+    again, takes another one. Nor does it notice other settings, see :mod:`salt_fairseq.resumed_settings`, or another
+    training into the same directory."""
     original = checkpoint_utils.load_checkpoint
 
     @functools.wraps(original)
@@ -111,14 +118,48 @@ def resume_training() -> None:
         extra_state, epoch_itr = original(cfg, trainer, *args, **kwargs)
         limits = trainer.cfg.optimization
         hours = limits.stop_time_hours if limits.stop_time_hours > 0 else math.inf
-        is_over = (
-            trainer.get_num_updates() >= (limits.max_update or math.inf) or trainer.cumulative_training_time() > 3600 * hours
-        )
-        if extra_state is not None and is_over:
+        ends = {
+            f"--max-update {limits.max_update}": trainer.get_num_updates() >= (limits.max_update or math.inf),
+            f"--stop-time-hours {hours:g}": trainer.cumulative_training_time() > 3600 * hours,
+            f"--patience {cfg.patience}": 0 < cfg.patience <= (extra_state or {}).get(EARLY_STOPPING, {}).get("num_runs", 0),
+        }
+        if extra_state is not None and any(ends.values()):
+            logger.info(f"this training has ended before ({', '.join(end for end in ends if ends[end])}): no update is taken")
             limits.max_epoch = NO_EPOCH
         return extra_state, epoch_itr
 
     checkpoint_utils.load_checkpoint = load_checkpoint
+
+
+@functools.cache
+def remember_early_stopping() -> None:
+    """``fairseq_cli.train.should_stop_early`` counts validations without improvement, for ``--patience``, in attributes of its
+    own, which no checkpoint holds: a training that is resumed would begin to count anew."""
+    save, load = Trainer.save_checkpoint, Trainer.load_checkpoint
+
+    @functools.wraps(save)
+    def save_checkpoint(self, filename, extra_state):
+        counts = _early_stopping()
+        if self.cfg.checkpoint.patience > 0 and "num_runs" in counts:
+            counts = {"best": float(counts["best"]), "num_runs": counts["num_runs"]}
+            extra_state = {**extra_state, EARLY_STOPPING: counts}
+        return save(self, filename, extra_state)
+
+    @functools.wraps(load)
+    def load_checkpoint(self, filename, *args, **kwargs):
+        extra_state = load(self, filename, *args, **kwargs)
+        if extra_state is not None:
+            _early_stopping().update(extra_state.get(EARLY_STOPPING, {}))
+        return extra_state
+
+    Trainer.save_checkpoint, Trainer.load_checkpoint = save_checkpoint, load_checkpoint
+
+
+def _early_stopping() -> dict[str, Any]:
+    """The attributes of that function, in the program that runs, if this is a training."""
+    modules = (sys.modules.get(name) for name in ("__main__", "fairseq_cli.train"))
+    functions = [module.should_stop_early for module in modules if hasattr(module, "should_stop_early")]
+    return vars(functions[0]) if functions else {}
 
 
 @functools.cache

@@ -13,6 +13,7 @@ from salt_fairseq.errors import InputError
 from salt_fairseq.modules.bodies.registry import BODIES
 from salt_fairseq.modules.encoder import BOS, EOS, PAD, Architecture, Encoder, LMHead, without_weights
 from salt_fairseq.modules.pooling import POOLINGS
+from salt_fairseq.storage.archives import check_tensors
 from salt_fairseq.storage.files import sha256
 from salt_fairseq.storage.manifest import fits, read_verified, write_with_checksum
 from salt_fairseq.tokenizer import MARKERS, Tokenizer
@@ -205,9 +206,11 @@ def _load_model_pt(plm_dir: str | Path, description: Description) -> dict[str, A
     description.verify(plm_dir)
     path = Path(plm_dir) / "model.pt"
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        saved = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a pickle may hold anything, so torch raises many kinds
         raise InputError(f"{path} does not hold a PLM ({str(error).splitlines()[0]}): import it again") from None
+    check_tensors(path, saved)
+    return saved
 
 
 def pad(sequences: list[torch.Tensor]) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Label and probability for each line ``sentence1 TAB sentence2`` (or ``sentence``) of standard input.
+"""Label and probability for each sentence or pair of standard input: TSV, with a header or without, or JSONL.
 
 python -m salt_fairseq.predict checkpoints/checkpoint_best.pt < pairs.tsv
 """
@@ -10,9 +10,11 @@ if __name__ == "__main__":
 
 import argparse
 import contextlib
+import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -24,18 +26,21 @@ from tqdm import tqdm
 from salt_fairseq.checkpoints import Checkpoint, load_checkpoint, load_labels, load_tokenizer
 from salt_fairseq.cli.arguments import command_parser, positive
 from salt_fairseq.cli.device import add_device, check_device
+from salt_fairseq.cli.printable import print_line, printable
 from salt_fairseq.data.joining import Joiner
+from salt_fairseq.data.sentence_rows import WHERE, Row, read_rows
 from salt_fairseq.data.token_batches import token_batches
 from salt_fairseq.errors import InputError
 from salt_fairseq.modules.encoder import EOS
 from salt_fairseq.plm import pad
 from salt_fairseq.storage.files import replacing
-from salt_fairseq.storage.text_lines import text_lines
 from salt_fairseq.tokenizer import Tokenizer
 
 STDIN = 0
 CHUNK = 10_000  # lines that are sorted by length together, so that a long input never sits in memory
-EARLIER = rb"[^\t\n]*\t[01]\.\d{4}\n"  # how a file of answers begins
+ANSWER = ("prediction", "probability")  # not "label": that may be a column of the input
+# How a file of answers begins: an answer, a header, a JSON object.
+EARLIER = rb"[^\t\n]*\t[01]\.\d{4}\n|([^\n]*\t)?prediction\tprobability[\t\n]|\{[^\n]*\"prediction\": "
 SIGPIPE_STATUS = 141  # exit status of Unix tools whose reader has gone
 
 
@@ -45,6 +50,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--plm", metavar="DIR", help="PLM directory with the tokenizer (default: the checkpoint's own)")
     parser.add_argument("--data", metavar="DIR", help="data directory with the labels (default: the checkpoint's own)")
     parser.add_argument("--out", metavar="FILE", type=Path, help="write there (default: standard output)")
+    parser.add_argument("--probabilities", action="store_true", help="the probabilities of all labels, too; TSV gets a header")
+    parser.add_argument(
+        "--jsonl", action="store_true", help="write a JSON object per line (default: only if the input is that)"
+    )
     add_device(parser)
     parser.add_argument("--dtype", choices=("fp32", "bf16"), help="of matrix products (default: as the checkpoint was trained)")
     parser.add_argument("--max-tokens", type=positive, default=8192, help="tokens the model reads at once, padding included")
@@ -70,21 +79,23 @@ class Classifier:
             self.model.cfg.autocast_bf16 = dtype == "bf16"
         self.max_length, self.join = checkpoint.cfg.task.max_length, checkpoint.model.description.join
 
-    def encode(self, rows: Sequence[Sequence[str]], first_line: int = 1) -> Iterator[torch.Tensor]:
+    def encode(self, rows: Sequence[Sequence[str]], lines: Sequence[int] | None = None) -> Iterator[torch.Tensor]:
         """Rows of one or two sentences to LongTensors (T,), truncated, specials included; raises for a sentence without any
-        token, counting lines from ``first_line``."""
+        token, naming its line (default: the number of the row, from 1)."""
         flat = iter(self.tokenizer([sentence for row in rows for sentence in row]))
-        for number, row in enumerate(rows, first_line):
+        for number, row in zip(lines or range(1, len(rows) + 1), rows):
             sides = [torch.tensor([*next(flat), EOS]) for _ in row]
             if any(len(side) == 1 for side in sides):
-                raise InputError(f"standard input, line {number}: a sentence has no visible character")
+                raise InputError(f"{WHERE}, line {number}: a sentence has no visible character")
             yield Joiner(self.join, len(row), self.max_length)(sides)
 
     @torch.inference_mode()
-    def __call__(self, rows: Sequence[Sequence[str]], first_line: int = 1, progress: tqdm | None = None) -> torch.Tensor:
+    def __call__(
+        self, rows: Sequence[Sequence[str]], lines: Sequence[int] | None = None, progress: tqdm | None = None
+    ) -> torch.Tensor:
         """Rows of one or two sentences to probabilities FloatTensor (N, classes), in the same order; the bar ``progress`` is
         updated with each batch."""
-        tokens = list(self.encode(rows, first_line))
+        tokens = list(self.encode(rows, lines))
         sizes = np.array([len(ids) for ids in tokens])
         order = np.argsort(-sizes, kind="stable")
         probabilities = torch.empty(len(tokens), self.model.classifier.out_features)
@@ -98,27 +109,46 @@ class Classifier:
         return probabilities
 
 
-def read_rows(file: BinaryIO, columns: int) -> Iterator[list[str]]:
-    """The sentences of each line of a binary file, ``columns`` strings; errors name the line."""
-    needed = "sentence1 TAB sentence2 is needed" if columns == 2 else "one sentence is needed"
-    for number, text in text_lines(file, "standard input"):
-        row = [cell.strip() for cell in text.split("\t")]
-        if len(row) != columns and text.strip():
-            raise InputError(f"standard input, line {number}: {len(row)} column{'s'[: len(row) != 1]}, but {needed}")
-        if "" in row:
-            what = f"sentence{row.index('') + 1}" if len(row) > 1 else "the line"
-            raise InputError(f"standard input, line {number}: {what} is empty, but {needed}")
-        yield row
+@dataclass(frozen=True)
+class Answers:
+    """How answers are written: lines of ``label TAB probability``, with the further columns of the input before them, or JSON
+    objects; with the probabilities of all labels after them if asked for."""
+
+    labels: Sequence[str]
+    probabilities: bool = False
+    jsonl: bool = False
+
+    def header(self, row: Row) -> str:
+        """The header of TSV, where it has one; ``row`` is the first one of the input."""
+        if self._is_json(row) or not (row.further or self.probabilities):
+            return ""
+        return "\t".join([*row.further, *ANSWER, *(map(printable, self.labels) if self.probabilities else ())]) + "\n"
+
+    def line(self, row: Row, probabilities: list[float]) -> str:
+        """The answer to ``row``, whose labels have these probabilities."""
+        best = max(range(len(self.labels)), key=probabilities.__getitem__)
+        if clash := next((name for name in row.further if name in (*ANSWER, "probabilities")), None):
+            raise InputError(f"{WHERE}, line {row.line}: {clash} is a column of the input already: rename it")
+        if self._is_json(row):
+            answer = {**row.further, "prediction": self.labels[best], "probability": round(probabilities[best], 4)}
+            if self.probabilities:
+                answer["probabilities"] = {label: round(p, 4) for label, p in zip(self.labels, probabilities)}
+            return json.dumps(answer, ensure_ascii=False) + "\n"
+        cells = [*map(str, row.further.values()), printable(self.labels[best]), f"{probabilities[best]:.4f}"]
+        return "\t".join([*cells, *(f"{p:.4f}" for p in (probabilities if self.probabilities else ()))]) + "\n"
+
+    def _is_json(self, row: Row) -> bool:
+        return self.jsonl or row.is_json
 
 
-def predict(classifier: Classifier, rows: Iterator[list[str]], labels: Sequence[str], out: BinaryIO) -> int:
-    """Write ``label TAB probability`` for each of ``rows`` to ``out``, in order; returns their number."""
+def predict(classifier: Classifier, rows: Iterator[Row], answers: Answers, out: BinaryIO) -> int:
+    """Write the answer to each of ``rows`` to ``out``, in order; returns their number."""
     total = 0
     with tqdm(desc="predicting", unit=" lines", disable=None) as progress:
         while chunk := list(islice(rows, CHUNK)):
-            best = classifier(chunk, total + 1, progress).max(1)
-            answers = zip(best.indices.tolist(), best.values.tolist())
-            out.write("".join(f"{labels[k]}\t{probability:.4f}\n" for k, probability in answers).encode())
+            probabilities = classifier([row.sentences for row in chunk], [row.line for row in chunk], progress).tolist()
+            text = "".join([answers.header(chunk[0]) if total == 0 else "", *map(answers.line, chunk, probabilities)])
+            out.write(text.encode("utf-8", "backslashreplace"))
             out.flush()
             total += len(chunk)
     return total
@@ -130,10 +160,12 @@ def main() -> None:
     checkpoint = load_checkpoint(args.checkpoint)
     labels, columns = load_labels(checkpoint, args.data)
     classifier = Classifier(checkpoint, load_tokenizer(checkpoint, args.plm), args.device, args.dtype, args.max_tokens)
-    rows = read_rows(sys.stdin.buffer, columns)
+    if sys.stdin is None:
+        raise InputError(f"{WHERE} is closed: give it the sentences")
+    rows, answers = read_rows(sys.stdin.buffer, columns), Answers(labels, args.probabilities, args.jsonl)
     if args.out is None:
         try:
-            predict(classifier, rows, labels, sys.stdout.buffer)
+            predict(classifier, rows, answers, sys.stdout.buffer)
         except BrokenPipeError:  # "| head" has read enough
             with contextlib.suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -141,8 +173,8 @@ def main() -> None:
     else:
         inputs = [args.checkpoint, STDIN]
         with replacing(args.out, begins=EARLIER, inputs=inputs) as temporary, open(temporary, "wb") as out:
-            total = predict(classifier, rows, labels, out)
-        print(f"wrote {args.out}: {total:,} lines")
+            total = predict(classifier, rows, answers, out)
+        print_line(f"wrote {args.out}: {total:,} lines")
 
 
 if __name__ == "__main__":

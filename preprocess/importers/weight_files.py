@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from salt_fairseq.errors import InputError
-from salt_fairseq.storage.archives import check_stored
+from salt_fairseq.storage.archives import check_stored, check_tensors
 
 NAMES = ("model.safetensors", "pytorch_model.bin")
 ENDINGS = (".safetensors", ".bin")
@@ -28,7 +28,7 @@ def safe_load(path: Path, classes: Iterable[type] = ()) -> Any:
     check_stored(path)
     try:
         with torch.serialization.safe_globals(list(classes)):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         forbidden = re.search(r"GLOBAL ([\w.]+)", str(error))
         if forbidden:
@@ -38,6 +38,8 @@ def safe_load(path: Path, classes: Iterable[type] = ()) -> Any:
         raise _damaged(path, error) from None
     except Exception as error:  # torch raises many types for damaged files
         raise _damaged(path, error) from None
+    check_tensors(path, content)
+    return content
 
 
 def _damaged(path, error):

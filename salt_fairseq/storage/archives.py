@@ -9,6 +9,9 @@ import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from salt_fairseq.errors import InputError
 
@@ -32,6 +35,24 @@ def check_archive(path: str | Path) -> None:
         damaged = archive.testzip()
     if damaged:
         raise InputError(f"{path} is damaged (the checksum of {damaged} does not fit): copy or train it again")
+
+
+def check_tensors(path: str | Path, value: Any) -> None:
+    """Raise for a tensor, somewhere in the containers of ``value``, that has more elements than its file stores: strides of 0
+    make one number as many as it likes, and whoever copies such a tensor fills the memory."""
+    seen: set[int] = set()
+    rest = [value]
+    while rest:
+        item = rest.pop()
+        if torch.is_tensor(item):
+            if item.layout != torch.strided or item.numel() * item.element_size() > item.untyped_storage().nbytes():
+                raise InputError(
+                    f"{path} holds a tensor of shape {tuple(item.shape)!s:.60} and not as many numbers, which torch.save never "
+                    "writes for a model: do not use it"
+                )
+        elif isinstance(item, dict | list | tuple) and id(item) not in seen:
+            seen.add(id(item))
+            rest += [*item.keys(), *item.values()] if isinstance(item, dict) else item
 
 
 @contextlib.contextmanager

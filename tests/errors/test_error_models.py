@@ -82,6 +82,9 @@ def described(text):
     return edit_checkpoint(edit)
 
 
+STRETCHED = torch.ones(1).expand(1 << 40)  # 4 TiB, of which a file holds four bytes
+SPARSE = torch.sparse_coo_tensor(torch.tensor([[0]]), torch.ones(1), (1 << 40,), check_invariants=True)
+NOT_SO_MANY = "holds a tensor of shape (1099511627776,) and not as many numbers, which torch.save never writes for a model"
 FC1, HEAD, TOKENS = "encoder.layers.0.fc1.weight", "lm_head.dense.weight", "encoder.embed_tokens.weight"
 MISFIT = "plm/model.pt does not fit plm.json"
 CASES = {
@@ -90,6 +93,11 @@ CASES = {
     "PLM of other shapes": ("distill", edit_plm(replaced(FC1, lambda t: t[:3])), MISFIT),
     "PLM with text for a tensor": ("distill", edit_plm(replaced(FC1, lambda t: "weights")), MISFIT),
     "PLM with NaN": ("distill", edit_plm(replaced(FC1, lambda t: t * NAN)), "not finite"),
+    "PLM with a stretched tensor": ("distill", edit_plm(replaced(FC1, lambda t: STRETCHED)), f"plm/model.pt {NOT_SO_MANY}"),
+    "PLM with a sparse tensor": ("distill", edit_plm(replaced(FC1, lambda t: SPARSE)), f"plm/model.pt {NOT_SO_MANY}"),
+    "checkpoint with a stretched tensor": ("evaluate", model(replaced(FC1, lambda t: STRETCHED)), f"checkpoint.pt {NOT_SO_MANY}"),
+    "checkpoint with a stretched moment": ("predict", edit_checkpoint(lambda s: s.update(last_optimizer_state=[STRETCHED])), f"checkpoint.pt {NOT_SO_MANY}"),
+    "checkpoint for fairseq with a stretched tensor": ("fairseq-validate", model(replaced(FC1, lambda t: STRETCHED)), f"checkpoint.pt {NOT_SO_MANY}"),
     "PLM with more": ("train_lm_head", edit_plm(lambda state: state.update(more=torch.ones(2))), MISFIT),
     "PLM to train lacks a tensor": ("fairseq-train", edit_plm(without(FC1)), "model.pt does not fit plm.json: import"),
     "PLM to train of other shapes": ("fairseq-train", edit_plm(replaced(FC1, lambda t: t[:3])), "model.pt does not fit plm.json: import"),

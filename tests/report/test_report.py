@@ -106,7 +106,7 @@ def test_markdown(generalized):
 def test_latex(generalized):
     """With the columns of the paper alone: no seeds, no deviations, no tests."""
     directory, _ = generalized
-    for name, columns in (("languages", 6), ("averages", 4), ("significance", 7), ("generalized", 5))  # significance: in two parts:
+    for name, columns in (("languages", 6), ("averages", 4), ("significance", 7), ("generalized", 5)):  # the table of tests is cut in two
         text = (directory / f"{name}.tex").read_text(encoding="utf-8")
         assert {len(row) for row in latex_rows(directory / f"{name}.tex")[0]} == {columns}
         assert text.count(r"\begin{longtable}") == text.count(r"\end{longtable}") > 0 and r"\begin{table" not in text
@@ -207,7 +207,8 @@ def test_source_language_and_split(tmp_path, undrawn):
 
 def test_escapes():
     table = Table("A_B", ["|", "x"], [["a|b_c&50%#{}~^\\<", Cell("-1.5", "0.2", True, True)]], ["p ≤ 0.05 – Δ"])
-    assert table.latex(details=True).replace(r"\allowbreak{}", "").count(r"a\textbar{}b\_c\&50\%\#\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}$<$") == 1
+    latex = table.latex(details=True).replace(r"\allowbreak{}", "")
+    assert latex.count(r"a\textbar{}b\_c\&50\%\#\{\}\textasciitilde{}\textasciicircum{}\textbackslash{}$<$") == 1
     assert r"\underline{\textbf{$-1.5$}}{\scriptsize\,$\pm$\,0.2}" in table.latex(details=True)
     assert r"\caption{A\_B. p $\leq$ 0.05 -- $\Delta$}" in table.latex()
     assert r"| a\|b_c&50%#{}~^\< | <u>**-1.5**</u> ± 0.2 |" in table.markdown()

@@ -1,6 +1,7 @@
 """Answers of a checkpoint, line by line: against one example at a time, and everything that can be wrong with the input."""
 
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ import torch
 
 from salt_fairseq import predict
 from salt_fairseq.checkpoints import load_checkpoint, load_labels
+from salt_fairseq.data.sentence_rows import Row
 from salt_fairseq.errors import InputError
 from salt_fairseq.plm import PLM
 from support.classifiers import LABELS, binarized, fine_tuned
@@ -110,10 +112,10 @@ def test_answers_come_before_the_input_ends(made, rows):
     def watched():
         for number, row in enumerate(rows):
             assert out.getvalue().count(b"\n") == number // 7 * 7  # never more than a chunk is held
-            yield row
+            yield Row(list(row), number + 1, {})
 
     with mock.patch.object(predict, "CHUNK", 7):
-        assert predict.predict(classifier, watched(), LABELS, out) == 25
+        assert predict.predict(classifier, watched(), predict.Answers(LABELS), out) == 25
     assert_answers(out.getvalue(), one_by_one(made["pairs"], rows))
 
 
@@ -123,6 +125,27 @@ def test_forms_of_input(made, rows):
     other = "\ufeff" + "\r\n".join(f" {a} \t{b}  " for a, b in rows[:5])
     assert plain.count(b"\n") == 5 and typed(other.encode(), made["pairs"].path) == plain
     assert typed(b"", made["pairs"].path) == b""
+
+
+def test_further_columns_and_all_probabilities(made, rows):
+    """A header names the sentences in any order; other columns stand before the answer, and JSON stays JSON."""
+    path, expected = made["pairs"].path, one_by_one(made["pairs"], rows[:3])
+    table = "".join(f"{b}\t{i}\t{a}\tgold\n" for i, (a, b) in enumerate(rows[:3]))
+    header, *lines = [line.split("\t") for line in typed(f"hypothesis\tid\tpremise\tlabel\n{table}".encode(), path, "--probabilities").decode().splitlines()]
+    assert header == ["id", "label", "prediction", "probability", *LABELS]
+    for i, (line, (label, probability)) in enumerate(zip(lines, expected, strict=True)):
+        assert line[:3] == [str(i), "gold", label] and float(line[3]) == pytest.approx(probability, abs=1e-4)
+        assert float(line[4 + LABELS.index(label)]) == float(line[3]) and float(line[4]) + float(line[5]) == pytest.approx(1, abs=2e-4)
+    objects = "".join(json.dumps({"sentence1": a, "sentence2": b, "meta": {"n": i}}) + "\n" for i, (a, b) in enumerate(rows[:3]))
+    for content, words, further in (
+        (objects, [], [{"meta": {"n": i}} for i in range(3)]),
+        ("".join(f"{a}\t{b}\n" for a, b in rows[:3]), ["--jsonl"], [{}] * 3),
+    ):
+        answers = [json.loads(line) for line in typed(content.encode(), path, *words).decode().splitlines()]
+        assert [answer["prediction"] for answer in answers] == [label for label, _ in expected]
+        assert [{k: v for k, v in answer.items() if k not in ("prediction", "probability")} for answer in answers] == further
+    one = json.loads(typed(objects.encode(), path, "--probabilities").splitlines()[0])
+    assert list(one["probabilities"]) == LABELS and max(one["probabilities"].values()) == one["probability"]
 
 
 @pytest.mark.parametrize(
@@ -135,6 +158,11 @@ def test_forms_of_input(made, rows):
         ("pairs", b"a\tb\n\na\tb\n", "standard input, line 2: the line is empty, but sentence1 TAB sentence2 is needed"),
         ("single", b"a\n  \nb\n", "standard input, line 2: the line is empty, but one sentence is needed"),
         ("pairs", b"a\tb\na\t\xe9t\xe9\n", "standard input, line 2: not UTF-8 (invalid continuation byte), convert the text"),
+        ("pairs", b"premise\thypothesis\tid\na\tb\n", "standard input, line 2: 2 columns, but line 1 has 3"),
+        ("pairs", b'{"premise": "a", "hypothesis": "b"}\nc\td\n', "standard input, line 2: not a JSON object, as line 1 is"),
+        ("pairs", b'{"premise": "a"}\n', "standard input, line 1: one text called hypothesis or sentence2 is needed"),
+        ("pairs", b'{"premise": "a", "hypothesis": 3}\n', "standard input, line 1: one text called hypothesis or sentence2 is needed"),
+        ("pairs", b"premise\thypothesis\tprediction\na\tb\tc\n", "standard input, line 2: prediction is a column of the input already: rename it"),
         ("pairs", b"a\tb\n" * 9 + "a\t\u200b\n".encode(), "standard input, line 10: a sentence has no visible character"),
     ],
 )
