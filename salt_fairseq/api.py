@@ -1,7 +1,7 @@
 """``salt train`` in Python: labelled examples in one language to a classifier for many.
 
 >>> from salt_fairseq import api
->>> classifier = api.train(model="embedded", train=examples, targets=["fr", "de"], out="my-classifier")  # doctest: +ELLIPSIS
+>>> classifier = api.train(model="embedded", train="train.tsv", targets=["fr", "de"], out="my-classifier")  # doctest: +ELLIPSIS
 salt train: SALT, embedded, into my-classifier
 ...
 >>> classifier.labels
@@ -127,11 +127,12 @@ class Classifier:
         import numpy as np
 
         from salt_fairseq import scores
-        from salt_fairseq.pipeline.inputs import read_examples
+        from salt_fairseq.pipeline.inputs import read_examples, reading_of
         from salt_fairseq.pipeline.rows import as_file
+        from salt_fairseq.pipeline.settings import Settings
 
         with tempfile.TemporaryDirectory() as folder:
-            examples = read_examples(as_file(data, Path(folder), "data"), **reading)
+            examples = read_examples(as_file(data, Path(folder), "data"), "en", reading_of(Settings(**reading)))
         unknown = {example.label for example in examples} - set(self.labels)
         if unknown or not examples:
             reason = f"the label {min(unknown)!r}, which the classifier does not know" if unknown else "no examples"

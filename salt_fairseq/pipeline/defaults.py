@@ -53,8 +53,12 @@ def defaults(size: Size, given: Mapping[str, Any]) -> dict[str, Chosen]:
         f"{trained}: {'each epoch draws one variant of an example' if is_small else 'each epoch reads all variants'}",
     )
     read = n if one_stream else n * size.streams
-    epochs = choose("epochs", epochs_of(n), f"{trained}; the paper has 3 for 49,401 and 1 for 392,702")
-    updates = choose("updates", epochs * math.ceil(read / batch), f"{epochs} epochs of {read:,} examples, {batch} at a time")
+    updates = given.get("updates")
+    if updates is None:
+        epochs = choose("epochs", epochs_of(n), f"{trained}; the paper has 3 for 49,401 and 1 for 392,702")
+        updates = choose(
+            "updates", epochs * math.ceil(read / batch), f"{epochs} epochs of {read:,} examples, {batch} at a time"
+        )
     choose("learning_rate", 1e-4 if size.dim < NARROW else 2e-5, f"a PLM of {size.dim} dimensions; 2e-5 in the paper")
     choose("warmup_updates", min(updates // 10, MOST_WARMUP), f"a tenth of the updates, at most {MOST_WARMUP}")
     interval = validation_interval(updates, batch, size.validation)

@@ -3,11 +3,12 @@
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from preprocess.text.columns import parse_columns
+from preprocess.text.labels import parse_labels
 from preprocess.text.readers import Example, Reading, TextFile, every_example
 from salt_fairseq.errors import InputError
 from salt_fairseq.pipeline.settings import Settings
@@ -25,6 +26,7 @@ class TextInput:
     columns: str  # which are read as what
     examples: int
     labels: tuple[str, ...]
+    label_names: tuple[str, ...]  # of integer labels, in their order
     characters: float  # of an example, on average
 
     def __str__(self) -> str:
@@ -34,13 +36,19 @@ class TextInput:
 
 
 def reading_of(settings: Settings) -> Reading:
-    columns = parse_columns(settings.columns) if settings.columns else {}
-    return Reading(columns, settings.quoting, frozenset(settings.missing_label or ()))
+    return Reading(
+        parse_columns(settings.columns) if settings.columns else {},
+        settings.quoting,
+        frozenset(settings.missing_label or ()),
+        frozenset(parse_labels(settings.labels) if settings.labels else ()),
+        settings.delimiter,
+        tuple(parse_labels(settings.label_names, "--label-names") if settings.label_names else ()),
+    )
 
 
-def read_examples(path: str, language: str = "en", **settings: Any) -> list[Example]:
-    """All examples of a file; ``settings`` are those of :class:`Settings` that say how to read it."""
-    return list(every_example(TextFile.open(Path(path), reading_of(Settings(**settings))), language))
+def read_examples(path: str, language: str, reading: Reading) -> list[Example]:
+    """All examples of a file."""
+    return list(every_example(TextFile.open(Path(path), reading), language))
 
 
 def examine(path: str, language: str, reading: Reading) -> TextInput:
@@ -54,7 +62,9 @@ def examine(path: str, language: str, reading: Reading) -> TextInput:
     total = labels.total()
     if not total:
         raise InputError(f"{path} holds no examples: name a file with labelled sentences")
-    return TextInput(Path(path), file.sha256, str(file.columns), total, tuple(labels), characters / total)
+    return TextInput(
+        Path(path), file.sha256, str(file.columns), total, tuple(labels), tuple(file.label_names), characters / total
+    )
 
 
 def held_out(examples: list[Example], percent: float, seed: int = 0) -> list[bool]:
@@ -75,16 +85,19 @@ def held_out(examples: list[Example], percent: float, seed: int = 0) -> list[boo
 
 def hold_out(path: str, language: str, reading: Reading, percent: float, train: Path, valid: Path) -> None:
     """Write the examples of a file as JSONL, the held-out ones to ``valid`` and the others to ``train``."""
-    examples = list(every_example(TextFile.open(Path(path), reading), language))
+    examples = read_examples(path, language, reading)
     chosen = held_out(examples, percent)
     for out, is_valid in ((train, False), (valid, True)):
-        with replacing(out) as temporary, open(temporary, "w", encoding="utf-8") as file:
-            for example, is_held_out in zip(examples, chosen):
-                if is_held_out == is_valid:
-                    sides = {"sentence1": example.sentence1, "sentence2": example.sentence2}
-                    row = {"id": example.id, **sides, "label": example.label}
-                    row = {key: value for key, value in row.items() if value is not None}
-                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        write_jsonl([example for example, is_held_out in zip(examples, chosen) if is_held_out == is_valid], out)
+
+
+def write_jsonl(examples: Iterable[Example], path: Path) -> None:
+    """Write examples with the usual names of columns."""
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        for example in examples:
+            row = {"id": example.id, "sentence1": example.sentence1, "sentence2": example.sentence2, "label": example.label}
+            row = {key: value for key, value in row.items() if value is not None}
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 def percent_of(text: str, examples: int) -> float:

@@ -35,6 +35,16 @@ class Plan:
     is_shape_known: bool
 
     @property
+    def transfers(self) -> bool:
+        """Whether there are test data of another language, so that there is something to report."""
+        return bool(set(self.tests) - {self.settings.source_language})
+
+    @property
+    def tests_on_valid(self) -> bool:
+        """Whether the source language has no test data of its own, and is tested on valid beside the others."""
+        return self.transfers and self.settings.source_language not in self.tests
+
+    @property
     def held_out(self) -> int:
         """About how many training examples are held out for validation."""
         settings = self.settings

@@ -14,10 +14,10 @@ from salt_fairseq.cli.printable import printable
 from salt_fairseq.errors import InputError
 from salt_fairseq.pipeline import estimate
 from salt_fairseq.pipeline.fine_tuning import fine_tune
-from salt_fairseq.pipeline.inputs import hold_out, percent_of, reading_of
+from salt_fairseq.pipeline.inputs import hold_out, percent_of, read_examples, reading_of, write_jsonl
 from salt_fairseq.pipeline.plan import Plan
 from salt_fairseq.pipeline.settings import FIELDS, RUN_FILE, check_same, option, read_run_file, shown, write_run_file
-from salt_fairseq.pipeline.stages import WORK, Stage, held_out_files, stages_of
+from salt_fairseq.pipeline.stages import WORK, Stage, rewritten_files, stages_of
 from salt_fairseq.plm import Description
 from salt_fairseq.storage.files import locked, read_json, replacing
 
@@ -46,14 +46,16 @@ def describe(plan: Plan) -> Iterator[str]:
         yield f"valid    {settings.hold_out} of train, about {plan.held_out:,}, held out (--valid FILE takes others)"
     for language, test in plan.tests.items():
         yield f"test {language:3} {test}"
-    if not plan.tests:
-        yield "test     none (--test LANG=FILE evaluates on other languages)"
+    if not plan.transfers:
+        yield "test     no other language, so that there will be no table (--test LANG=FILE)"
+    if plan.tests_on_valid:
+        yield f"test {settings.source_language:3} valid, again (--test {settings.source_language}=FILE takes others)"
     yield ""
     for name in FIELDS:
         value = getattr(settings, name)
         if value is not None and name not in UNLISTED | ({"hold_out"} if plan.valid else set()):
             reason = f"  ({plan.reasons[name]})" if name in plan.reasons else ""
-            yield f"{option(name):21} {shown(value):14}{reason}"
+            yield f"{option(name):21} {shown(value):14}{reason}".rstrip()
     yield ""
     shape = "" if plan.is_shape_known else " if the PLM is of XLM-R base's size"
     yield f"about {estimate.duration(plan.seconds)} and at most {estimate.size(plan.bytes)} of disk{shape}"
@@ -92,10 +94,11 @@ def run(plan: Plan, given: set[str]) -> Path:
                 print(f"\n[{number}/{len(stages)}] {_title(stage, plan)}", flush=True)
                 _do(stage, plan, plm_dir)
         best, accuracy = best_checkpoint(out)
+        table = f"; table and figures in {_near(out / 'report')}" if plan.transfers else ""
         print(
             f"\n{_near(out)} is the classifier: transformers.pipeline('text-classification', '{_near(out)}')\n"
             f"seed {best.stem.rpartition('-')[2]} of {plan.settings.seeds}, accuracy on valid {accuracy:.1f} %; model card "
-            f"{_near(out / 'README.md')}; table and figures in {_near(out / 'report')}"
+            f"{_near(out / 'README.md')}{table}"
         )
     return out
 
@@ -113,6 +116,7 @@ def _do(stage: Stage, plan: Plan, plm_dir: Path) -> None:
     elif stage.name == "export":
         best, _ = best_checkpoint(out)
         call("export", best, *stage.words[1:])
+        _add_note(plan, Path(stage.words[1]) / "README.md")
         publish(Path(stage.words[1]), out)
     else:
         if stage.name == "binarize" and not plan.settings.valid:
@@ -120,6 +124,8 @@ def _do(stage: Stage, plan: Plan, plm_dir: Path) -> None:
         call(stage.name, *stage.words)
     if stage.name == "import":
         _check_head(plan, plm_dir)
+    elif stage.name == "report":
+        _add_note(plan, stage.made)
 
 
 def _check_head(plan: Plan, plm_dir: Path) -> None:
@@ -132,11 +138,21 @@ def _check_head(plan: Plan, plm_dir: Path) -> None:
         )
 
 
+def _add_note(plan: Plan, path: Path) -> None:
+    """Say in a file with results what is special about them."""
+    if plan.tests_on_valid:
+        note = f"{plan.settings.source_language} was evaluated on the validation data, by which the checkpoint was chosen."
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(f"\n{note}\n")
+
+
 def _hold_out(plan: Plan) -> None:
-    settings, files = plan.settings, held_out_files(plan.settings.out)
-    Path(files["train"]).parent.mkdir(parents=True, exist_ok=True)
+    settings, files = plan.settings, {name: Path(path) for name, path in rewritten_files(plan.settings).items()}
+    files["train"].parent.mkdir(parents=True, exist_ok=True)
     percent, reading = percent_of(settings.hold_out, plan.train.examples), reading_of(settings)
-    hold_out(settings.train, settings.source_language, reading, percent, Path(files["train"]), Path(files["valid"]))
+    hold_out(settings.train, settings.source_language, reading, percent, files["train"], files["valid"])
+    for language, path in (settings.test or {}).items():
+        write_jsonl(read_examples(path, language, reading), files[f"test.{language}"])
 
 
 def _fine_tune(stage: Stage, plan: Plan) -> None:

@@ -39,6 +39,8 @@ class Settings:
     columns: str | None = _setting(None, "as in salt binarize", "ROLE=COLUMN,...")
     labels: str | None = _setting(None, "as in salt binarize", "A,B,...")
     missing_label: list[str] | None = _setting(None, "as in salt binarize; may be given several times", "NAME", append=True)
+    label_names: str | None = _setting(None, "as in salt binarize", "A,B,...")
+    delimiter: str | None = _setting(None, "as in salt binarize", "NAME")
     quoting: str | None = _setting(None, "as in salt binarize", choices=("csv", "none"))
     word_list: dict[str, str] | None = _setting(None, "as in salt distill", "LANG=FILE")
     dictionary: dict[str, str] | None = _setting(None, "as in salt lookup, for CoSDA-ML and SCOPA", "LANG=FILE")
@@ -81,20 +83,26 @@ def shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def declared_type(name: str) -> str:
+    """``"int"`` for a setting that is an int, or an int or None, and so on."""
+    declared = FIELDS[name].type
+    return declared.__name__ if isinstance(declared, type) else str(declared).removesuffix(" | None")
+
+
 def fits(name: str, value: Any) -> bool:
     """Whether a value from a file is of the setting's type."""
-    declared = str(FIELDS[name].type)
+    declared = declared_type(name)
     if value is None:
         return True
     if declared.startswith("dict"):
         return isinstance(value, dict) and all(isinstance(text, str) for pair in value.items() for text in pair)
     if declared.startswith("list"):
         return isinstance(value, list) and all(isinstance(text, str) for text in value)
-    if "float" in declared:
+    if declared == "float":
         return isinstance(value, int | float) and not isinstance(value, bool)
-    if "bool" in declared:
+    if declared == "bool":
         return isinstance(value, bool)
-    if "int" in declared:
+    if declared == "int":
         return isinstance(value, int) and not isinstance(value, bool) and value >= 0
     return isinstance(value, str)
 

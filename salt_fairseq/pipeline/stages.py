@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from salt_fairseq.pipeline.plan import LEXICONS, Plan
+from salt_fairseq.pipeline.settings import Settings, option
 from salt_fairseq.pipeline.systems import CONFIG, PACKAGE
 
 LINES = 200  # of a training's log that tell its progress, at most
@@ -51,9 +52,9 @@ def stages_of(plan: Plan, plm_dir: Path) -> list[Stage]:
     subsets = "valid,test.*" if plan.tests else "valid"
     words = [data, "--path", *checkpoints, "--subsets", subsets, "--out", results, *_on_device(plan)]
     stages.append(_stage("evaluate", *words, made=results))
-    report, split = out / "report", "test" if plan.tests else "valid"
-    words = [f"{settings.system}={results}", "--out", report, "--split", split]
-    stages.append(_stage("report", *words, made=report / "table.md"))
+    if plan.transfers:
+        report = out / "report"
+        stages.append(_stage("report", f"{settings.system}={results}", "--out", report, made=report / "table.md"))
     export = [checkpoints[0], out / WORK / "export", "--plm", plm_dir, "--results", results]
     stages.append(_stage("export", *export, made=out / "salt_fairseq.json"))
     return stages
@@ -73,20 +74,30 @@ def _on_device(plan: Plan) -> list[str]:
 
 def _binarize(plan: Plan, plm_dir: Path, data: Path) -> Stage:
     settings = plan.settings
-    files = {"train": settings.train, "valid": settings.valid} if settings.valid else held_out_files(settings.out)
-    subsets = {**files, **{f"test.{language}": path for language, path in (settings.test or {}).items()}}
-    words: list[object] = [plm_dir, data, "--subset", *(f"{name}={path}" for name, path in subsets.items())]
+    reading: tuple[str, ...] = ()
+    if settings.valid:
+        files = {"train": settings.train, "valid": settings.valid}
+        files |= {f"test.{language}": path for language, path in (settings.test or {}).items()}
+        reading = ("columns", "label_names", "delimiter", "quoting")
+    else:
+        files = rewritten_files(settings)
+    if plan.tests_on_valid:
+        files[f"test.{settings.source_language}"] = files["valid"]
+    words: list[object] = [plm_dir, data, "--subset", *(f"{name}={path}" for name, path in files.items())]
     words += ["--source-language", settings.source_language]
-    for name in ("labels", "columns", "quoting"):
-        if getattr(settings, name) is not None:
-            words.append(f"--{name}={getattr(settings, name)}")
-    words += [f"--missing-label={label}" for label in settings.missing_label or []]
+    words += [f"{option(name)}={getattr(settings, name)}" for name in reading if getattr(settings, name) is not None]
+    if settings.valid:
+        words += [f"--missing-label={label}" for label in settings.missing_label or []]
+    labels = settings.labels or ",".join(() if settings.valid else plan.train.label_names)
+    words += [f"--labels={labels}"] if labels else []
     return _stage("binarize", *words, made=data / "meta.json")
 
 
-def held_out_files(out: str) -> dict[str, str]:
-    """Where the parts of --train are written to when some of it is held out."""
-    return {name: str(Path(out) / WORK / f"{name}.jsonl") for name in ("train", "valid")}
+def rewritten_files(settings: Settings) -> dict[str, str]:
+    """Subset to the file that its examples are written to when a part of --train is held out. All of them are, so that
+    the options that say how to read the given ones do not have to fit both."""
+    names = ["train", "valid", *(f"test.{language}" for language in settings.test or {})]
+    return {name: str(Path(settings.out) / WORK / f"{name}.jsonl") for name in names}
 
 
 def fairseq_words(plan: Plan, plm_dir: Path, seed: int) -> tuple[str, ...]:

@@ -29,12 +29,14 @@ class System:
 
     @classmethod
     def read(cls, name: str) -> "System":
-        """The system ``name``, with what ``base.yaml`` says where its own file says nothing."""
+        """The system ``name``; what its own file does not say is as ``salt train`` begins with it."""
         path = CONFIG / "system" / f"{name}.yaml"
         if name not in names():
             raise InputError(f"--system {name} is none of {', '.join(names())}")
-        base, own = (OmegaConf.to_container(OmegaConf.load(file)) for file in (CONFIG / "base.yaml", path))
-        task: dict[str, Any] = {**_group(base, "task"), **_group(own, "task")}
+        files = (CONFIG / "classifier.yaml", CONFIG / "base.yaml", path)  # each wins over those before, as in training
+        task: dict[str, Any] = {}
+        for file in files:
+            task = {**task, **(OmegaConf.to_container(OmegaConf.load(file)).get("task") or {})}
         languages = tuple(filter(None, task["augment"].split(",")))
         return cls(name, languages, task["lexicon"], task["variants"], not task["no_original"], task["one_stream"])
 
@@ -52,7 +54,3 @@ class System:
     @property
     def needs_targets(self) -> bool:
         return len(self.languages) > 1
-
-
-def _group(config: Any, name: str) -> dict[str, Any]:
-    return (config or {}).get(name) or {}

@@ -9,7 +9,7 @@ from typing import Any
 
 from salt_fairseq.cli.arguments import command_parser, name_value_pairs, positive
 from salt_fairseq.errors import InputError
-from salt_fairseq.pipeline.settings import FIELDS, option, read_run_file
+from salt_fairseq.pipeline.settings import FIELDS, declared_type, option, read_run_file
 from salt_fairseq.pipeline.systems import names
 
 CONFIG = "config"
@@ -20,20 +20,20 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--config", metavar="FILE.yaml", help="take the settings of an earlier run; options given beside it win")
     made.add_argument("--dry-run", action="store_true", help="say what would run, how long and with how much disk, and end")
     for name, entry in FIELDS.items():
-        declared, metadata = str(entry.type), entry.metadata
+        declared, metadata = declared_type(name), entry.metadata
         words: dict[str, Any] = {"help": metadata["help"], "default": None, "metavar": metadata["metavar"]}
         if entry.default is not None:
             words["help"] += f" (default: {entry.default})".replace("%", "%%")
-        if declared.startswith("bool"):
+        if declared == "bool":
             del words["metavar"]
             words["action"] = argparse.BooleanOptionalAction
         elif declared.startswith("dict") or name == "override":
             words |= {"nargs": "+", "action": "extend"}
         elif metadata.get("append"):
             words["action"] = "append"
-        elif declared.startswith("int"):
+        elif declared == "int":
             words["type"] = positive if name != "warmup_updates" else int
-        elif declared.startswith("float"):
+        elif declared == "float":
             words["type"] = float
         if choices := metadata.get("choices"):
             words["choices"] = choices
