@@ -62,8 +62,9 @@ def _settings(entries: list[dict[str, Any]]) -> dict[str, list[str]]:
     for entry in entries:
         flat = {"seed": entry.get("seed"), **{key: entry.get(key) for key in TEXTS}}
         for group in ("task", "model"):
-            options = entry.get(group) if isinstance(entry.get(group), dict) else {}
-            flat |= {f"{group}.{key}": value for key, value in options.items() if key not in ("_name", "seed")}
+            options = entry.get(group)
+            if isinstance(options, dict):
+                flat |= {f"{group}.{key}": value for key, value in options.items() if key not in ("_name", "seed")}
         for key, value in flat.items():
             if value is not None and value != "":
                 values.setdefault(key, {})[one_line(str(value))] = None
