@@ -10,7 +10,9 @@ from tokenizers import Tokenizer as FastTokenizer
 
 from salt_fairseq.errors import InputError
 
+BOS, EOS = 0, 2  # as in modules/encoder.py, which imports torch
 MARKERS = {"wordpiece": "##", "sentencepiece": "▁"}  # continues a word; begins a word
+BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # a piece for one byte of a character that has none
 SURROGATES = re.compile("[\ud800-\udfff]+")
 
 
@@ -45,7 +47,7 @@ class Tokenizer:
     def keep_words_only(self) -> None:
         """Free the memory of everything that reads text (280 MB for XLM-R's 250,002 pieces): what is known of pieces by their
         ids stays. To read text after all, the file is loaded again."""
-        self.words, self.starts_word, self.has_letter, self.caseless
+        self.words, self.starts_word, self.has_letter, self.is_byte, self.caseless, self.marks_first_word
         del self._fast, self.pieces
 
     def __call__(self, texts: Iterable[str]) -> list[list[int]]:
@@ -69,16 +71,30 @@ class Tokenizer:
 
     @cached_property
     def words(self) -> list[str]:
-        """The text of each of the V pieces without its word marker; specials have none ("")."""
+        """The text of each of the V pieces without its word marker; specials and bytes have none ("")."""
         special = {token.content for token in self._fast.get_added_tokens_decoder().values()}
         marker = MARKERS[self.kind]
-        return ["" if p in special else p.removeprefix(marker) for p in self.pieces]
+        return ["" if p in special or byte else p.removeprefix(marker) for p, byte in zip(self.pieces, self.is_byte)]
+
+    @cached_property
+    def is_byte(self) -> np.ndarray:
+        """(V,) bool: the piece is one byte of a character that the vocabulary lacks."""
+        return np.array([self.kind == "sentencepiece" and bool(BYTE.fullmatch(p)) for p in self.pieces])
 
     @cached_property
     def starts_word(self) -> np.ndarray:
         """(V,) bool: the piece begins a word."""
         marked = np.array([p.startswith(MARKERS[self.kind]) for p in self.pieces])
         return (marked if self.kind == "sentencepiece" else ~marked) & np.array([bool(w) for w in self.words])
+
+    @cached_property
+    def marks_first_word(self) -> bool:
+        """Whether the first word of a text is marked as the others are: not in Gemma's tokenizer, which mmBERT has."""
+        if self.kind == "wordpiece":
+            return True
+        text, before = "a", self._fast.pre_tokenizer
+        text = self._fast.normalizer.normalize_str(text) if self._fast.normalizer else text
+        return (before.pre_tokenize_str(text)[0][0] if before else text).startswith(MARKERS[self.kind])
 
     @cached_property
     def has_letter(self) -> np.ndarray:
@@ -94,10 +110,18 @@ class Tokenizer:
     def whole_words(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
         """(T,) bool for ids (T,): the token is a word of its own, not the beginning or another part of one."""
         ids = np.asarray(ids, dtype=np.int64)
-        starts_word, has_letter = self.starts_word[ids], self.has_letter[ids]
+        starts_word, has_letter = self._starts_word_at(ids), self.has_letter[ids]
         whole = starts_word & has_letter
-        whole[:-1] &= starts_word[1:] | ~has_letter[1:]
+        whole[:-1] &= starts_word[1:] | ~(has_letter | self.is_byte[ids])[1:]
         return whole
+
+    def _starts_word_at(self, ids):
+        """(T,) bool: :attr:`starts_word`, or the first token of a sentence, if that has no marker."""
+        if self.marks_first_word:
+            return self.starts_word[ids]
+        first = np.ones(len(ids), dtype=bool)
+        first[1:] = np.isin(ids[:-1], (BOS, EOS))
+        return self.starts_word[ids] | (first & self.has_letter[ids])
 
     def word_spans(self, ids: Sequence[int] | np.ndarray) -> list[tuple[int, int, str]]:
         """Words of one sentence's ids (T,), in order, as ``(start, end, text)``; ``text`` is without word markers.
@@ -105,19 +129,20 @@ class Tokenizer:
         A word is a piece that begins one and all pieces with a letter that continue it; a piece without a letter ends it, so
         ``house.`` is the word ``house``. Both kinds of vocabulary read ``don't`` as ``don`` first; then WordPiece begins
         another word (``t``), while in a SentencePiece vocabulary letters right after punctuation begin none, as in
-        :meth:`whole_words`, whose words are the spans of length one. Special tokens are not words.
+        :meth:`whole_words`, whose words are the spans of length one. Special tokens are not words, nor is what has characters
+        that the vocabulary lacks.
         """
         ids = np.asarray(ids, dtype=np.int64)
-        begins = self.starts_word[ids] & self.has_letter[ids]
+        begins = self._starts_word_at(ids) & self.has_letter[ids]
         if self.kind == "sentencepiece":  # the marker may be a piece of its own, before a rare word
             begins |= np.array([self.pieces[i] == MARKERS[self.kind] for i in ids], dtype=bool)
-        continues = self.has_letter[ids] & ~self.starts_word[ids]
+        continues = (self.has_letter[ids] | self.is_byte[ids]) & ~self._starts_word_at(ids)
         spans = []
         for start in np.flatnonzero(begins).tolist():
             end = start + 1
             while end < len(ids) and continues[end]:
                 end += 1
             text = "".join(self.words[i] for i in ids[start:end])
-            if text:
+            if text and not self.is_byte[ids[start:end]].any():
                 spans.append((start, end, text))
         return spans

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from preprocess.layouts.huggingface import WORDPIECE_OPTIONS
+from preprocess.layouts.layout import WORDPIECE_OPTIONS
 from salt_fairseq.plm import Description
 
 FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
@@ -23,15 +23,16 @@ def files(
     value = json.loads((Path(plm_dir) / "tokenizer.json").read_text(encoding="utf-8"))
     model, is_wordpiece = value["model"], description.tokenizer == "wordpiece"
     added = [{**token, "id": ids[token["id"]]} for token in value["added_tokens"]]
-    if is_wordpiece:
-        number = {piece: ids[i] for piece, i in model["vocab"].items()}
-        model["vocab"] = dict(sorted(number.items(), key=lambda item: item[1]))
-    else:
+    if model["type"] == "Unigram":
         model["vocab"] = [entry for _, entry in sorted(zip(ids, model["vocab"]), key=lambda pair: pair[0])]
         model["unk_id"] = ids[model["unk_id"]]
         number = {piece: i for i, (piece, _) in enumerate(model["vocab"])}
-        if not is_classifier:
-            value["pre_tokenizer"] = _without_cut(value["pre_tokenizer"])
+    else:
+        number = {piece: ids[i] for piece, i in model["vocab"].items()}
+        model["vocab"] = dict(sorted(number.items(), key=lambda item: item[1]))
+    if not is_wordpiece and not is_classifier:
+        value["pre_tokenizer"] = _without_cut(value["pre_tokenizer"])
+        if special["bos"] == "<s>":
             for token in added:  # as published: "a <mask>" has no piece for the space
                 token["lstrip"] = token["content"] == special["mask"]
     segments = description.architecture.segments
@@ -63,7 +64,7 @@ def files(
 def _without_cut(pre_tokenizer):
     """Undo what :func:`preprocess.importers.vocabulary.with_fairseq_ids` adds last (the oldest PLM directories lack it)."""
     *before, last = pre_tokenizer.get("pretokenizers", [pre_tokenizer])
-    if last["type"] != "Split":
+    if last["type"] != "Split" or "Regex" not in last["pattern"]:
         return pre_tokenizer
     return before[0] if before else None
 

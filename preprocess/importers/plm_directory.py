@@ -8,14 +8,16 @@ import torch
 
 from preprocess.importers import embedded, fairseq_xlmr, hub, huggingface
 from preprocess.importers.source import Source
-from preprocess.importers.vocabulary import SPECIAL_TOKENS, kind_of, used_ids, with_fairseq_ids
-from preprocess.layouts.huggingface import WORDPIECE_OPTIONS
+from preprocess.importers.vocabulary import kind_of, separators_of, specials_of, used_ids, with_fairseq_ids
+from preprocess.layouts.layout import WORDPIECE_OPTIONS
+from preprocess.layouts.registry import LAYOUTS
 from salt_fairseq.errors import InputError
-from salt_fairseq.modules.encoder import Architecture
+from salt_fairseq.modules.bodies.registry import BODIES
 from salt_fairseq.plm import FILES, PLM, Description
 from salt_fairseq.storage.files import replacing, sha256
 from salt_fairseq.tokenizer import Tokenizer
 
+FAIRSEQ_SYMBOLS = {"<s>", "<pad>", "</s>", "<unk>"}
 OF_VOCABULARY = ("encoder.embed_tokens.weight", "lm_head.bias")  # tensors with a row for each piece
 
 
@@ -47,25 +49,28 @@ def import_plm(source: str | Path, plm_dir: str | Path, trim_to: Sequence[str | 
         "ids": torch.tensor(ids).argsort().argsort() if trim_to else torch.tensor(ids),
         "rows": {**model.rows, **_renumber(model, ids, source, keep_others=keep is None)},
         "tensors": model.tensors,
+        "prefix": model.prefix,
     }
+    specials = specials_of(tokenizer)
     kind, normalizer = kind_of(tokenizer), tokenizer["normalizer"] or {}
     with replacing(plm_dir, marker="plm.json", inputs=[source, *trim_to]) as directory:
         directory.mkdir()
         (directory / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")
         pieces = Tokenizer.load(directory, kind).pieces
         try:
-            architecture = Architecture(vocabulary=len(pieces), **model.architecture)
+            body = LAYOUTS[model.family].body
+            architecture = BODIES[body].architecture_class(vocabulary=len(pieces), **model.architecture)
         except ValueError as error:
             raise InputError(f"{source} describes a model that cannot be ({error}): download it again") from None
         # Specials are fairseq's own first four symbols, and <mask> is the one that its tasks append.
-        (directory / "dict.txt").write_text("".join(f"{piece} 1\n" for piece in pieces[4:-1]), encoding="utf-8")
+        (directory / "dict.txt").write_text("".join(f"{symbol} 1\n" for symbol in _symbols(pieces)[4:-1]), encoding="utf-8")
         torch.save({"model": model.state, "published": published}, directory / "model.pt")
         description = Description(
             name=Path(source).name,
             source=str(source),
             tokenizer=kind,
-            separators=1 if kind == "wordpiece" else 2,
-            special_tokens=dict(zip(("bos", "pad", "eos", "unk", "mask"), SPECIAL_TOKENS[kind])),
+            separators=separators_of(model.tokenizer, specials),
+            special_tokens=dict(zip(("bos", "pad", "eos", "unk", "mask"), specials)),
             architecture=architecture,
             sha256={name: sha256(directory / name) for name in FILES},
             family=model.family,
@@ -74,6 +79,7 @@ def import_plm(source: str | Path, plm_dir: str | Path, trim_to: Sequence[str | 
             weights_dtype=model.weights_dtype,
             tokenizer_options={name: normalizer[name] for name in WORDPIECE_OPTIONS if name in normalizer},
             trimmed_from=size if trim_to else 0,
+            body=body,
         )
         description.save(directory)
         del model, published  # a large model fits into memory once, not twice
@@ -83,6 +89,20 @@ def import_plm(source: str | Path, plm_dir: str | Path, trim_to: Sequence[str | 
             mismatch = str(error).partition("does not fit plm.json (")[2].rpartition(")")[0]
             raise InputError(f"{source}: the weights do not fit config.json ({mismatch}): download the model again") from None
     return description
+
+
+def _symbols(pieces: list[str]) -> list[str]:
+    """A symbol of dict.txt for each piece: the piece itself, if it has no line break and is none of fairseq's own symbols, as
+    the HTML <s> and </s> of mmBERT's vocabulary are."""
+    symbols, taken = list(pieces), {*pieces, *FAIRSEQ_SYMBOLS}
+    for i, piece in enumerate(pieces[4:-1], 4):
+        if piece in FAIRSEQ_SYMBOLS or "\n" in piece or "\r" in piece:
+            symbol = piece.replace("\n", "␊").replace("\r", "␍")
+            while symbol in taken:
+                symbol += "_"
+            symbols[i] = symbol
+            taken.add(symbol)
+    return symbols
 
 
 def _renumber(model, ids, source, keep_others):

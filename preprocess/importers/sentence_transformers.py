@@ -19,18 +19,18 @@ MODES = {
 POOLING_OF = {("cls",): "first", ("mean",): "mean", ("mean_sqrt_len_tokens",): "mean"}  # the last two are equal once normalized
 
 
-def read_pooling(directory: Path) -> str:
-    """How the model in ``directory`` was trained to pool the tokens of a sentence: ``"first"`` or ``"mean"``; ``"first"`` if it
+def read_pooling(directory: Path, default: str = "first") -> str:
+    """How the model in ``directory`` was trained to pool the tokens of a sentence: ``"first"`` or ``"mean"``; ``default`` if it
     has no files of sentence-transformers. Raises :class:`InputError` for other kinds of pooling.
     """
     path = directory / MODULES
     if not path.is_file():
-        return "first"
+        return default
     try:
         steps = json.loads(path.read_text(encoding="utf-8"))
         pooling_steps = [step["path"] for step in steps if step["type"].rpartition(".")[2] == "Pooling"]
         if not pooling_steps:
-            return "first"
+            return default
         path = directory / pooling_steps[0] / POOLING
         config = json.loads(path.read_text(encoding="utf-8"))
         modes = config.get("pooling_mode") or [mode for key, mode in MODES.items() if config.get(key)]

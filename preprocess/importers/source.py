@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 
 from salt_fairseq.errors import InputError
+from salt_fairseq.modules.encoder import Architecture, Encoder, LMHead, without_weights
 
 
 @dataclass
@@ -22,18 +23,16 @@ class Source:
     # What the PLM does not use, kept so that an export returns the published weights:
     rows: dict = field(default_factory=dict)  # left-out rows of the tensors of ``state``, by name
     tensors: dict = field(default_factory=dict)  # left-out tensors, by published name
+    prefix: str = ""  # of the body's published names
 
 
-def untrained_head(dim: int, rows: int) -> dict[str, torch.Tensor]:
+def untrained_head(body: type[Encoder], arch: Architecture) -> dict[str, torch.Tensor]:
     """An LM head with BERT's initialization, the same in every import."""
-    generator = torch.Generator().manual_seed(0)
-    return {
-        "lm_head.dense.weight": torch.empty(dim, dim).normal_(std=0.02, generator=generator),
-        "lm_head.dense.bias": torch.zeros(dim),
-        "lm_head.layer_norm.weight": torch.ones(dim),
-        "lm_head.layer_norm.bias": torch.zeros(dim),
-        "lm_head.bias": torch.zeros(rows),
-    }
+    with without_weights():
+        state = {f"lm_head.{name}": torch.zeros_like(p, device="cpu") for name, p in LMHead(body, arch).state_dict().items()}
+    state["lm_head.dense.weight"].normal_(std=0.02, generator=torch.Generator().manual_seed(0))
+    state["lm_head.layer_norm.weight"].fill_(1)
+    return state
 
 
 class Tensors:

@@ -14,7 +14,7 @@ from tokenizers.implementations import BertWordPieceTokenizer
 from tqdm import tqdm
 
 from preprocess.importers.weight_files import reason
-from preprocess.layouts.huggingface import WORDPIECE_OPTIONS
+from preprocess.layouts.layout import WORDPIECE_OPTIONS
 from preprocess.text.numbered_lines import numbered_lines
 from salt_fairseq.errors import InputError
 
@@ -23,17 +23,48 @@ SPECIAL_TOKENS = {
     "wordpiece": ("[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]"),
     "sentencepiece": ("<s>", "<pad>", "</s>", "<unk>", "<mask>"),
 }
+GEMMA_TOKENS = ("<bos>", "<pad>", "<eos>", "<unk>", "<mask>")  # mmBERT's, whose <s> and </s> are HTML
+SPELLINGS = {  # by the type of the model in tokenizer.json, the likeliest first
+    "WordPiece": (SPECIAL_TOKENS["wordpiece"],),
+    "Unigram": (SPECIAL_TOKENS["sentencepiece"], SPECIAL_TOKENS["wordpiece"]),  # DeBERTa spells them as BERT does
+    "BPE": (GEMMA_TOKENS, SPECIAL_TOKENS["sentencepiece"], SPECIAL_TOKENS["wordpiece"]),
+}
 # What published tokenizers replace or cut by a regular expression. Others are not used: some take years for a short text.
-REGEXES = {" {2,}", " +", r"\s+", r"\s{2,}", r"\n+", r"\n"}
-KINDS = {"WordPiece": "wordpiece", "Unigram": "sentencepiece"}
+REGEXES = {" {2,}", " +", r"\s+", r"\s{2,}", r"\n+", r"\n", r"\s{2,}|[\n\r\t]"}
+KINDS = {"WordPiece": "wordpiece", "Unigram": "sentencepiece", "BPE": "sentencepiece"}
+BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # a piece for one byte of a character that has none
 
 
 def kind_of(tokenizer: dict) -> str:
     """``"wordpiece"`` or ``"sentencepiece"``, from the value of ``tokenizer.json``."""
     try:
-        return KINDS[tokenizer["model"]["type"]]
+        kind = KINDS[tokenizer["model"]["type"]]
     except (KeyError, TypeError):
-        raise InputError("the tokenizer is neither WordPiece (BERT) nor a SentencePiece unigram (XLM-R)") from None
+        raise InputError("the tokenizer is neither WordPiece (BERT) nor SentencePiece (XLM-R, mmBERT)") from None
+    if tokenizer["model"]["type"] == "BPE" and not any(piece.startswith("▁") for piece in tokenizer["model"]["vocab"]):
+        raise InputError("the tokenizer is a byte-level BPE, and only one with SentencePiece's marker ▁ (mmBERT) is supported")
+    return kind
+
+
+def specials_of(tokenizer: dict) -> tuple[str, ...]:
+    """How the tokenizer spells bos, pad, eos, unk and mask."""
+    vocabulary = Tokenizer.from_str(json.dumps(tokenizer)).get_vocab(with_added_tokens=True)
+    spellings = SPELLINGS[tokenizer["model"]["type"]]
+    missing = [[special for special in spelling if special not in vocabulary] for spelling in spellings]
+    if [] not in missing:
+        raise InputError(f"the tokenizer has no {' '.join(missing[0])}: a masked LM's tokenizer is needed")
+    return spellings[missing.index([])]
+
+
+def separators_of(tokenizer: dict, specials: tuple[str, ...]) -> int:
+    """How many eos stand between the sentences of a pair, by the template of ``tokenizer.json`` if it has one."""
+    template = (tokenizer["post_processor"] or {}).get("pair", [])
+    names = [next(iter(part.values()))["id"] for part in template]
+    if {"A", "B"} <= set(names):
+        between = names[names.index("A") : names.index("B")].count(specials[2])
+        if between in (1, 2):
+            return between
+    return 2 if specials == SPECIAL_TOKENS["sentencepiece"] else 1
 
 
 def read_tokenizer(directory: Path) -> dict:
@@ -49,7 +80,7 @@ def complete(make: Callable[[Path], dict], path: Path) -> dict:
     out, such as the type of the model."""
     try:
         made = make(path)
-        if unknown := sorted(_regexes(made) - REGEXES - {_spelled_specials()}):
+        if unknown := sorted(_regexes(made) - REGEXES - {_spelled(s) for every in SPELLINGS.values() for s in every}):
             raise InputError(
                 f"{path} has the regular expression {unknown[0]!r:.99}, which no supported tokenizer has: use another"
             )
@@ -67,9 +98,9 @@ def _regexes(value) -> set[str]:
     return own.union(*(_regexes(part) for part in parts if isinstance(part, dict | list)))
 
 
-def _spelled_specials() -> str:
-    """The regular expression of the ``<`` of text that spells a special token."""
-    return "<(?=(" + "|".join(special.removeprefix("<") for special in SPECIAL_TOKENS["sentencepiece"]) + "))"
+def _spelled(specials: Sequence[str]) -> str:
+    """The regular expression of the first character of text that spells a special token."""
+    return re.escape(specials[0][0]) + "(?=(" + "|".join(re.escape(special[1:]) for special in specials) + "))"
 
 
 def _read_object(path: Path) -> dict:
@@ -136,6 +167,13 @@ def _from_wordpieces(path):
 
 def read_sentencepiece(path: Path) -> tuple[dict[str, float], bytes]:
     """``({piece: score}, normalization table)`` of a SentencePiece unigram model, without its <unk>, <s> and </s>."""
+    model = _sentencepiece_model(path)
+    if not _is_unigram(model) or [p.piece for p in model.pieces[:3]] != ["<unk>", "<s>", "</s>"]:
+        raise InputError(f"{path} is no SentencePiece unigram that begins with <unk>, <s> and </s>: XLM-R's is needed")
+    return {p.piece: p.score for p in model.pieces[3:]}, model.normalizer_spec.precompiled_charsmap
+
+
+def _sentencepiece_model(path: Path) -> sentencepiece_model_pb2.ModelProto:
     model = sentencepiece_model_pb2.ModelProto()
     try:
         model.ParseFromString(path.read_bytes())
@@ -143,10 +181,23 @@ def read_sentencepiece(path: Path) -> tuple[dict[str, float], bytes]:
         raise InputError(f"{path} cannot be read ({reason(error)}): download it again") from None
     if not all(isinstance(p.piece, str) for p in model.pieces):
         raise InputError(f"{path} cannot be read (a piece is no UTF-8 text): download it again")
-    unigrams = model.trainer_spec.model_type == model.trainer_spec.UNIGRAM
-    if not unigrams or [p.piece for p in model.pieces[:3]] != ["<unk>", "<s>", "</s>"]:
-        raise InputError(f"{path} is no SentencePiece unigram that begins with <unk>, <s> and </s>: XLM-R's is needed")
-    return {p.piece: p.score for p in model.pieces[3:]}, model.normalizer_spec.precompiled_charsmap
+    return model
+
+
+def _is_unigram(model: sentencepiece_model_pb2.ModelProto) -> bool:
+    return model.trainer_spec.model_type == model.trainer_spec.UNIGRAM
+
+
+def _from_deberta(path):
+    """DeBERTa's ``tokenizer.json`` from its SentencePiece model, whose ids are the published ones: its pieces, then those
+    special tokens that it lacks. With the model's byte fallback, as SentencePiece has it."""
+    model, specials = _sentencepiece_model(path), SPECIAL_TOKENS["wordpiece"]
+    if not _is_unigram(model):
+        raise InputError(f"{path} is no SentencePiece unigram: DeBERTa's is needed")
+    pieces = [(p.piece, 0.0 if p.piece in specials else p.score) for p in model.pieces]
+    pieces += [(special, 0.0) for special in specials if special not in dict(pieces)]
+    charsmap = model.normalizer_spec.precompiled_charsmap
+    return _with_added_tokens(unigram(pieces, charsmap, specials, model.trainer_spec.byte_fallback), path.parent)
 
 
 def _from_sentencepiece(path):
@@ -162,6 +213,7 @@ READERS = {
     "vocab.txt": _from_wordpieces,
     "sentencepiece.bpe.model": _from_sentencepiece,
     "sentencepiece.model": _from_sentencepiece,
+    "spm.model": _from_deberta,
 }
 
 
@@ -180,9 +232,14 @@ def nmt_nfkc() -> bytes:
     return model.normalizer_spec.precompiled_charsmap
 
 
-def unigram(vocabulary: Sequence[tuple[str, float]], charsmap: bytes) -> dict:
+def unigram(
+    vocabulary: Sequence[tuple[str, float]],
+    charsmap: bytes,
+    specials: Sequence[str] = SPECIAL_TOKENS["sentencepiece"],
+    byte_fallback: bool = False,
+) -> dict:
     """The value of ``tokenizer.json`` for a unigram model; ``vocabulary``: ``(piece, score)`` by id, specials included."""
-    specials, flags = SPECIAL_TOKENS["sentencepiece"], ("single_word", "lstrip", "rstrip", "normalized")
+    flags = ("single_word", "lstrip", "rstrip", "normalized")
     ids = {piece: i for i, (piece, _) in enumerate(vocabulary)}
     metaspace = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
     return {
@@ -190,11 +247,13 @@ def unigram(vocabulary: Sequence[tuple[str, float]], charsmap: bytes) -> dict:
         "truncation": None,
         "padding": None,
         "added_tokens": [{"id": ids[s], "content": s, **dict.fromkeys(flags, False), "special": True} for s in specials],
-        "normalizer": {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(charsmap).decode()},
+        "normalizer": {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(charsmap).decode()}
+        if charsmap
+        else None,
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, metaspace]},
         "post_processor": None,
-        "decoder": metaspace,
-        "model": {"type": "Unigram", "unk_id": ids[specials[3]], "vocab": vocabulary, "byte_fallback": False},
+        "decoder": {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, metaspace]} if byte_fallback else metaspace,
+        "model": {"type": "Unigram", "unk_id": ids[specials[3]], "vocab": vocabulary, "byte_fallback": byte_fallback},
     }
 
 
@@ -203,26 +262,26 @@ def with_fairseq_ids(tokenizer: dict, keep: set[int] | None = None) -> tuple[dic
 
     ``keep`` is the set of old ids to keep (None: all). Returns the new value and, for each new id, the old one.
     """
-    kind = kind_of(tokenizer)
+    kind_of(tokenizer)
+    specials, kind = specials_of(tokenizer), tokenizer["model"]["type"]
     old = Tokenizer.from_str(json.dumps(tokenizer)).get_vocab(with_added_tokens=True)
-    specials = SPECIAL_TOKENS[kind]
-    missing = [s for s in specials if s not in old]
-    if missing:
-        raise InputError(f"the tokenizer has no {' '.join(missing)}: a masked LM's tokenizer is needed")
     broken = next((piece for piece in old if re.search(r"[\n\r]", piece)), None)
-    if broken is not None:
+    if broken is not None and kind != "BPE":
         raise InputError(f"the tokenizer has the piece {broken!r:.99}, and no line break can be in dict.txt: use another model")
     others = [p for p in sorted(old, key=lambda piece: old[piece]) if p not in specials and (keep is None or old[p] in keep)]
     pieces = [*specials[:4], *others, specials[4]]
     new = {piece: i for i, piece in enumerate(pieces)}
     model = dict(tokenizer["model"])
-    if kind == "wordpiece":
+    if kind == "WordPiece":
         model["vocab"] = new
+    elif kind == "BPE":
+        model.update(vocab=new, merges=[merge for merge in model["merges"] if {*merge, "".join(merge)} <= new.keys()])
     else:
         scores = dict(tokenizer["model"]["vocab"])
         model.update(vocab=[(p, scores.get(p, 0.0)) for p in pieces], unk_id=new[specials[3]])
-        # The unigram model would read text that spells a special token as that token: such text is cut after its "<".
-        cut = {"type": "Split", "pattern": {"Regex": _spelled_specials()}, "behavior": "MergedWithPrevious", "invert": False}
+    if kind != "WordPiece":
+        # The model would read text that spells a special token as that token: such text is cut after its first character.
+        cut = {"type": "Split", "pattern": {"Regex": _spelled(specials)}, "behavior": "MergedWithPrevious", "invert": False}
         before = [tokenizer["pre_tokenizer"]] if tokenizer["pre_tokenizer"] else []
         tokenizer = {**tokenizer, "pre_tokenizer": {"type": "Sequence", "pretokenizers": [*before, cut]}}
     # Other tokens that were added are pieces of text, though published as special.
@@ -247,14 +306,31 @@ def used_ids(tokenizer: dict, paths: Iterable[str | Path]) -> set[int]:
 
     Text for which these suffice is tokenized as before: WordPiece takes the longest piece and a unigram model the best path,
     and both are kept. A unigram model charges 10 more for an unknown character than for its rarest piece, so that piece is
-    kept too.
+    kept too; so are pieces for bytes, and in a BPE model all pieces that are merged into used ones.
     """
     fast = Tokenizer.from_str(json.dumps(tokenizer))
-    used = {i for piece, i in fast.get_vocab().items() if len(piece.removeprefix("##").removeprefix("▁")) <= 1}
-    if kind_of(tokenizer) == "sentencepiece":
+    used = {
+        i
+        for piece, i in fast.get_vocab().items()
+        if len(piece.removeprefix("##").removeprefix("▁")) <= 1 or BYTE.fullmatch(piece)
+    }
+    if tokenizer["model"]["type"] == "Unigram":
         scores = [score for _, score in tokenizer["model"]["vocab"]]
         used.add(scores.index(min(scores)))
     for path in paths:
         for _, line in tqdm(numbered_lines(path), desc=f"reading {path}", unit=" lines"):
             used.update(fast.encode(line, add_special_tokens=False).ids)
-    return used
+    return _with_merged(tokenizer["model"], used) if tokenizer["model"]["type"] == "BPE" else used
+
+
+def _with_merged(model, used):
+    """Ids of a BPE model with those of all pieces whose merges lead to them."""
+    parts: dict[str, set[str]] = {}
+    for merge in model["merges"]:
+        parts.setdefault("".join(merge), set()).update(merge)
+    pieces = {i: piece for piece, i in model["vocab"].items()}
+    reached, new = set(used), set(used)
+    while new:
+        new = {model["vocab"][part] for i in new for part in parts.get(pieces.get(i, ""), ())} - reached
+        reached |= new
+    return reached

@@ -110,6 +110,12 @@ class SaltEncoder(BaseFairseqModel):
             raise InputError(f"{plm_dir}: model.pt does not fit plm.json: import the PLM again with import_plm.py")
         self.load_state_dict(used, strict=False)
 
+    def half(self):
+        """Raise where the body cannot compute in fp16: fairseq calls this for ``--fp16``."""
+        if self.encoder.fp16_overflow:
+            raise InputError(f"--fp16: {self.encoder.fp16_overflow}; take --bf16, or --autocast-bf16 with fp32 weights")
+        return super().half()
+
     def max_positions(self):
         return self.description.architecture.positions
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from salt_fairseq.modules.dropout import Dropout
 from salt_fairseq.modules.token_embedding import TokenEmbedding
 
 BOS, PAD, EOS, UNK = 0, 1, 2, 3  # in every vocabulary of this project, as in fairseq's own; <mask> is the last id
@@ -62,8 +63,8 @@ def check_size(name: str, value: Any, largest: int) -> None:
 class Encoder(nn.Module):
     """Token ids, right-padded, to contextual features.
 
-    Padding, positions and segments all follow from the ids. A body sets the class attributes and, in ``__init__(arch, dropout,
-    attention_dropout)``, ``layers``; it defines :meth:`embed`, :meth:`context` and :meth:`mean`.
+    Padding, positions and segments all follow from the ids. A body sets the class attributes and, last in ``__init__``,
+    ``layers``; it defines :meth:`embed`, :meth:`context` and :meth:`mean`.
     """
 
     architecture_class: type[Architecture] = Architecture
@@ -75,13 +76,15 @@ class Encoder(nn.Module):
 
     layers: nn.ModuleList
 
-    def __init__(self, arch: Architecture):
+    def __init__(self, arch: Architecture, dropout: float = 0.0, attention_dropout: float = 0.0):
         super().__init__()
-        self.arch = arch
+        self.arch, self.attention_dropout = arch, attention_dropout
+        self.dropout = Dropout(dropout)
         self.embed_tokens = TokenEmbedding(arch.vocabulary, arch.dim, padding_idx=PAD)
 
-    def make_layers(self, dropout: float, attention_dropout: float) -> nn.ModuleList:
-        return nn.ModuleList(self.layer_class(self.arch, i, dropout, attention_dropout) for i in range(self.arch.layers))
+    def make_layers(self) -> nn.ModuleList:
+        rates = self.dropout.p, self.attention_dropout
+        return nn.ModuleList(self.layer_class(self.arch, i, *rates) for i in range(self.arch.layers))
 
     def embed(self, x: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """The first layer's input (B, T, d), from token embeddings ``x`` (B, T, d) of ``tokens`` (B, T)."""

@@ -56,12 +56,11 @@ class BertEncoder(Encoder):
     mean = staticmethod(normalized_mean)
 
     def __init__(self, arch: Architecture, dropout: float = 0.0, attention_dropout: float = 0.0):
-        super().__init__(arch)
+        super().__init__(arch, dropout, attention_dropout)
         self.embed_positions = nn.Embedding(arch.positions, arch.dim)
         self.embed_segments = nn.Embedding(arch.segments, arch.dim)
         self.layernorm_embedding = nn.LayerNorm(arch.dim, eps=arch.layer_norm_eps)
-        self.dropout = Dropout(dropout)
-        self.layers = self.make_layers(dropout, attention_dropout)
+        self.layers = self.make_layers()
 
     def embed(self, x: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         x = x + self.embed_positions.weight[: tokens.shape[1]]

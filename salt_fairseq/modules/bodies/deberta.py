@@ -14,7 +14,6 @@ from torch import nn
 
 from salt_fairseq.modules.attention import attention, by_head
 from salt_fairseq.modules.bodies.bert import BertLayer
-from salt_fairseq.modules.dropout import Dropout
 from salt_fairseq.modules.encoder import Architecture, Encoder, attention_mask, check_size
 from salt_fairseq.modules.pooling import normalized_mean
 
@@ -82,12 +81,11 @@ class DebertaEncoder(Encoder):
     arch: DebertaArchitecture
 
     def __init__(self, arch: DebertaArchitecture, dropout: float = 0.0, attention_dropout: float = 0.0):
-        super().__init__(arch)
+        super().__init__(arch, dropout, attention_dropout)
         self.layernorm_embedding = nn.LayerNorm(arch.dim, eps=arch.layer_norm_eps)
         self.embed_buckets = nn.Embedding(2 * arch.position_buckets, arch.dim)
         self.layernorm_buckets = nn.LayerNorm(arch.dim, eps=arch.layer_norm_eps)
-        self.dropout = Dropout(dropout)
-        self.layers = self.make_layers(dropout, attention_dropout)
+        self.layers = self.make_layers()
 
     def embed(self, x: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         return self.dropout(self.layernorm_embedding(x))

@@ -91,11 +91,10 @@ class ModernBertEncoder(Encoder):
     arch: ModernBertArchitecture
 
     def __init__(self, arch: ModernBertArchitecture, dropout: float = 0.0, attention_dropout: float = 0.0):
-        super().__init__(arch)
+        super().__init__(arch, dropout, attention_dropout)
         self.layernorm_embedding = nn.LayerNorm(arch.dim, eps=arch.layer_norm_eps, bias=False)
         self.layer_norm = nn.LayerNorm(arch.dim, eps=arch.layer_norm_eps, bias=False)
-        self.dropout = Dropout(dropout)
-        self.layers = self.make_layers(dropout, attention_dropout)
+        self.layers = self.make_layers()
 
     def embed(self, x: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         return self.dropout(self.layernorm_embedding(x))
