@@ -59,7 +59,7 @@ def main():
     plm_dirs(args.shape, args.work)
     text = harness.write_pairs(examples, args.work / "binarize.tsv")
     plm, data = args.work / f"{args.shape}.plm", args.work / "binarized"
-    ours = [sys.executable, "preprocess/binarize.py", plm, data, "--subset", f"train={text}"]
+    ours = [sys.executable, "preprocess/binarize.py", plm, data, "--replace", "--subset", f"train={text}"]
     commands = {f"salt_fairseq, {cores} workers": [*ours, "--workers", cores] for cores in sorted({1, args.cores})}
     commands["fairseq-preprocess"] = [
         sys.executable,

@@ -56,7 +56,7 @@ def binarized(plm, data, pairs):
     rows = [[*(pair if isinstance(pair, tuple) else (pair,)), str(i % 2)] for i, pair in enumerate(pairs)]
     lines = ["\t".join(row) for row in [[*columns, "label"], *rows]]
     (data.parent / "train.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    call(binarize, plm, data, "--labels", "0,1", "--subset", *(f"{subset}={data.parent / 'train.tsv'}" for subset in ("train", "valid")))
+    call(binarize, plm, data, "--replace", "--labels", "0,1", "--subset", *(f"{subset}={data.parent / 'train.tsv'}" for subset in ("train", "valid")))
     return data
 
 
