@@ -34,13 +34,14 @@ class _Captured(Exception):
 
 
 def parser(command):
-    """The ``ArgumentParser`` of a command of ``SCRIPTS`` or ``MODULES``."""
+    """The ``ArgumentParser`` of ``train`` or of a command of ``SCRIPTS`` or ``MODULES``."""
 
     def capture(self, *unused):
         raise _Captured(self)
 
     name = f"preprocess.{command}" if command in SCRIPTS else f"salt_fairseq.{command}"
-    module = importlib.import_module(f"{name}.__main__" if command == "report" else name)
+    name = {"report": "salt_fairseq.report.__main__", "train": "salt_fairseq.pipeline.train"}.get(command, name)
+    module = importlib.import_module(name)
     with mock.patch.object(argparse.ArgumentParser, "parse_args", capture):
         try:
             module.main()
@@ -95,6 +96,7 @@ def page():
     for title, (name, config) in GROUPS.items():
         lines += ["", f"### {title}", *group(name, config)]
     lines += ["", "### Criterion `salt_classification`", "", "It has no options of its own."]
+    lines += ["", "## salt train", *command("train")]
     for name in SCRIPTS:
         lines += ["", f"## preprocess/{name}.py", *command(name)]
     for name in MODULES:

@@ -18,6 +18,7 @@ from salt_fairseq.errors import InputError
 from salt_fairseq.pipeline.estimate import duration
 
 STATUS = re.compile(r"\| (train_inner|valid) \| (\{.*\})")  # a line of fairseq's with --log-format json
+OWN = re.compile(r"\| INFO \| salt_fairseq[\w.]* \| (.+)")  # what this project's code says in a training
 EVERY = 30  # seconds between two lines where there is no terminal
 PR_SET_PDEATHSIG = 1  # of Linux' prctl.h
 
@@ -34,6 +35,9 @@ class Progress:
 
     def read(self, line: str) -> None:
         """Take the progress from a line of the training's output, if it tells some."""
+        if own := OWN.search(line):
+            tqdm.write(f"  {printable(own[1])}", file=sys.stdout)
+            sys.stdout.flush()
         match = STATUS.search(line)
         if not match:
             return
@@ -54,7 +58,7 @@ class Progress:
     def __str__(self) -> str:
         parts = [f"{self.title}: update {self.done:,} of {self.updates:,}"]
         parts += [f"{name} {value}" for name, value in self.facts.items()]
-        if self.done > self.first:
+        if self.first < self.done < self.updates:
             rate = (time.monotonic() - self.begun) / (self.done - self.first)
             parts.append(f"{duration(rate * (self.updates - self.done))} left")
         return ", ".join(parts)

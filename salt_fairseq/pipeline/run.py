@@ -1,5 +1,7 @@
 """A run from its plan to the classifier. What is done is not done again, so that the same command goes on after a kill."""
 
+import contextlib
+import io
 import os
 import shlex
 import shutil
@@ -115,7 +117,8 @@ def _do(stage: Stage, plan: Plan, plm_dir: Path) -> None:
         _fine_tune(stage, plan)
     elif stage.name == "export":
         best, _ = best_checkpoint(out)
-        call("export", best, *stage.words[1:])
+        with contextlib.redirect_stdout(io.StringIO()):  # which names a directory that is about to be moved
+            call("export", best, *stage.words[1:])
         _add_note(plan, Path(stage.words[1]) / "README.md")
         publish(Path(stage.words[1]), out)
     else:

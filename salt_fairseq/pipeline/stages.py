@@ -29,7 +29,7 @@ class Stage:
 def stages_of(plan: Plan, plm_dir: Path) -> list[Stage]:
     """Every stage, done or not."""
     settings = plan.settings
-    out, data = Path(settings.out), Path(settings.out) / WORK / "data"
+    out, data = Path(settings.out), data_directory(settings)
     stages = []
     if plm_dir != Path(settings.model):
         stages.append(_stage("import", settings.model, plm_dir, made=plm_dir / "plm.json"))
@@ -58,6 +58,11 @@ def stages_of(plan: Plan, plm_dir: Path) -> list[Stage]:
     export = [checkpoints[0], out / WORK / "export", "--plm", plm_dir, "--results", results]
     stages.append(_stage("export", *export, made=out / "salt_fairseq.json"))
     return stages
+
+
+def data_directory(settings: Settings) -> Path:
+    """Its name, that of the training file, is what the model card calls the data."""
+    return Path(settings.out) / WORK / "data" / re.sub(r"[^\w-]+", "-", Path(settings.train).stem)
 
 
 def _stage(name: str, *words: object, made: Path) -> Stage:
@@ -109,7 +114,7 @@ def fairseq_words(plan: Plan, plm_dir: Path, seed: int) -> tuple[str, ...]:
         "common.cpu": settings.device == "cpu",
         "common.log_format": "json",
         "common.log_interval": max(1, (settings.updates or 1) // LINES),
-        "task.data": Path(settings.out) / WORK / "data",
+        "task.data": data_directory(settings),
         "task.max_length": settings.max_length,
         "task.one_stream": settings.one_stream,
         "model.plm": plm_dir,

@@ -10,6 +10,7 @@ import pytest
 from fairseq import options
 from fairseq.logging import metrics
 
+from salt_fairseq.cli.commands import COMMANDS as SALT
 from support.documents import DOCUMENTS, commands
 from support.running import QUICKSTART, ROOT
 from support.small_world import COMMANDS
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 PARSER = runpy.run_path(str(ROOT / "docs" / "options_page.py"))["parser"]
 SHOWN = [command for document in DOCUMENTS for command in commands(document)]
-OURS = ("python", "torchrun", "fairseq-train", "fairseq-validate", "fairseq-hydra-train", "bash")
+OURS = ("python", "torchrun", "fairseq-train", "fairseq-validate", "fairseq-hydra-train", "bash", "salt")
 OTHERS = ("pip install", "mkdocs build", ". .venv/bin/activate", "ruff ", "mypy")
 # What makes a command of the README small enough for a test.
 IN_SMALL = {
@@ -39,6 +40,8 @@ def parse(command):
     elif program == "python":
         name = words[1].removeprefix("salt_fairseq.") if words[0] == "-m" else words[0].removeprefix("preprocess/").removesuffix(".py")
         PARSER(name).parse_args(words[2:] if words[0] == "-m" else words[1:])
+    elif program == "salt":
+        PARSER(SALT[words[0]].module.removesuffix(".__main__").rpartition(".")[2]).parse_args(words[1:])
     elif program == "fairseq-hydra-train":
         values = dict(zip(words[::2], words[1::2]))
         composed(values["--config-name"], *words[4:])
