@@ -78,7 +78,7 @@ for system in $systems; do
     for seed in $seeds; do
         run=$out/$system.$seed
         if [ -e "$run.$ending" ]; then
-            files+=("$run.$ending")
+            files+=("$system.$seed.$ending")
         elif [ -e "$run/.lock" ] && ! flock --nonblock "$run/.lock" true; then
             elsewhere+=("$system, seed $seed")
         else
@@ -90,7 +90,8 @@ done
 if [ ${#elsewhere[@]} -gt 0 ]; then
     echo "${#elsewhere[@]} runs are going on in another recipe, which will make the report: ${elsewhere[*]}"
 elif [ ${#results[@]} -gt 0 ]; then
-    flock "$out/.lock" python -m salt_fairseq.report "${results[@]}" --out "$out/$report" || failed+=("the report")
+    # From there, since a comma in its path would end a name.
+    (cd "$out" && flock .lock python -m salt_fairseq.report "${results[@]}" --out "$report") || failed+=("the report")
 fi
 if [ ${#failed[@]} -gt 0 ]; then
     printf 'error: failed: %s\n' "${failed[@]}" >&2
