@@ -41,7 +41,9 @@ def read_checkpoint_file(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path} does not exist: name a checkpoint that fairseq-train wrote")
     check_archive(path)
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)  # tensors are read when they are used
+        # Mapped, tensors are read when they are used; torch maps no file whose name is not UTF-8.
+        is_mapped = str(path).encode("utf-8", "replace").decode() == str(path)
+        saved = torch.load(path, map_location="cpu", weights_only=True, mmap=is_mapped)
     except pickle.UnpicklingError:
         raise InputError(
             f"{path} holds more than tensors and plain values: it is not loaded, since that could run code from it"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from salt_fairseq.report.markup import one_line
 from salt_fairseq.report.results import GENERALIZED, Results
 from salt_fairseq.report.significance import Comparisons, deviation
 from salt_fairseq.report.tables import as_shown, difference, number, signed
@@ -159,7 +160,8 @@ def _legend(figure: Figure, results: Results, names: list[str]) -> None:
 
 def _counted(results: Results, name: str) -> str:
     count = len(results.systems[name])
-    return f"{name} ({count} seed{'s' * (count > 1)})"
+    shown = one_line(name).replace("$", r"\$")  # between dollars, matplotlib reads formulas
+    return f"{shown} ({count} seed{'s' * (count > 1)})"
 
 
 def heatmap(results: Results, name: str, scale: tuple[float, float]) -> Figure:

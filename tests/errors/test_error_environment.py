@@ -1,9 +1,11 @@
 """What the machine does to a command: read-only places, full disks, packages that are missing, interrupts."""
 
+import json
 import os
 import re
 import resource
 import runpy
+import shlex
 import shutil
 import signal
 import subprocess
@@ -13,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from salt_fairseq import predict
+from support.in_process import error_of
 from support.running import ROOT
 from support.small_world import SCRIPTS, TYPED, assert_refused, changed, ended, listing
 
@@ -47,6 +51,39 @@ def bert(bert_dir, here):
 def test_where_nobody_can_write(command, here, bert):
     """/proc takes no files, whoever asks."""
     assert_refused(command, words_for(command, "/proc/nowhere"), ["/proc/nowhere", "check the path" if command == "fairseq-train" else "choose another"])
+
+
+NOT_UTF8 = os.fsdecode(b"caf\xe9")
+
+
+def test_names_that_are_not_utf8(here):
+    """From the checkpoint to the report and the answers; JSON and tables show such bytes as escapes or U+FFFD."""
+    Path("checkpoint.pt").rename(f"{NOT_UTF8}.pt")
+    for command, change in (("evaluate", f"new.json -> {NOT_UTF8}.json"), ("predict", f"new.tsv -> {NOT_UTF8}.tsv")):
+        assert ended(command, changed(command, change).replace("checkpoint.pt", f"{NOT_UTF8}.pt"))[0] == 0
+    assert ended("report", f"{NOT_UTF8}={NOT_UTF8}.json --out {NOT_UTF8}")[0] == 0
+    assert "caf\ufffd" in Path(NOT_UTF8, "languages.md").read_text(encoding="utf-8")
+    assert json.loads(Path(f"{NOT_UTF8}.json").read_text(encoding="utf-8"))["checkpoints"][0]["path"] == f"{NOT_UTF8}.pt"
+    code, lines = ended("evaluate", changed("evaluate", f"checkpoint.pt -> {NOT_UTF8}"))
+    assert code == 1 and lines == ["error: caf\\udce9 is a directory: name a checkpoint in it, e.g. caf\\udce9/checkpoint_best.pt"]
+
+
+CLOSED = {"evaluate": ("<&- >&- 2>&-", "new.json"), "report": ("<&- >&- 2>&-", "new/table.md"), "predict": ("2>&-", "new.tsv")}
+
+
+@pytest.mark.parametrize("command", CLOSED)
+def test_closed_streams(command, here):
+    """The work is done; no file is opened in the place of a stream."""
+    streams, out = CLOSED[command]
+    words = shlex.join(scripted(command, TYPED[command]))
+    script = f"printf 'the house\\tthe cat\\n' | {words} {streams}" if "<&-" not in streams else f"{words} {streams}"
+    done = subprocess.run(["bash", "-c", script], cwd=here, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, timeout=200)
+    assert done.returncode == 0 and Path(out).stat().st_size > 0
+
+
+def test_closed_standard_input(here, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    assert error_of(predict, "checkpoint.pt") == "standard input is closed: give it the sentences"
 
 
 @pytest.fixture
