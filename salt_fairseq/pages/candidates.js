@@ -80,10 +80,7 @@
       language.position = distances.indexOf(Math.min(...distances));
       showThreshold(language);
     });
-    slider.addEventListener("input", () => {
-      language.position = Number(slider.value);
-      showThreshold(language);
-    });
+    slider.addEventListener("input", () => showThreshold(Object.assign(language, { position: Number(slider.value) })));
     $("languages").append(card);
     showThreshold(language);
   }
@@ -241,9 +238,8 @@
     const text = query(), label = $("label").value;
     const examples = Array.from(info.targets.keys()).filter((i) => label === "" || info.targets[i] === Number(label));
     if (text) {
-      texts ??= Array.from(lengths, (_, i) => {
-        return Array.from(tokens.subarray(starts[i], starts[i + 1]), (number) => info.words[number]).join("").trim().toLowerCase();
-      });
+      const textOf = (i) => Array.from(tokens.subarray(starts[i], starts[i + 1]), (number) => info.words[number]).join("");
+      texts ??= Array.from(lengths, (_, i) => textOf(i).trim().toLowerCase());
       const flags = wordsWith(text), shown = languages.filter((language) => language.shown);
       matches = examples.filter((i) => {
         const [first, end] = [i * info.sides, (i + 1) * info.sides];
@@ -280,18 +276,14 @@
     if (active && active !== cell) active.removeAttribute("aria-describedby");
     active = cell;
     cell.setAttribute("aria-describedby", "details");
-    const position = `token ${token - starts[sentence] + 1} of ${lengths[sentence]}`;
-    const heading = make("h3", {}, make("bdi", { textContent: word(tokens[token]), lang: info.source }), " ", make("small", { textContent: position }));
+    const position = make("small", {}, `token ${token - starts[sentence] + 1} of ${lengths[sentence]}`);
+    const heading = make("h3", {}, make("bdi", { textContent: word(tokens[token]), lang: info.source }), " ", position);
     const rows = languages.filter(({ ids }) => ids[token]).map((language) => {
       const on = language.logProbs[token] >= threshold(language);
-      const row = make(
-        "tr",
-        { className: `tinted ${on ? "" : "kept"} ${language === current ? "current" : ""}` },
-        make("th", { scope: "row", textContent: language.code }),
-        make("td", { className: "word" }, make("bdi", { textContent: word(language.ids[token]), lang: language.code })),
-        make("td", { textContent: probability(language.logProbs[token]) }),
-        make("td", { textContent: on ? "substituted" : "below the threshold" }),
-      );
+      const row = make("tr", { className: `tinted ${on ? "" : "kept"} ${language === current ? "current" : ""}` });
+      const candidate = make("bdi", { textContent: word(language.ids[token]), lang: language.code });
+      row.append(make("th", { scope: "row", textContent: language.code }), make("td", { className: "word" }, candidate));
+      row.append(make("td", {}, probability(language.logProbs[token])), make("td", {}, on ? "substituted" : "below the threshold"));
       row.style.setProperty("--hue", language.hue);
       return row;
     });
@@ -319,14 +311,8 @@
     const place = row.indexOf(cell), sentence = row.filter((other) => other.column.sentence === cell.column.sentence);
     const stack = cells.filter((other) => other.column === cell.column), level = stack.indexOf(cell);
     const back = getComputedStyle(cell).direction === "rtl" ? "ArrowRight" : "ArrowLeft";
-    const target = {
-      [back]: row[place - 1],
-      [back === "ArrowLeft" ? "ArrowRight" : "ArrowLeft"]: row[place + 1],
-      ArrowUp: stack[level - 1],
-      ArrowDown: stack[level + 1],
-      Home: sentence[0],
-      End: sentence.at(-1),
-    }[event.key];
+    const vertical = { ArrowUp: stack[level - 1], ArrowDown: stack[level + 1], Home: sentence[0], End: sentence.at(-1) };
+    const target = event.key in vertical ? vertical[event.key] : row[place + (event.key === back ? -1 : 1)];
     event.preventDefault();
     target?.focus();
   }
@@ -334,17 +320,12 @@
   // ---- events
 
   function addEvents() {
-    for (const nav of document.querySelectorAll(".pages")) {
-      const turn = (by) => () => {
-        page += by;
-        render();
-        if (nav.closest(".content > .pages")) $("examples").scrollIntoView();
-      };
-      const [previous, next] = ["Previous", "Next"].map((text) => make("button", { type: "button", textContent: text, className: text.toLowerCase() }));
-      previous.addEventListener("click", turn(-1));
-      next.addEventListener("click", turn(1));
-      nav.append(previous, make("span"), next);
-    }
+    document.addEventListener("click", ({ target }) => {
+      if (!target.matches(".previous, .next")) return;
+      page += target.matches(".next") ? 1 : -1;
+      render();
+      if (target.closest(".below")) $("examples").scrollIntoView();
+    });
     info.labels.forEach((label, i) => $("label").append(make("option", { value: i, textContent: label })));
     $("label").addEventListener("change", select);
     $("query").addEventListener("input", select);

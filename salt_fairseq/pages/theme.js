@@ -1,27 +1,24 @@
 "use strict";
 // Light or dark: as the system has it until the button is pressed, then as chosen.
 {
-  const button = document.getElementById("theme");
-  const system = matchMedia("(prefers-color-scheme: dark)");
-  const remembered = (theme) => {
-    try { // a browser may keep no storage for files
-      if (theme) localStorage.setItem("theme", theme);
-      return localStorage.getItem("theme");
-    } catch {
-      return theme;
-    }
-  };
-  const show = (theme) => {
+  const button = document.getElementById("theme"), system = matchMedia("(prefers-color-scheme: dark)");
+  let chosen = null;
+  try { // a browser may keep no storage for files
+    chosen = localStorage.getItem("theme");
+  } catch {}
+  const show = () => {
+    const theme = chosen ?? (system.matches ? "dark" : "light"), other = theme === "dark" ? "light" : "dark";
     document.documentElement.dataset.theme = theme;
-    button.textContent = theme === "dark" ? "Light" : "Dark";
-    button.setAttribute("aria-label", `Switch to ${theme === "dark" ? "light" : "dark"} colours`);
+    button.textContent = other === "dark" ? "Dark" : "Light";
+    button.setAttribute("aria-label", `${button.textContent}: switch to ${other} colours`);
   };
-  const preferred = () => (system.matches ? "dark" : "light");
-  show(remembered() ?? preferred());
-  system.addEventListener("change", () => remembered() ?? show(preferred()));
+  show();
+  system.addEventListener("change", show);
   button.addEventListener("click", () => {
-    const theme = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
-    remembered(theme);
-    show(theme);
+    chosen = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
+    show();
+    try {
+      localStorage.setItem("theme", chosen);
+    } catch {}
   });
 }
