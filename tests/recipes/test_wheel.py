@@ -48,7 +48,8 @@ def test_content(installed):
     names = zipfile.ZipFile(installed.wheel).namelist()
     for file in ("config/base.yaml", "config/xnli.yaml", "config/system/SALT.yaml", "quickstart/train.en.tsv"):
         assert f"salt_fairseq/recipes/{file}" in names
-    assert "preprocess/importers/lm_head.safetensors" in names and "salt_fairseq/py.typed" in names
+    for file in ("preprocess/importers/lm_head.safetensors", "salt_fairseq/py.typed", "salt_fairseq/pages/candidates.js", "salt_fairseq/pages/style.css"):
+        assert file in names
     assert not [name for name in names if name.startswith(("tests/", "recipes/"))]
 
 
