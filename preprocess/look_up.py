@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from preprocess.distillation.inputs import SUBSET, add_inputs, open_inputs
 from preprocess.text.dictionaries import read_dictionary
 from salt_fairseq.cli.arguments import command_parser, name_value_pairs
 from salt_fairseq.cli.printable import print_line
+from salt_fairseq.cli.progress import progress_bar
 from salt_fairseq.data.lexicon import CONTINUES, write_lexicon
 from salt_fairseq.errors import InputError
 from salt_fairseq.storage.files import check_output, replacing, sha256
@@ -91,7 +91,9 @@ def main() -> None:
     words: dict[str, Any] = {}
     for side in data.sides:
         sentences = data.sentences(SUBSET, side)
-        words[side] = [entries.mark(sentences[i].numpy()) for i in tqdm(range(len(sentences)), desc=f"looking up {side}")]
+        words[side] = [
+            entries.mark(sentences[i].numpy()) for i in progress_bar(range(len(sentences)), desc=f"looking up {side}")
+        ]
     is_listed = np.concatenate([marks[:-1] != 0 for side in words.values() for marks in side])  # of each token but eos
     if not entries.counts:
         raise InputError(

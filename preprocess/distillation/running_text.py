@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import wordfreq
-from tqdm import tqdm
 
 from preprocess.distillation.scripts import scripts_of
 from preprocess.text.numbered_lines import numbered_lines
 from salt_fairseq.cli.printable import print_line
+from salt_fairseq.cli.progress import progress_bar
 from salt_fairseq.errors import InputError
 
 THAI, CHINESE = ("Thai",), ("Hani",)
@@ -20,7 +20,9 @@ SPACELESS = {"Khmr", "Laoo", "Mymr", "Tibt"}  # written without spaces between w
 def word_counts(path: str | Path, language: str) -> Counter[str]:
     """Each word of a text in ``language`` to the number of times that it occurs there, without case."""
     segment, counts = segmenter(language), Counter[str]()
-    for _, line in tqdm(numbered_lines(path, "word list"), desc=f"counting the words of {Path(path).name}", unit=" lines"):
+    for _, line in progress_bar(
+        numbered_lines(path, "word list"), desc=f"counting the words of {Path(path).name}", unit=" lines"
+    ):
         counts.update(segment(line))
     print_line(f"{path}: read as running text of {counts.total():,} words, {len(counts):,} of them distinct", sys.stderr)
     return counts

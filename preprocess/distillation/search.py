@@ -2,11 +2,11 @@
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from preprocess.distillation.candidate_search import CandidateSearch, candidate_positions
 from preprocess.distillation.distinct_sentences import DistinctSentences
 from salt_fairseq.cli.freed_memory import return_freed_memory
+from salt_fairseq.cli.progress import progress_bar
 from salt_fairseq.errors import InputError
 from salt_fairseq.storage.resumable import Resumable
 from salt_fairseq.tokenizer import Tokenizer
@@ -55,7 +55,7 @@ def search_all(
     numbers = [number for number in range(len(batches)) if number not in done][rank::world_size]
     tokens = {number: int(sentences.lengths[batches[number]].sum()) for number in numbers}
     total, unsaved, running = sum(tokens.values()), [], None
-    with tqdm(total=total, unit=" tokens", desc="distilling", unit_scale=True, disable=rank > 0) as progress:
+    with progress_bar(total=total, unit=" tokens", desc="distilling", unit_scale=True, disable=rank > 0) as progress:
 
         def finish(number, places, candidates):
             candidates = {language: (ids.to(torch.int32).cpu(), values.cpu()) for language, (ids, values) in candidates.items()}

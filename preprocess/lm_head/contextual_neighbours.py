@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from tqdm import tqdm
 
 from preprocess.lm_head.masking import is_text
 from preprocess.lm_head.plain_text import Text
+from salt_fairseq.cli.progress import progress_bar
 from salt_fairseq.modules.encoder import PAD, Encoder
 
 LEAST = 2  # occurrences of a piece: with fewer, its mean is unreliable
@@ -41,7 +41,7 @@ class ContextualNeighbours:
         files, sums = int(text.files.max()) + 1, torch.zeros(self.vocabulary, dim, device=device)
         file_sums, file_counts = torch.zeros(files, dim, device=device), torch.zeros(files, self.vocabulary, device=device)
         total = sum(len(s) for s in text.sentences)
-        with tqdm(total=total, desc="neighbours", unit=" tokens", unit_scale=True) as progress:
+        with progress_bar(total=total, desc="neighbours", unit=" tokens", unit_scale=True) as progress:
             for tokens, numbers in text.batches(max_tokens):
                 progress.update(int((tokens != PAD).sum()))
                 tokens, numbers = tokens.to(device), numbers.to(device)

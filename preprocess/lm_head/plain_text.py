@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from preprocess.text.numbered_lines import numbered_lines
+from salt_fairseq.cli.progress import progress_bar
 from salt_fairseq.data.token_batches import token_batches
 from salt_fairseq.errors import InputError
 from salt_fairseq.modules.encoder import BOS, EOS
@@ -67,7 +67,7 @@ def read(
 def _read_file(path, tokenizer, most, max_length):
     texts = itertools.islice((text for _, line in numbered_lines(path) if (text := line.strip())), most)
     sentences: list[np.ndarray] = []
-    with tqdm(desc=f"reading {Path(path).name}", unit=" lines", unit_scale=True) as progress:
+    with progress_bar(desc=f"reading {Path(path).name}", unit=" lines", unit_scale=True) as progress:
         while some := list(itertools.islice(texts, AT_ONCE)):
             sentences += [np.array([BOS, *ids[: max_length - 2], EOS], dtype=np.int32) for ids in tokenizer(some)]
             progress.update(len(some))

@@ -4,11 +4,11 @@ import argparse
 from collections.abc import Callable
 
 import torch
-from tqdm import tqdm
 
 from preprocess.lm_head.contextual_neighbours import ContextualNeighbours
 from preprocess.lm_head.head_training import HeadTraining
 from preprocess.lm_head.plain_text import Text
+from salt_fairseq.cli.progress import progress_bar
 from salt_fairseq.plm import PLM
 from salt_fairseq.storage.resumable import Resumable
 
@@ -35,7 +35,7 @@ def train(training: HeadTraining, text: Text, args: argparse.Namespace, resumabl
         training.load_state(saved)
     batches: list[tuple[torch.Tensor, torch.Tensor]] = []
     epoch, first = -1, 0
-    with tqdm(total=args.steps, initial=done, desc="training", unit=" steps") as progress:
+    with progress_bar(total=args.steps, initial=done, desc="training", unit=" steps") as progress:
         for step in range(args.steps):
             if step >= first + len(batches):
                 epoch, first = epoch + 1, step

@@ -18,6 +18,7 @@ from preprocess.text.labels import label_order, parse_labels
 from preprocess.text.parallel import in_order
 from preprocess.text.readers import AS_PUBLISHED, Reading, TextFile
 from preprocess.text.subset_writer import SubsetWriter
+from salt_fairseq.cli.progress import progress_bar
 from salt_fairseq.data.subset import Subset
 from salt_fairseq.plm import Description
 from salt_fairseq.storage.files import replacing
@@ -84,7 +85,7 @@ def binarize(
         subsets = {name: SubsetWriter(directory, name, texts[path], languages[name], dtype) for name, path in files.items()}
         remembered = Remembered(resumable)
         try:
-            with tqdm(total=size, desc="binarizing", unit="B", unit_scale=True) as progress:
+            with progress_bar(total=size, desc="binarizing", unit="B", unit_scale=True) as progress:
                 _write_chunks(subsets, remembered.chunks(results), names, progress, existing)
             decisive = _decisive(subsets, existing)
             if decisive and labels is None:

@@ -12,12 +12,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from tqdm import tqdm
-
 from preprocess.text.blocks import Block
 from preprocess.text.columns import KNOWN
 from preprocess.text.tables import ARROW_FILE, ARROW_STREAM, PARQUET, Table, files_of_dataset
 from preprocess.text.unpacking import STANDARD_INPUT, SUFFIXES, open_unpacked
+from salt_fairseq.cli.progress import progress_bar
 from salt_fairseq.errors import InputError
 from salt_fairseq.storage.text_lines import LONGEST, text_lines
 
@@ -75,7 +74,7 @@ class Converted(Lines):
 
     def prepare(self, file: IO[bytes] | None, path: Path) -> IO[bytes]:
         copy = tempfile.TemporaryFile()
-        for number, row in tqdm(self.read(file, path), desc=f"reading {path.name}", unit=" rows", leave=False):
+        for number, row in progress_bar(self.read(file, path), desc=f"reading {path.name}", unit=" rows", leave=False):
             line = json.dumps([number, row]).encode()
             if len(line) > LONGEST:
                 raise InputError(

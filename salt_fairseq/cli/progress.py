@@ -24,7 +24,7 @@ class _Lines:
         self.stream.flush()
 
 
-def progress(iterable: Any = None, **options: Any) -> tqdm:
+def progress_bar(iterable: Any = None, **options: Any) -> tqdm:
     """``tqdm(iterable, **options)`` on standard error. Where that is no terminal, a line every 30 seconds, and none for what
     takes less; where it is closed, nothing."""
     if sys.stderr is None or sys.stderr.closed:

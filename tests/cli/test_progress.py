@@ -7,7 +7,7 @@ import pytest
 import tqdm.std
 
 from salt_fairseq.cli import progress as module
-from salt_fairseq.cli.progress import progress
+from salt_fairseq.cli.progress import progress_bar
 
 
 class Clock:
@@ -32,7 +32,7 @@ def clock(monkeypatch):
 def counted(clock, monkeypatch, stream, steps, seconds):
     """What is written while ``steps`` steps of so many seconds are counted."""
     monkeypatch.setattr(sys, "stderr", stream)
-    with progress(total=steps, desc="distilling", unit=" tokens") as bar:
+    with progress_bar(total=steps, desc="distilling", unit=" tokens") as bar:
         for _ in range(steps):
             clock.now += seconds
             bar.update()
@@ -61,6 +61,6 @@ def test_nothing_where_standard_error_is_closed(clock, monkeypatch):
     stream = io.StringIO()
     stream.close()
     monkeypatch.setattr(sys, "stderr", stream)
-    assert list(progress(range(3))) == [0, 1, 2]
+    assert list(progress_bar(range(3))) == [0, 1, 2]
     monkeypatch.setattr(sys, "stderr", None)
-    assert list(progress(range(3))) == [0, 1, 2]
+    assert list(progress_bar(range(3))) == [0, 1, 2]
