@@ -111,7 +111,7 @@
     if (svg.dataset.kind !== kind) {
       svg.dataset.kind = kind;
       const lowest = 1.05 * Math.min(-1, steps.at(-1)[1]);
-      const heights = steps.map(([, value, n], i) => (kind === "probability" ? n - (steps[i + 1]?.[2] ?? 0) : (value ?? 0) - lowest));
+      const heights = steps.map(([, value, n], i) => (kind === "probability" ? n - (steps[i + 1]?.[2] ?? 0) : (value ?? steps[1][1] ?? 0) - lowest));
       const highest = Math.max(1e-9, ...heights);
       const bar = (height, i) => `<rect x="${i + 0.1}" y="${1 - height / highest}" width="0.8" height="${height / highest}"/>`;
       svg.setAttribute("viewBox", `0 0 ${steps.length} 1`);
@@ -152,7 +152,7 @@
       if (language) row.style.setProperty("--hue", language.hue);
       row.append(make("th", { scope: "row", textContent: language?.code ?? info.source }));
       for (const column of columns) {
-        const cell = make("td", { tabIndex: -1, className: column.joined ? "joined" : "" }, make("bdi"), column.suffix);
+        const cell = make("td", { tabIndex: -1, className: column.joined ? "joined" : "" }, make("bdi"), make("span", { textContent: column.suffix }));
         cells.push(Object.assign(cell, { column, language }));
         cell.classList.toggle("long", column.width > 240);
         row.append(cell);
