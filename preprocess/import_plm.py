@@ -21,7 +21,10 @@ from salt_fairseq.plm import Description
 
 def arguments():
     parser = command_parser(__doc__)
-    source_help = "Hugging Face directory or hub name (BERT, XLM-R or DistilBERT), directory of fairseq's xlmr.*, or 'embedded'"
+    source_help = (
+        "Hugging Face directory or hub name (BERT, XLM-R, DistilBERT, ModernBERT, DeBERTa-v3), directory of fairseq's xlmr.*, "
+        "or 'embedded'"
+    )
     parser.add_argument("source", metavar="SOURCE", help=source_help)
     parser.add_argument("plm_dir", metavar="PLM_DIR", type=Path, help="directory to write")
     trim_help = "keep only single characters and the pieces that these files use (a sentence or word per line, plain or .xz)"

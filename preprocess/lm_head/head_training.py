@@ -22,7 +22,8 @@ BETAS, WARMUP, CLIP = (0.9, 0.98), 0.02, 1.0
 def renew(head: LMHead) -> None:
     """Give an LM head BERT's initialization, drawn from torch's default generator."""
     nn.init.normal_(head.dense.weight, std=0.02)
-    nn.init.zeros_(head.dense.bias)
+    if head.dense.bias is not None:
+        nn.init.zeros_(head.dense.bias)
     head.layer_norm.reset_parameters()
     nn.init.zeros_(head.bias)
 
