@@ -2,7 +2,6 @@
 
 import ctypes
 import json
-import re
 import signal
 import subprocess
 import sys
@@ -17,8 +16,7 @@ from salt_fairseq.cli.printable import printable
 from salt_fairseq.errors import InputError
 from salt_fairseq.pipeline.estimate import duration
 
-STATUS = re.compile(r"\| (train_inner|valid) \| (\{.*\})")  # a line of fairseq's with --log-format json
-OWN = re.compile(r"\| INFO \| salt_fairseq[\w.]* \| (.+)")  # what this project's code says in a training
+OF_INTEREST = "code-switching to "  # how lines begin that are passed on as they are
 EVERY = 30  # seconds between two lines where there is no terminal
 PR_SET_PDEATHSIG = 1  # of Linux' prctl.h
 
@@ -35,20 +33,19 @@ class Progress:
 
     def read(self, line: str) -> None:
         """Take the progress from a line of the training's output, if it tells some."""
-        if own := OWN.search(line):
-            tqdm.write(f"  {printable(own[1])}", file=sys.stdout)
+        if line.startswith(OF_INTEREST):
+            tqdm.write(f"  {printable(line.strip())}", file=sys.stdout)
             sys.stdout.flush()
-        match = STATUS.search(line)
-        if not match:
-            return
-        values: dict[str, Any] = json.loads(match[2])
-        if match[1] == "train_inner":
+        values = _values(line)
+        if "loss" in values and "num_updates" in values:
             self.facts["loss"] = f"{float(values['loss']):.3f}"
             if not self.done:  # of a training that goes on, the first line tells where
                 self.begun, self.first = time.monotonic(), int(values["num_updates"])
             self.done = int(values["num_updates"])
         elif "valid_accuracy" in values:
             self.facts["accuracy on valid"] = f"{float(values['valid_accuracy']):.1f} %"
+        else:
+            return
         self.bar.set_postfix(self.facts, refresh=False)
         self.bar.update(self.done - self.bar.n)
         if self.bar.disable and time.monotonic() - self.shown >= EVERY:
@@ -67,6 +64,15 @@ class Progress:
         self.bar.close()
         if self.bar.disable and self.done:
             print(self, flush=True)
+
+
+def _values(line: str) -> dict[str, Any]:
+    """What a line with fairseq's ``--log-format json`` says; nothing, if it is another line."""
+    try:
+        values = json.loads(line) if line.startswith("{") else {}
+    except ValueError:
+        return {}
+    return values if isinstance(values, dict) else {}
 
 
 def fine_tune(words: Sequence[str], updates: int, log: Path, title: str) -> None:

@@ -84,7 +84,7 @@ def run(plan: Plan, given: set[str]) -> Path:
             before = read_run_file(out / RUN_FILE)
             if "precision" not in given:
                 plan.settings.precision = before[0].get("precision", plan.settings.precision)
-            check_same(out, before, (plan.settings, plan.checksums), given)
+            check_same(out, before, (plan.settings, plan.checksums))
         for line in describe(plan):
             print(printable(line))
         write_run_file(out / RUN_FILE, plan.settings, plan.reasons, plan.checksums)
@@ -122,12 +122,12 @@ def _do(stage: Stage, plan: Plan, plm_dir: Path) -> None:
         _add_note(plan, Path(stage.words[1]) / "README.md")
         publish(Path(stage.words[1]), out)
     else:
-        if stage.name == "binarize" and not plan.settings.valid:
-            _hold_out(plan)
+        if stage.name == "binarize":
+            _check_head(plan, plm_dir)
+            if not plan.settings.valid:
+                _hold_out(plan)
         call(stage.name, *stage.words)
-    if stage.name == "import":
-        _check_head(plan, plm_dir)
-    elif stage.name == "report":
+    if stage.name == "report":
         _add_note(plan, stage.made)
 
 

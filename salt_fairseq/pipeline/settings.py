@@ -65,7 +65,7 @@ class Settings:
 
 
 FIELDS = {entry.name: entry for entry in dataclasses.fields(Settings)}
-OF_MACHINE = {"out", "device", "precision"}  # may change when a run goes on elsewhere, unless they are given
+FREE = {"out", "device"}  # decide nothing, and may change when a run goes on
 
 
 def option(name: str) -> str:
@@ -140,18 +140,15 @@ def write_run_file(path: Path, settings: Settings, reasons: Mapping[str, str], c
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def check_same(
-    out: Path, before: tuple[Mapping[str, Any], Mapping[str, str]], now: tuple[Settings, Mapping[str, str]], given: set[str]
-) -> None:
-    """Raise unless the settings and checksums with which a run began are those of ``now``; of the machine's settings
-    (:data:`OF_MACHINE`), only those in ``given`` are compared."""
-    compared = [name for name in FIELDS if name not in OF_MACHINE - given - {"out"} and name != "out"]
+def check_same(out: Path, before: tuple[Mapping[str, Any], Mapping[str, str]], now: tuple[Settings, Mapping[str, str]]) -> None:
+    """Raise unless the settings and checksums with which a run began are those of ``now``."""
+    (values, checksums), (settings, new_checksums) = before, now
     changes = [
-        f"{option(name)} {_typed(before[0].get(name))} (now {_typed(getattr(now[0], name))})"
-        for name in compared
-        if before[0].get(name) != getattr(now[0], name)
+        f"{option(name)} {_typed(values.get(name))} (now {_typed(getattr(settings, name))})"
+        for name in FIELDS
+        if name not in FREE and values.get(name) != getattr(settings, name)
     ]
-    changes += [f"the content of {name}" for name in now[1] if before[1].get(name) not in (None, now[1][name])]
+    changes += [f"the content of {name}" for name in new_checksums if checksums.get(name) not in (None, new_checksums[name])]
     if changes:
         raise InputError(
             f"{out} was begun with other settings: {', '.join(changes)}; name another --out, delete this one to begin anew, or "

@@ -89,7 +89,8 @@ def _binarize(plan: Plan, plm_dir: Path, data: Path) -> Stage:
     if plan.tests_on_valid:
         files[f"test.{settings.source_language}"] = files["valid"]
     words: list[object] = [plm_dir, data, "--subset", *(f"{name}={path}" for name, path in files.items())]
-    words += ["--source-language", settings.source_language]
+    # One process: those forked from a process whose torch has started threads, as this one's has, may never return.
+    words += ["--source-language", settings.source_language, "--workers", 1]
     words += [f"{option(name)}={getattr(settings, name)}" for name in reading if getattr(settings, name) is not None]
     if settings.valid:
         words += [f"--missing-label={label}" for label in settings.missing_label or []]

@@ -54,6 +54,7 @@ def given_settings(args: argparse.Namespace) -> dict[str, Any]:
     if args.config is None:
         return values
     stored, _ = read_run_file(args.config)
+    stored.pop("device", None)  # of another machine, maybe
     if "epochs" in values and "updates" not in values:
         stored.pop("updates", None)  # which was computed from other epochs
     return {**stored, **values}

@@ -10,9 +10,9 @@ from salt_fairseq.pipeline import estimate, fine_tuning
 from salt_fairseq.pipeline.fine_tuning import Progress, fine_tune
 from salt_fairseq.pipeline.plm_cache import Shape
 
-STEP = '2026-01-01 00:00:00 | INFO | train_inner | {"epoch": 1, "update": 0.1, "loss": "1.0986", "num_updates": "%d", "lr": "1e-05"}\n'
-VALID = '2026-01-01 00:00:00 | INFO | valid | {"epoch": 1, "valid_loss": "1.0", "valid_accuracy": "41.66", "valid_num_updates": "4"}\n'
-STREAM = "2026-01-01 00:00:00 | INFO | salt_fairseq.tasks.training_streams | code-switching to fr: 50.0% of candidate tokens substituted\n"
+STEP = '{"epoch": 1, "update": 0.1, "loss": "1.0986", "num_updates": "%d", "lr": "1e-05"}\n'
+VALID = '{"epoch": 1, "valid_loss": "1.0", "valid_accuracy": "41.66", "valid_num_updates": "4"}\n'
+STREAM = "code-switching to fr: 50.0% of candidate tokens substituted\n"
 
 
 def test_lines_where_there_is_no_terminal(monkeypatch, capsys):
@@ -21,9 +21,9 @@ def test_lines_where_there_is_no_terminal(monkeypatch, capsys):
     monkeypatch.setattr(fine_tuning.time, "monotonic", lambda: now[0])
     progress = Progress("fine-tune", 20)
     now[0] = 100.0
-    for line in (STREAM, STEP % 2, "noise\n", VALID, STEP % 4):
+    for line in (STREAM, STEP % 2, "noise\n", '{"epoch": 1, "train_loss": "1.0"}\n', "{}\n", "{ModuleList\n", VALID, STEP % 4):
         progress.read(line)
-        now[0] += 10
+        now[0] += 5
     progress.close()
     assert capsys.readouterr().out.splitlines() == [
         "fine-tune: starting",
