@@ -191,6 +191,9 @@ def _is_unigram(model: sentencepiece_model_pb2.ModelProto) -> bool:
 def _from_deberta(path):
     """DeBERTa's ``tokenizer.json`` from its SentencePiece model, whose ids are the published ones: its pieces, then those
     special tokens that it lacks. With the model's byte fallback, as SentencePiece has it."""
+    options = _read_object(path.parent / "tokenizer_config.json")
+    if changed := [name for name in ("do_lower_case", "split_by_punct") if options.get(name)]:
+        raise InputError(f"{path.parent}: {changed[0]} is set in tokenizer_config.json, which is not supported for DeBERTa")
     model, specials = _sentencepiece_model(path), SPECIAL_TOKENS["wordpiece"]
     if not _is_unigram(model):
         raise InputError(f"{path} is no SentencePiece unigram: DeBERTa's is needed")

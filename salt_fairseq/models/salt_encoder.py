@@ -113,7 +113,7 @@ class SaltEncoder(BaseFairseqModel):
     def half(self):
         """Raise where the body cannot compute in fp16: fairseq calls this for ``--fp16``."""
         if self.encoder.fp16_overflow:
-            raise InputError(f"--fp16: {self.encoder.fp16_overflow}; take --bf16, or --autocast-bf16 with fp32 weights")
+            raise InputError(f"--fp16: {self.encoder.fp16_overflow}: use --bf16, or --autocast-bf16 with fp32 weights")
         return super().half()
 
     def max_positions(self):
