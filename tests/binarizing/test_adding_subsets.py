@@ -83,6 +83,7 @@ REFUSED = [  # words after --subset, what is done before, what the sentence says
     ("test.fr=test.fr.tsv", None, "data has test.fr already: name other subsets, or replace them with --replace"),
     ("train=train.tsv", None, ["data has train already", "--replace (other training sentences delete the candidates and lexicons)"]),
     ("test.de=test.fr.tsv --source-language de", None, "with source language en: add subsets with --source-language en"),
+    # huggingface/optimum#197: data and model number the same labels in different orders, which swapped two of MNLI's
     ("test.de=test.fr.tsv --labels yes,no", None, "with the labels no,yes: add subsets with the same, in this order, --labels=no,yes"),
     ("test.de=x.tsv", rewrite("x.tsv", HEADER + "a\tb\tYes\n"), "x.tsv, line 2: label 'Yes' is none of no, yes, which has 'yes'; correct it"),
     ("test.de=x.tsv", rewrite("x.tsv", HEADER + "a\tb\t1\n"), "x.tsv, line 2: label '1' is none of no, yes; correct it, list all labels with --labels, name"),

@@ -14,6 +14,7 @@ HEADER = b"id\tsentence1\tsentence2\tlabel\n"
 # Content of train.tsv or train.jsonl, and what the sentence must say ({file}: the path).
 CASES = {
     "unequal columns": ("tsv", GOOD + b"A house\t1\n", "{file}, line 3: 2 columns where line 1 has 3"),
+    # nyu-mll/GLUE-baselines#5: rows of QQP with three columns where the header has six
     "unequal columns under a header": ("tsv", HEADER + b"1\ta\tb\t0\n2\ta\tb\n", "{file}, line 3: 3 columns where line 1 has 4"),
     "too many columns and no header": ("tsv", b"a\tb\tc\t1\n", "{file}, line 1: 4 columns and no header"),
     "header without label": (
@@ -22,15 +23,18 @@ CASES = {
         "{file}, line 1: the line (id, sentence1, sentence2, verdict) has column name 'id', but not both a known sentence1 and label",
     ),
     "one column": ("tsv", b"just text\n", "{file}, line 1: 1 columns and no header"),
+    # google-research-datasets/paws#4: machine translation left rows of PAWS-X without a sentence
     "empty first sentence": ("tsv", GOOD + b"\tThe cat\t0\n", "{file}, line 3: sentence1 is empty"),
     "blank second sentence": ("tsv", HEADER + b"1\tThe cat\t \xc2\xa0\t0\n", "{file}, line 2: sentence2 is empty"),
     "invisible sentence": ("tsv", GOOD + "\u200b\u200b\tThe cat\t0\n".encode(), "{file}, line 3: the sentence has no visible"),
     "duplicate id": ("tsv", HEADER + b"5\ta\tb\t0\n6\ta\tb\t0\n5\tc\td\t1\n", "{file}, line 4: id 5 stands on line 2"),
     "empty label": ("tsv", GOOD + b"a\tb\t\n", "{file}, line 3: the label is empty"),
+    # ludwig-ai/ludwig#113: a CSV file that is not UTF-8 ended in pandas' traceback
     "not UTF-8": ("tsv", GOOD + "für\tb\t1\n".encode("latin-1"), "{file}, line 3: not UTF-8"),
     "UTF-16": ("tsv", GOOD.decode().encode("utf-16"), "{file}, line 1: not UTF-8"),
     "empty file": ("tsv", b"", "{file} holds no examples"),
     "header alone": ("tsv", HEADER, "{file} holds no examples"),
+    # google-research-datasets/paws#15: NS stands for sentences that were never translated
     "only untranslated": ("tsv", b"NS\tNS\t0\n", "{file} holds no examples"),
     "wrong language": ("tsv", b"language\tsentence1\tsentence2\tlabel\nfr\ta\tb\t0\n", "{file} holds no examples in language 'en'"),
     "bad JSON": ("jsonl", b'{"sentence1": "a", "sentence2": "b", "label": 1}\n{"sentence1": \n', "{file}, line 2: not a JSON object"),
@@ -55,6 +59,7 @@ def labelled(*labels):
 IMPLAUSIBLE = {
     "unknown name beside a known one": ("tsv", b"text\tverdict\nGood\tyes\nBad\tno\n", ["line 1", "text, verdict", "--columns"]),
     "no label": ("tsv", b"premise\thypothesis\nA\tB\nC\tB\n", ["line 1", "premise, hypothesis", "--columns"]),
+    # google-research/bert#80: a column's name of the header was looked up as a label
     "unknown names only": ("tsv", b"tweet\tstance\n" + labelled(*["pro", "con"] * 3), ["'stance' in line 1", "--columns"]),
     "two labels": ("tsv", b"text\tlabel\tcategory\nGood\t1\t0\n", ["text, label, category", "may be label", "--columns"]),
     "two sentences": ("tsv", b"text\tsentence\tlabel\nGood\tBad\t1\n", ["may be sentence1", "--columns"]),
@@ -67,17 +72,23 @@ IMPLAUSIBLE = {
     "an unused text without spaces": ("tsv", "text\tcontext\tlabel\nA\t家はとても良いです。\t1\n".encode(), ["'context', which", "--columns"]),
     "two files joined": ("tsv", HEADER + b"1\ta\tb\t0\n" + HEADER + b"2\ta\tb\t1\n", ["line 3: the header (id, sentence1"]),
     "headers amid examples": ("tsv", GOOD + b"premise\thypothesis\tlabel\n", ["line 3: a header (premise, hypothesis, label)"]),
+    # yahoojapan/JGLUE#3: scores of similarity, stored as text, were trained as 26 classes
     "scores": ("tsv", labelled("3.8", "5.0", "0.25", "1.0"), ["'3.8' in line 1", "scores", "--labels"]),
     "scientific scores": ("tsv", labelled("1e-3", "1", "1", "0"), ["'1e-3'", "--labels"]),
+    # bentrevett/pytorch-sentiment-analysis#100: the label in the first column was read as the text
     "labels first": ("tsv", b"yes\tThe house is good\nno\tThe dog is bad\n", ["as half of its 2", "The dog is bad", "--columns"]),
     "a class for each": ("tsv", labelled(*"abcdefgh"), ["as half of its 8", "--columns"]),
     "case": ("tsv", labelled("Entailment", "entailment", "neutral"), ["'Entailment' in line 1 and 'entailment' in line 2", "case", "--labels"]),
     "nan": ("tsv", labelled("1", "0", "nan", "1"), ["'nan' in line 3", "--missing-label=nan", "--labels"]),
+    # huggingface/datasets#4467: the word null became a missing value
     "None": ("tsv", labelled("pro", "None", "con"), ["'None' in line 2", "--missing-label=None"]),
     "JSON NaN": ("jsonl", b'{"text": "a", "label": 1}\n{"text": "b", "label": NaN}\n', ["'nan' in line 2", "--missing-label=nan"]),
     "JSON null": ("jsonl", b'{"text": "a", "label": 1}\n{"text": "b", "label": null}\n', ["'null' in line 2", "--missing-label=null"]),
+    # pandas-dev/pandas#24681: n/a in a TSV file became NaN, although quoting was off
     "NA": ("tsv", labelled("1", "0", "NA", "1"), ["'NA' in line 3", "--missing-label=NA"]),
+    # huggingface/datasets#1452, #296: the labels of SNLI are 0, 1, 2 and -1
     "-1 of Hugging Face": ("tsv", labelled("0", "1", "2", "-1"), ["'-1' in line 4", "--missing-label=-1"]),
+    # huggingface/datasets#245, #6506: all labels of GLUE's test sets are -1
     "only -1": ("tsv", labelled("-1", "-1"), ["'-1' in line 1", "--missing-label=-1"]),
     "a single class": ("tsv", labelled("1", "1", "1"), ["fewer than two classes", "--labels"]),
     "minus that is a label": ("tsv", labelled("+", "-", "+", "-"), ["2 rows the label '-'", "--labels", "--missing-label=-"]),
@@ -159,6 +170,7 @@ def test_bad_options(data, xlmr_plm, tmp_path):
     assert "twice" in error_of(binarize, xlmr_plm, data, "--replace", "--subset", good, "--labels", "0,1,0")
 
 
+# Hironsan/anago#49: a label that only the validation set has ended in a KeyError
 def test_label_that_training_lacks(data, xlmr_plm, tmp_path):
     (tmp_path / "test.tsv").write_bytes(GOOD + b"a\tb\t2\n")
     message = error_of(binarize, xlmr_plm, data, "--replace", "--subset", f"train={tmp_path / 'good.tsv'}", f"test.de={tmp_path / 'test.tsv'}")

@@ -74,6 +74,7 @@ def test_csv(delimiter, name, packer, tmp_path):
         assert read(packed, quoting="csv" if delimiter == "\t" else None) == ROWS
 
 
+# pytorch/text#349, rewicks/ersatz#1, kakaobrain/kor-nlu-datasets#8: a quotation mark that begins a cell of a TSV file joined it with the next
 @pytest.mark.parametrize("packer", PACKERS)
 @pytest.mark.parametrize("name", ["x.jsonl", "x.json", "array.json", "x.tsv"])
 def test_text(name, packer, tmp_path):
@@ -208,6 +209,7 @@ REFUSED = {  # how the file is made, its name and what the sentence says
     "lines of a quoted TSV": (written("x.tsv", b'text\tlabel\n"a\nb"\t1\n'), "x.tsv", "line 2: 1 columns where line 1 has 2; if its cells are quoted"),
     # huggingface/datasets#1763 the other way round: quotation marks that are CSV's would stay in the sentences
     "some cells quoted": (written("x.tsv", b'text\tlabel\na\t1\n"say ""b"""\t0\nc\t1\n'), "x.tsv", "each sentence1 with quotation marks has them as in CSV"),
+    # huggingface/transformers#13178: pandas' error for a line with more columns than the first
     "unequal columns of CSV": (written("x.csv", b"text,label\na,1\nb, c,0\n"), "x.csv", "line 3: 3 columns where line 1 has 2"),
     "array that is not closed": (written("x.json", b'[{"text": "a", "label": 1},'), "x.json", "is no JSON array (Expecting value: line 1"),
     "array of texts": (written("x.json", b'["a", "b"]'), "x.json", "item 1: not a JSON object"),

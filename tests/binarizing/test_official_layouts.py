@@ -65,6 +65,7 @@ def xnli_rows(split):
             yield [row[name] for name in XNLI_COLUMNS]
 
 
+# facebookresearch/XNLI#11: one of XNLI's archives says contradictory, the paper and MNLI contradiction
 def test_xnli(plm, xlmr_plm, tmp_path, capsys):
     source = tmp_path / "downloads"
     write(source / "XNLI-1.0" / "xnli.dev.tsv", [XNLI_COLUMNS, *xnli_rows("dev")])
@@ -104,6 +105,7 @@ def paws(language, untranslated=()):
     return [NS if i in untranslated else row for i, row in enumerate(rows)]
 
 
+# google-research-datasets/paws#15: placeholders NS in the validation and test sets
 def test_pawsx(plm, xlmr_plm, tmp_path, capsys):
     def numbered(rows):
         return [HEADER, *((str(i), *row) for i, row in enumerate(rows, 1))]
@@ -126,6 +128,7 @@ def test_pawsx(plm, xlmr_plm, tmp_path, capsys):
     assert [plm.decode(hypotheses[i]) for i in second] == ["fr drei"] and targets.tolist() == [1]
 
 
+# google-research/xtreme#57, #70: the first example was skipped as a header that these files do not have
 def test_xtreme(plm, xlmr_plm, tmp_path):
     """No header and no ids: the line is the example's id, also where lines before it are skipped."""
     source = tmp_path / "pawsx"
