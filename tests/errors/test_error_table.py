@@ -62,6 +62,7 @@ CASES = [
     ("binarize", [], directory("train.tsv"), ["train.tsv cannot be read: Is a directory", "give a TSV or JSONL file"]),
     ("binarize", [], write("train.tsv", NUL), "train.tsv, line 1: not UTF-8 text (a NUL byte), convert"),
     ("binarize", [], write("train.tsv", UTF16_WITHOUT_MARK), "train.tsv, line 1: not UTF-8 text (a NUL byte), convert"),
+    # facebookresearch/pytext#477: a large field of a TSV file ended in csv's error on its limit
     ("binarize", [], append("train.tsv", HUGE), "train.tsv, line 14: more than 1,048,576 bytes, which is no sentence: break"),
     ("binarize", [], append("train.tsv", b"99\ta\tb\tno\tmore\n"), "train.tsv, line 14: 5 columns where line 1 has 4"),
     ("binarize", [], append("test.fr.tsv", b"0\ta\tb\tno\n"), "test.fr.tsv, line 6: id 0 stands on line 2 already"),
@@ -99,6 +100,7 @@ CASES = [
     ("binarize", ["train=train.tsv -> train=-"], lambda: None, "test.fr.tsv: some subsets are sentence pairs, others single sentences"),
     ("binarize", ["--label-names no"], lambda: None, "--label-names no: a classifier needs at least two labels"),
     ("binarize", ["--label-names yes,yes"], lambda: None, "--label-names yes,yes: a label is empty or given twice"),
+    # pytorch/pytorch#15666: labels counted from 1 where classes count from 0
     (
         "binarize",
         ["train=train.tsv -> train=bad.tsv", "--label-names no,yes"],
@@ -144,6 +146,7 @@ CASES = [
     ("train_lm_head", [], directory("text.txt"), "text.txt does not exist: give --text files"),
     ("substitution_precision", [], append("en-fr.txt", b"cat\n"), "en-fr.txt, line 4: 'cat' is not 'source target'"),
     ("substitution_precision", [], gone("data/candidates/fr/input0/train.log_probs.npy"), "data/candidates/fr/input0/train.log_probs.npy"),
+    # CompVis/stable-diffusion#93: a download that was cut off is, to torch.load, a zip archive without central directory
     ("export_hf", [], cut("checkpoint.pt"), "checkpoint.pt is not a checkpoint, or not a complete one"),
     ("export_hf", ["--results results.json"], write("results.json", b"\xff\xfe{\0}\0"), "results.json cannot be read"),
     ("evaluate", [], write("checkpoint.pt", b""), "checkpoint.pt is not a checkpoint, or not a complete one"),
@@ -167,7 +170,9 @@ CASES = [
     ("fairseq-train", [], gone("data/label/train.idx"), "data/label/train.idx"),
     ("fairseq-train", ["--augment fr"], cut("data/candidates/fr/input0/train.log_probs.npy", 0.9), "data/candidates/fr/input0/train.log_probs.npy"),
     ("fairseq-train", ["--lexicon muse"], write("data/lexicons/muse/counts.bin", b"\0" * 8), "data/lexicons/muse/counts.bin"),
+    # facebookresearch/metaseq#143: a --restore-file that cannot be loaded was passed over, and training began at random weights
     ("fairseq-train", ["--restore-file bad.pt"], write("bad.pt", b"PK"), "bad.pt is not a checkpoint, or not a complete one"),
+    # microsoft/muzic#195: fairseq's traceback for such a checkpoint
     ("fairseq-validate", [], cut("checkpoint.pt", 0.99), "checkpoint.pt is not a checkpoint, or not a complete one"),
     ("fairseq-validate", ["--path checkpoint.pt -> --path absent.pt"], lambda: None, "absent.pt does not exist: name a checkpoint that fairseq-train wrote"),
     ("fairseq-validate", ["--path checkpoint.pt -> --path data"], lambda: None, "data"),
@@ -212,6 +217,7 @@ def results_of(command, name, out):
 @pytest.mark.parametrize(
     "command, name, out", [("binarize", "train.tsv", "new"), ("distill", "words.fr.txt", "data/candidates"), ("look_up", "en-fr.txt", "data/lexicons/again")]
 )
+# UKGovernmentBEIS/inspect_ai#5353, google-research/bert#80: a byte order mark became part of the first column's name
 def test_byte_order_mark_and_windows_line_ends(command, name, out, here):
     clean, other = results_of(command, name, out)
     assert clean == other
