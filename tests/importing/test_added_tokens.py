@@ -27,6 +27,7 @@ def source(request, bert_dir, xlmr_dir, tmp_path):
     return tmp_path
 
 
+# georg-jung/FastBertTokenizer#100, huggingface/tokenizers#507, #555: added tokens that are left out, not found or cut
 @pytest.mark.parametrize("special", [[], ["<url>", "<user>"]])
 def test_as_transformers(source, special, tmp_path):
     (source / "tokenizer_config.json").write_text(json.dumps({"additional_special_tokens": special}))
@@ -46,6 +47,7 @@ def test_damaged(source, content):
         read_tokenizer(source)
 
 
+# huggingface/transformers#131, #2742: do_lower_case was true unless said otherwise, and strips accents, too
 @pytest.mark.parametrize("option", ["do_lower_case", "tokenize_chinese_chars", "strip_accents"])
 @pytest.mark.parametrize("value", [None, "yes", 1, []])
 def test_options_of_wordpiece(option, value, bert_dir, tmp_path):

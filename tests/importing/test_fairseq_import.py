@@ -244,10 +244,14 @@ FILES = {
     "cut off": (cut_off, "model.pt cannot be read"),
     "empty": (another("model.pt", b""), "model.pt cannot be read"),
     "a page": (another("model.pt", b"<html>404</html>"), "model.pt cannot be read"),
+    # Rose-STL-Lab/LIMO#3: to torch.load, a pointer of Git LFS is a pickle with an invalid key
     "LFS pointer": (another("model.pt", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), "Git LFS pointer"),
+    # facebookresearch/fairseq#3429: the dictionary of another release has one symbol more than the weights
     "short dictionary": (edit_dict(lambda lines: lines[:-1]), "do not belong together"),
     "other dictionary": (edit_dict(lambda lines: ["▁quux 1", *lines[1:]]), "2 pieces are in one of them only"),
+    # facebookresearch/fairseq#4660: fairseq refuses a dictionary with duplicates
     "repeated symbol": (edit_dict(lambda lines: [lines[1], *lines[1:]]), "dict.txt cannot be read"),
+    # facebookresearch/fairseq-lua#149: a WordPiece vocabulary given as dict.txt
     "dictionary without counts": (edit_dict(lambda lines: [line.split(" ")[0] for line in lines]), "dict.txt cannot be read"),
     "pieces cut off": (another("sentencepiece.bpe.model", b"\n\x0e\n\x05<un"), "sentencepiece.bpe.model cannot be read"),
 }

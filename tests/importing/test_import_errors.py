@@ -108,6 +108,7 @@ BERT = {
     "head without bias": (edit_tensors(lambda n, t: None if n == "cls.predictions.bias" else t), "lack cls.predictions.bias"),
     "two biases": (two_biases, "cls.predictions.bias and cls.predictions.decoder.bias that differ"),
     "integers": (edit_tensors(lambda n, t: t.char() if n.endswith("1.output.dense.weight") else t), "as torch.int8: fp32"),
+    # state-spaces/mamba#211: an output matrix of its own was replaced with the embeddings
     "untied head": (untie, "not tied to the token embeddings"),
     "NaN": (poison(float("nan")), r"encoder.layers.1.fc2.bias are not finite"),
     "infinity": (poison(float("inf")), r"encoder.layers.1.fc2.bias are not finite"),
@@ -115,6 +116,7 @@ BERT = {
     "narrow query": (cut("0.attention.self.query.weight", rows=47), "0.attention.self.* differ in shape"),
     "narrow key": (cut("0.attention.self.key.weight", columns=47), "0.attention.self.* differ in shape"),
     "short embedding": (cut("word_embeddings.weight", rows=900), "900 rows of embeddings.word_embeddings, where config.json's vocab_size is 2"),
+    # EuroEval/EuroEval#52: a tokenizer with more pieces than embeddings ended in an IndexError
     "short embedding and config": (
         both(edit_config(vocab_size=900), cut("word_embeddings.weight", rows=900)),
         "rows; tokenizer and weights do not belong together",
@@ -134,6 +136,7 @@ BERT = {
     "no tokenizer": (remove("tokenizer.json", "vocab.txt"), "has no tokenizer"),
     "damaged tokenizer": (replace("tokenizer.json", b'{"model":'), "tokenizer.json cannot be read"),
     "options of another kind": (replace("tokenizer_config.json", b'{"do_lower_case": "yes"}'), "tokenizer_config.json: do_lower_case is .yes., and true"),
+    # huggingface/tokenizers#566: a tokenizer.json that the library refuses to load
     "not a tokenizer": (replace("tokenizer.json", b'{"version": "1.0"}'), "tokenizer.json cannot be read"),
     "vocabulary without specials": (both(remove("tokenizer.json"), replace("vocab.txt", b"[UNK]\na\nb\n")), "vocab.txt cannot be read"),
 }
@@ -162,6 +165,7 @@ XLMR = {
     "damaged normalization": (edit_pieces(set_charsmap), "sentencepiece.bpe.model cannot be read"),
     "byte pair encoding": (edit_pieces(set_kind), "no SentencePiece unigram"),
     "pieces of another model": (edit_pieces(lambda model: model.pieces.pop(0)), "no SentencePiece unigram that begins with <unk>"),
+    # microsoft/OmniParser#34: to safetensors, a pointer of Git LFS has a header that is too large
     "LFS pointer": (replace("model.safetensors", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), "Git LFS pointer"),
     "damaged SentencePiece": (replace("sentencepiece.bpe.model", b"\xff" * 50), "sentencepiece.bpe.model cannot be read"),
 }
