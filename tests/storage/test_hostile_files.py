@@ -52,6 +52,7 @@ def packed(path, compression=zipfile.ZIP_DEFLATED, size=1 << 32):
     return path
 
 
+# promptfoo/modelaudit#502, python/cpython#83522: archives that unpack to a multiple of their size
 @pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 @pytest.mark.parametrize("check", [check_archive, safe_load])
 def test_compressed_archives(check, compression, tmp_path):
@@ -93,6 +94,7 @@ def test_unreadable_checkpoint(tmp_path):
     assert done.stdout == f"{path} cannot be read (Permission denied): check its permissions and the disk\n", done.stderr
 
 
+# huggingface/transformers#47176: names of shards lead out of the model's directory
 @pytest.mark.parametrize("shard", [3, None, True, "", ".", "..", "../model.safetensors", "/etc/passwd", "a/b.safetensors", "config.json", "x\0.bin", [], {}])
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
 def test_names_of_shards(name, shard, tmp_path):
@@ -135,6 +137,7 @@ def test_sizes_of_no_model(name, number, bert_dir, tmp_path):
         Architecture(**{**sizes, "layers": number})
 
 
+# huggingface/tokenizers#2060: a regular expression of tokenizer.json that takes exponential time
 BACKTRACKING = ["(a+)+$", "(a|a)*$", "a*a*a*a*a*b", r"(\w+\s?)+!"]
 
 

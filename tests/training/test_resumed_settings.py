@@ -25,13 +25,17 @@ CHANGED = [  # more words, what the sentence names
     (["--max-length", 64], "--max-length 128 (now 64)"),
     (["--dropout", 0.2], "--dropout 0.1 (now 0.2)"),
     (["--seed", 7], "--seed 100003 (now 7)"),
+    # pytorch/examples#816: the checkpoint's learning rate overrode that of the command line
     (["--lr", 0.5], "--lr [0.001] (now [0.5])"),
+    # facebookresearch/fairseq#1908: with fp16, another optimizer passed fairseq's check
     (["--optimizer", "fused_adam"], "--optimizer adam (now fused_adam)"),
     (["--weight-decay", 0.1], "--weight-decay 0.0 (now 0.1)"),
     (["--warmup-updates", 3], "--warmup-updates 0 (now 3)"),
     (["--total-num-update", 40], "--total-num-update 30.0 (now 40.0)"),
     (["--clip-norm", 0], "--clip-norm 1.0 (now 0.0)"),
+    # mlfoundations/open_lm#67: whether the batch size changed should be checked when training resumes
     (["--batch-size", 16], "--batch-size x --update-freq x processes [32] (now [16])"),
+    # facebookresearch/fairseq#781: with another --max-tokens, the epoch began anew and had another length
     (["--max-tokens", 4096], "--max-tokens x --update-freq x processes None (now [4096])"),
     (["--update-freq", 2], "--batch-size x --update-freq x processes [32] (now [64])"),
     (["--best-checkpoint-metric", "accuracy"], "--best-checkpoint-metric loss (now accuracy)"),
@@ -71,6 +75,7 @@ def test_settings_that_may_change(bert_data, bert_plm, begun, tmp_path, words):
     assert checkpoint(tmp_path / "ckpt")["optimizer_history"][-1]["num_updates"] == 2
 
 
+# deepinv/deepinv#525: two trainings in one directory overwrote each other's files
 def test_another_process(bert_data, bert_plm, begun, tmp_path):
     """The second one is refused as long as the first lives, which leaves no lock file."""
     held = shutil.copytree(begun, tmp_path / "ckpt")

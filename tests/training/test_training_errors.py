@@ -48,6 +48,7 @@ def bert_checkpoint(bert_data, bert_plm, tmp_path_factory):
     return directory / "checkpoint_last.pt"
 
 
+# facebookresearch/fairseq#4469: data with another dictionary is a size mismatch of the embeddings
 def test_command_lines(bert_data, xlmr_plm, bert_dir, xlmr_data, bert_checkpoint, tmp_path):
     """The form: exit code 1, no traceback, the sentence last."""
     words = training(bert_data, xlmr_plm, tmp_path / "ckpt")
@@ -77,6 +78,7 @@ def test_plm_missing(bert_data, tmp_path):
     [
         (["--augment", "en,sw"], "has no candidates in language 'sw' (it has: de, en, es, fr): run preprocess/distill.py"),
         (["--augment", "en", "--thresholds", "2"], "threshold '2': give a probability in [0, 1] or a fraction from 0% to 100%"),
+        # facebookresearch/fairseq#2063: an assertion amid training, since one example is longer than --max-tokens
         (["--max-tokens", "100"], "--max-tokens 100 is less than --max-length 128"),
         (["--max-length", "161"], "--max-length 161 is more than the PLM's 160 positions"),
         (["--mixup-ratio", "1.5"], "--mixup-ratio 1.5 is outside [0, 1]"),
@@ -84,6 +86,7 @@ def test_plm_missing(bert_data, tmp_path):
         (["--augment", "en", "--lexicon", "muse"], "--lexicon and --augment: substitutes come from a lexicon or from the PLM"),
         (["--lexicon", "muse"], "has no lexicon 'muse' (it has: none): run preprocess/look_up.py"),
         (["--perturbation", "random", "--radius", "-1"], "--radius -1.0 is outside [0, 1000]"),
+        # facebookresearch/fairseq#999: looked for below --save-dir, not found, and training began at random weights
         (["--restore-file", "checkpoint_best.pt"], "--restore-file checkpoint_best.pt does not exist: name a checkpoint with its directory"),
         (["--valid-subset", "valid,valid.xx"], "has no subset 'valid.xx'; it has train, valid, test.en"),
     ],
@@ -96,6 +99,7 @@ def test_options(bert_data, bert_plm, tmp_path, options, sentence):
 @pytest.mark.parametrize(
     "subset, sentence",
     [
+        # facebookresearch/fairseq#3487: Dataset not found, without the names of those that there are
         ("test.xx", "has no subset 'test.xx'; it has train, valid, test.en, test.fr, test.de, test.ru"),
         ("test.en,test.en-xx", "has no subset 'test.xx'"),
         ("test.en-fr-de", "'test.en-fr-de': the generalized setting takes two languages"),
