@@ -44,6 +44,7 @@ def words(data, *languages, extra=()):
     return ["--device", "cpu", "--languages", ",".join(languages), "--keep-shared-words", "--word-list", *lists, *extra]
 
 
+# facebookresearch/fairseq#1520: a sentence that standard output cannot encode ended the generation
 def test_output_that_cannot_be_encoded(data, xlmr_plm):
     """The arrow between words, and a name that is no UTF-8, are printed as escapes, after work that may have taken hours."""
     named = data.rename(data.with_name(os.fsdecode(b"caf\xe9")))
