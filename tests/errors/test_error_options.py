@@ -74,7 +74,7 @@ REFUSED = [
     ("fairseq-train", ["--num-workers 0 -> --num-workers -1"], "fairseq says: num_workers option should be non-negative"),
     ("fairseq-train", ["--update-freq 0"], "fairseq says: float division by zero; correct the options"),
     ("fairseq-train", ["--radius inf --perturbation random"], "--radius inf is outside [0, 1000]"),
-    # pytorch/pytorch#52291, facebookresearch/fairseq#2413: with --fp16, layer normalization is not implemented on a CPU
+    # pytorch/pytorch#52291, facebookresearch/fairseq#1368: with --fp16, operations that a CPU does not have for half precision
     ("fairseq-train", ["--bf16"], "--bf16 needs a GPU: use --autocast-bf16, which computes in bfloat16 on a CPU, too"),
     ("fairseq-train", ["--fp16"], "--fp16 needs a GPU: use --autocast-bf16, which computes in bfloat16 on a CPU, too"),
     # facebookresearch/fairseq#1324: with the default task, the checkpoint of another one does not load
