@@ -68,7 +68,7 @@ def test_names_that_are_not_utf8(here):
     assert code == 1 and lines == ["error: caf\\udce9 is a directory: name a checkpoint in it, e.g. caf\\udce9/checkpoint_best.pt"]
 
 
-CLOSED = {"evaluate": ("<&- >&- 2>&-", "new.json"), "report": ("<&- >&- 2>&-", "new/table.md"), "predict": ("2>&-", "new.tsv")}
+CLOSED = {"report": ("<&- >&- 2>&-", "new/table.md"), "predict": ("2>&-", "new.tsv")}
 
 
 @pytest.mark.parametrize("command", CLOSED)
@@ -208,7 +208,6 @@ def scripted(command, words):
 @pytest.mark.parametrize(
     "command, changes, when",
     [
-        ("train_lm_head", ["--steps 2 -> --steps 1000000"], lambda log: "masked" in log.read_text(errors="replace")),
         ("predict", ["new.tsv -> new/new.tsv"], lambda log: (log.parent / "new").exists()),
         # Without checkpoints: fairseq takes an interrupt while it writes one for a failed attempt, and writes again.
         (

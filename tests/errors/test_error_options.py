@@ -3,11 +3,14 @@
 And ``--debug``, which every command has, and what each command looks like from outside when it fails.
 """
 
+import runpy
 import shutil
 import subprocess
+import sys
 
 import pytest
 
+from salt_fairseq.errors import InputError
 from support.running import ROOT, run
 from support.small_world import COMMANDS, SCRIPTS, TYPED, assert_refused, changed, ended, listing
 
@@ -163,15 +166,26 @@ HYDRA = (
 )
 
 
-@pytest.mark.parametrize("command", SCRIPTS)
+@pytest.mark.parametrize("command", [command for command in SCRIPTS if not command.startswith("fairseq")])
+def test_errors_become_sentences_from_the_start(command, here, monkeypatch):
+    """Run as a program, every command first asks for what test_in_a_process_of_its_own shows of a few."""
+    started = []
+    monkeypatch.setattr("salt_fairseq.cli.command.start_command", lambda: started.append(command))
+    monkeypatch.setattr(sys, "argv", [command, *changed(command, BREAKING[command]).split()])
+    module = f"preprocess.{command}" if SCRIPTS[command][1] != "-m" else f"salt_fairseq.{command}"
+    with pytest.raises(InputError):
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    assert started == [command]
+
+
+@pytest.mark.parametrize("command", ["binarize", "evaluate", "fairseq-validate"])
 def test_in_a_process_of_its_own(command, here):
     """Exit code 1, and on stderr the sentence alone."""
-    words = HYDRA if command == "fairseq-hydra-train" else changed(command, BREAKING[command])
-    done = run(*SCRIPTS[command], *words.split(), check=False, cwd=here, PYTHONPATH=str(ROOT))
+    done = run(*SCRIPTS[command], *changed(command, BREAKING[command]).split(), check=False, cwd=here, PYTHONPATH=str(ROOT))
     assert done.returncode == 1 and "Traceback" not in done.stderr + done.stdout
-    *before, last = done.stderr.splitlines()  # hydra, which fairseq runs on, prints its warnings before
-    assert last.startswith("error: ") and ("absent" in last or "train.tsv" in last) and done.stderr.count("error: ") == 1, done.stderr
-    assert command.startswith("fairseq") or (before == [] and done.stdout == "")
+    *before, last = done.stderr.splitlines()
+    assert last.startswith("error: ") and "absent" in last and done.stderr.count("error: ") == 1, done.stderr
+    assert command.startswith("fairseq") or (before == [] and done.stdout == "")  # hydra, which fairseq runs on, warns before
     assert not (here / "new").exists() or not any((here / "new").rglob("*.pt"))
 
 
