@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from salt_fairseq.cli.command import keep_log_level
 from salt_fairseq.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def train(
     The classifier, and everything that is made on the way, is in the directory ``out``, a temporary one by default. After an
     interruption, the same call goes on. Raises :class:`~salt_fairseq.errors.InputError`.
     """
+    keep_log_level()
     from salt_fairseq.pipeline.plan import make_plan
     from salt_fairseq.pipeline.rows import as_file
     from salt_fairseq.pipeline.run import check_out, run

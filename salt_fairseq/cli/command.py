@@ -27,10 +27,7 @@ def start_command() -> None:
     for stream in (sys.stdout, sys.stderr):  # no work ends for a line that the terminal's encoding cannot show
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    # fairseq imports all of its tasks and models. One of them sets the level to DEBUG, where nobody has set another before, and
-    # one reports that tensorboardX is not installed.
-    logging.basicConfig(level=logging.WARNING)
-    logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)
+    keep_log_level()
 
 
 def _fill_closed_descriptors() -> None:
@@ -43,6 +40,16 @@ def _fill_closed_descriptors() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free descriptor
     sys.stdout = sys.stdout or open(os.devnull, "w")
     sys.stderr = sys.stderr or open(os.devnull, "w")
+
+
+def keep_log_level() -> None:
+    """Keep what the import of fairseq would change, if it is called before.
+
+    fairseq imports all of its tasks and models. One of them sets the level to DEBUG, where nobody has set another before, and
+    one reports that tensorboardX is not installed.
+    """
+    logging.basicConfig(level=logging.WARNING)
+    logging.getLogger("fairseq.tasks.text_to_speech").setLevel(logging.WARNING)
 
 
 def start_under_fairseq() -> None:

@@ -28,6 +28,7 @@ def test_notebook(xlmr_dir, tmp_path, monkeypatch):
     nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path / "docs")}}).execute()
     printed = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
     results = [output["data"]["text/plain"] for cell in notebook.cells for output in cell.get("outputs", []) if "data" in output]
+    assert "DEBUG" not in printed and "Traceback" not in printed
     assert "480 pairs" in printed and re.search(r"^--updates +2 ?$", printed, re.MULTILINE) and results[-1] == "['other', 'paraphrase']"
     assert "'examples': 120" in results[-2]
     assert {"config.json", "README.md", "report"} <= {path.name for path in Path(tmp_path / "docs" / "published").iterdir()}
