@@ -17,6 +17,7 @@ from preprocess.importers.weight_files import reason
 from preprocess.layouts.layout import WORDPIECE_OPTIONS
 from preprocess.text.numbered_lines import numbered_lines
 from salt_fairseq.errors import InputError
+from salt_fairseq.tokenizer import BYTE
 
 # How bos, pad, eos, unk and mask are spelled.
 SPECIAL_TOKENS = {
@@ -32,7 +33,6 @@ SPELLINGS = {  # by the type of the model in tokenizer.json, the likeliest first
 # What published tokenizers replace or cut by a regular expression. Others are not used: some take years for a short text.
 REGEXES = {" {2,}", " +", r"\s+", r"\s{2,}", r"\n+", r"\n", r"\s{2,}|[\n\r\t]"}
 KINDS = {"WordPiece": "wordpiece", "Unigram": "sentencepiece", "BPE": "sentencepiece"}
-BYTE = re.compile(r"<0x[0-9A-F]{2}>")  # a piece for one byte of a character that has none
 
 
 def kind_of(tokenizer: dict) -> str:
