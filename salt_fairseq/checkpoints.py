@@ -51,7 +51,9 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             f"{path} is not a checkpoint of this project's fairseq-train ({type(error).__name__}: {reason})"
         ) from None
     task, updates = saved.get("task_state") or {}, saved["optimizer_history"][-1]["num_updates"]
-    return Checkpoint(Path(path), _model(model_cfg, saved["model"], path), cfg, task, updates, sha256(path), "averaged" in saved)
+    return Checkpoint(
+        Path(path), _model(model_cfg, saved["model"], path), cfg, task, updates, sha256(path), "averaged" in saved
+    )
 
 
 def _model(cfg: DictConfig, state: dict[str, torch.Tensor], path: str | Path) -> SaltEncoder:

@@ -158,7 +158,7 @@ def remember_early_stopping() -> None:
 def _early_stopping() -> dict[str, Any]:
     """The attributes of that function, in the program that runs, if this is a training."""
     modules = (sys.modules.get(name) for name in ("__main__", "fairseq_cli.train"))
-    functions = [module.should_stop_early for module in modules if hasattr(module, "should_stop_early")]
+    functions = [vars(module)["should_stop_early"] for module in modules if module and "should_stop_early" in vars(module)]
     return vars(functions[0]) if functions else {}
 
 
