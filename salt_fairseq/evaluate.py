@@ -2,6 +2,7 @@
 
 python -m salt_fairseq.evaluate data/xnli --path checkpoints/checkpoint_best.pt --subsets 'test.*' --out results.json
 python -m salt_fairseq.evaluate data/xnli --path salt.1.pt salt.2.pt --generalized test --out matrix.json
+python -m salt_fairseq.evaluate data/xnli --path checkpoints/checkpoint_1_*.pt --average --out average.json
 """
 
 from salt_fairseq.cli.command import start_command
@@ -10,12 +11,13 @@ if __name__ == "__main__":
     start_command()  # first: an interrupt while the rest loads ends in one line, too
 
 import argparse
+import dataclasses
 import hashlib
 import json
 import platform
 import sys
+import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +25,15 @@ import fairseq
 import numpy as np
 import torch
 from omegaconf import OmegaConf
-from tqdm import tqdm
 
 import salt_fairseq
 from salt_fairseq import scores
+from salt_fairseq.average import average
 from salt_fairseq.checkpoints import Checkpoint, load_checkpoint
 from salt_fairseq.cli.arguments import command_parser, positive
 from salt_fairseq.cli.device import add_device, check_device
 from salt_fairseq.cli.printable import print_line
+from salt_fairseq.cli.progress import progress_bar
 from salt_fairseq.data.directory import DataDirectory, Examples
 from salt_fairseq.data.distinct_pairs import Batches, DistinctPairs
 from salt_fairseq.data.selection import selected_subsets
@@ -58,6 +61,11 @@ def arguments() -> argparse.Namespace:
         type=Path,
         required=True,
         help="checkpoints that fairseq-train wrote; each is cut to its own --max-length",
+    )
+    parser.add_argument(
+        "--average",
+        action="store_true",
+        help="score the average of these checkpoints instead of each, as python -m salt_fairseq.average writes it",
     )
     parser.add_argument(
         "--subsets",
@@ -111,6 +119,15 @@ def load_all_fitting(paths: list[Path], data: DataDirectory, max_tokens: int) ->
     return [load_fitting(path, data, max_tokens) for path in paths]
 
 
+def load_average(paths: list[Path], data: DataDirectory, max_tokens: int) -> Checkpoint:
+    """The average of checkpoints, each of which fits, as a checkpoint of no file."""
+    load_all_fitting(paths, data, max_tokens)
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / "average.pt"
+        torch.save(average(paths), file)
+        return dataclasses.replace(load_fitting(file, data, max_tokens), path=Path(f"average of {', '.join(map(str, paths))}"))
+
+
 @torch.no_grad()  # under inference_mode, autocast would cast the weights anew for each batch
 def score(model: SaltEncoder, batches: Batches, device: str, description: str, resumable: Resumable, name: str) -> np.ndarray:
     """float32 (pairs, labels): the logits of each distinct pair.
@@ -124,7 +141,7 @@ def score(model: SaltEncoder, batches: Batches, device: str, description: str, r
     scored[: len(before)] = before.to(device)
     # Inside this context, the model's own one keeps the weights that it casts to bf16 from batch to batch.
     autocast = torch.autocast(torch.device(device).type, torch.bfloat16, enabled=model.cfg.autocast_bf16)
-    progress = tqdm(total=batches.padded_tokens, desc=description, unit=" tokens", unit_scale=True, leave=False)
+    progress = progress_bar(total=batches.padded_tokens, desc=description, unit=" tokens", unit_scale=True, leave=False)
     seen, rows = 0, 0  # progress.n stays 0 where progress bars are turned off (TQDM_DISABLE=1)
     with autocast, progress:
         for start, stop, tokens in batches:
@@ -143,7 +160,7 @@ def score(model: SaltEncoder, batches: Batches, device: str, description: str, r
     return in_order
 
 
-@dataclass
+@dataclasses.dataclass
 class Evaluation:
     """What every checkpoint is evaluated on, and how; ``dtype`` None is the checkpoint's own."""
 
@@ -256,7 +273,10 @@ def evaluate_all(args: argparse.Namespace, resumable: Resumable) -> None:
     """Evaluate every checkpoint and write the results of all."""
     data = DataDirectory(args.data)
     names = selected_subsets(data, args.subsets, args.generalized)
-    checkpoints = load_all_fitting(args.path, data, args.max_tokens)
+    if args.average:
+        checkpoints = [load_average(args.path, data, args.max_tokens)]
+    else:
+        checkpoints = load_all_fitting(args.path, data, args.max_tokens)
     evaluation = Evaluation(data, {name: data.load(name) for name in names}, args.device, args.dtype, args.max_tokens)
     examples = sum(map(len, evaluation.pairs.number.values()))
     print_line(f"{len(names):,} subsets, {examples:,} examples, {len(evaluation.pairs):,} distinct")

@@ -27,6 +27,7 @@ from salt_fairseq.checkpoints import Checkpoint, load_checkpoint, load_labels, l
 from salt_fairseq.cli.arguments import command_parser, positive
 from salt_fairseq.cli.device import add_device, check_device
 from salt_fairseq.cli.printable import print_line, printable
+from salt_fairseq.cli.progress import progress_bar
 from salt_fairseq.data.joining import Joiner
 from salt_fairseq.data.sentence_rows import WHERE, Row, read_rows
 from salt_fairseq.data.token_batches import token_batches
@@ -144,7 +145,7 @@ class Answers:
 def predict(classifier: Classifier, rows: Iterator[Row], answers: Answers, out: BinaryIO) -> int:
     """Write the answer to each of ``rows`` to ``out``, in order; returns their number."""
     total = 0
-    with tqdm(desc="predicting", unit=" lines", disable=None) as progress:
+    with progress_bar(desc="predicting", unit=" lines", disable=None) as progress:
         while chunk := list(islice(rows, CHUNK)):
             probabilities = classifier([row.sentences for row in chunk], [row.line for row in chunk], progress).tolist()
             text = "".join([answers.header(chunk[0]) if total == 0 else "", *map(answers.line, chunk, probabilities)])

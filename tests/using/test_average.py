@@ -48,6 +48,10 @@ def test_other_commands_take_it(three, xlmr_data, xlmr_plm, tmp_path):
     call(average, *three, "--out", path)
     call(evaluate, xlmr_data, "--path", path, "--subsets", "test.fr,test.de", "--out", out)
     accuracy = json.loads(out.read_text(encoding="utf-8"))["checkpoints"][0]["accuracy"]
+    call(evaluate, xlmr_data, "--path", *three, "--average", "--subsets", "test.fr,test.de", "--out", tmp_path / "at_once.json")
+    at_once = json.loads((tmp_path / "at_once.json").read_text(encoding="utf-8"))["checkpoints"]
+    assert len(at_once) == 1 and at_once[0]["accuracy"] == accuracy and at_once[0]["selection"] == "average"
+    assert at_once[0]["path"] == f"average of {', '.join(map(str, three))}"
     validated = validate(xlmr_data, path, ["test.fr", "test.de"], "--batch-size", 8, "--cpu")
     assert {subset: numbers["accuracy"] for subset, numbers in validated.items()} == pytest.approx(accuracy, abs=0.01)
     call(export_hf, path, tmp_path / "exported", "--plm", xlmr_plm)
