@@ -145,7 +145,7 @@ class Answers:
 def predict(classifier: Classifier, rows: Iterator[Row], answers: Answers, out: BinaryIO) -> int:
     """Write the answer to each of ``rows`` to ``out``, in order; returns their number."""
     total = 0
-    with progress_bar(desc="predicting", unit=" lines", disable=None) as progress:
+    with progress_bar(desc="predicting", unit=" lines") as progress:
         while chunk := list(islice(rows, CHUNK)):
             probabilities = classifier([row.sentences for row in chunk], [row.line for row in chunk], progress).tolist()
             text = "".join([answers.header(chunk[0]) if total == 0 else "", *map(answers.line, chunk, probabilities)])

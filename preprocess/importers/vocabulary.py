@@ -11,11 +11,11 @@ from google.protobuf.message import DecodeError
 from sentencepiece import sentencepiece_model_pb2
 from tokenizers import Tokenizer
 from tokenizers.implementations import BertWordPieceTokenizer
-from tqdm import tqdm
 
 from preprocess.importers.weight_files import reason
 from preprocess.layouts.layout import WORDPIECE_OPTIONS
 from preprocess.text.numbered_lines import numbered_lines
+from salt_fairseq.cli.progress import progress_bar
 from salt_fairseq.errors import InputError
 from salt_fairseq.tokenizer import BYTE
 
@@ -321,7 +321,7 @@ def used_ids(tokenizer: dict, paths: Iterable[str | Path]) -> set[int]:
         scores = [score for _, score in tokenizer["model"]["vocab"]]
         used.add(scores.index(min(scores)))
     for path in paths:
-        for _, line in tqdm(numbered_lines(path), desc=f"reading {path}", unit=" lines"):
+        for _, line in progress_bar(numbered_lines(path), desc=f"reading {path}", unit=" lines"):
             used.update(fast.encode(line, add_special_tokens=False).ids)
     return _with_merged(tokenizer["model"], used) if tokenizer["model"]["type"] == "BPE" else used
 

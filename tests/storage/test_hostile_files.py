@@ -76,7 +76,7 @@ def test_members_that_overlap(check, tmp_path):
 def test_tensor_that_repeats_one_value(tmp_path):
     """4 bytes that say they are 4 TB."""
     torch.save({"bert.a": torch.zeros(1).expand(1 << 40)}, tmp_path / "pytorch_model.bin")
-    with pytest.raises(InputError, match="holds bert.a without a value for each element: download the file again"):
+    with pytest.raises(InputError, match="holds a tensor of shape .* and not as many numbers, which torch.save never writes"):
         read_tensors(tmp_path)
 
 
