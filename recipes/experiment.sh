@@ -47,7 +47,7 @@ for system in $systems; do
     override "$system" "$@"
     compared+=(--system "$system" "${overrides[@]}")
 done
-python -m salt_fairseq.experiment_settings "$out" "${config_files[@]}" --plm "$plm" "${compared[@]}"
+python -m salt_fairseq.experiments.settings "$out" "${config_files[@]}" --plm "$plm" "${compared[@]}"
 flock --shared 7
 
 if [ ! -e "$plm_dir/plm.json" ]; then

@@ -20,7 +20,7 @@ say() { echo "== $system, seed $seed: $1" >&3; }
 override "$system" common.seed=$((seed * 1000003)) "$@"
 if [ ! -e "$run/trained" ]; then
     if [ -z "$updates" ]; then
-        updates=$(python -m salt_fairseq.updates "${config_files[@]}" "${overrides[@]}")
+        updates=$(python -m salt_fairseq.experiments.updates "${config_files[@]}" "${overrides[@]}")
         overrides=("optimization.max_update=$updates" "${overrides[@]}")
     fi
     say "$updates updates, output in $run/log"

@@ -128,7 +128,7 @@ class Classifier:
         """
         import numpy as np
 
-        from salt_fairseq import scores
+        from salt_fairseq.evaluation import scores
         from salt_fairseq.pipeline.inputs import read_examples, reading_of
         from salt_fairseq.pipeline.rows import as_file
         from salt_fairseq.pipeline.settings import Settings

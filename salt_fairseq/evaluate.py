@@ -16,7 +16,6 @@ import hashlib
 import json
 import platform
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -27,9 +26,7 @@ import torch
 from omegaconf import OmegaConf
 
 import salt_fairseq
-from salt_fairseq import scores
-from salt_fairseq.average import average
-from salt_fairseq.checkpoints import Checkpoint, load_checkpoint
+from salt_fairseq.checkpoints import Checkpoint
 from salt_fairseq.cli.arguments import command_parser, positive
 from salt_fairseq.cli.device import add_device, check_device
 from salt_fairseq.cli.printable import print_line
@@ -37,9 +34,10 @@ from salt_fairseq.cli.progress import progress_bar
 from salt_fairseq.data.directory import DataDirectory, Examples
 from salt_fairseq.data.distinct_pairs import Batches, DistinctPairs
 from salt_fairseq.data.selection import selected_subsets
-from salt_fairseq.data.subset import Subset
 from salt_fairseq.errors import InputError
-from salt_fairseq.evaluation_text import details, doubts, summary
+from salt_fairseq.evaluation import scores
+from salt_fairseq.evaluation.fitting import load_all_fitting, load_average, selection
+from salt_fairseq.evaluation.text import details, doubts, summary
 from salt_fairseq.models.salt_encoder import SaltEncoder
 from salt_fairseq.storage.files import check_output, write_json
 from salt_fairseq.storage.resumable import Resumable, resuming
@@ -90,42 +88,6 @@ def arguments() -> argparse.Namespace:
     if args.max_tokens is None:
         args.max_tokens = CPU_TOKENS if torch.device(args.device).type == "cpu" else GPU_TOKENS
     return args
-
-
-def load_fitting(path: Path, data: DataDirectory, max_tokens: int) -> Checkpoint:
-    """The :class:`Checkpoint` of a file, after checking that it was trained for such data."""
-    checkpoint = load_checkpoint(path)
-    data.check_vocabulary(checkpoint.model.description, path)
-    labels = checkpoint.task.get("labels")
-    if checkpoint.classes != len(data.labels) or labels not in (None, data.labels):
-        raise InputError(
-            f"{path} tells {', '.join(labels) if labels else f'{checkpoint.classes} labels'} apart, but "
-            f"{data.path} has {', '.join(data.labels)}: binarize its data with the labels of the training data, "
-            "in their order"
-        )
-    if checkpoint.task.get("pairs", data.is_pairs) != data.is_pairs:
-        raise InputError(f"one of {path} and {data.path} is for sentence pairs and the other for single sentences")
-    if max_tokens < checkpoint.cfg.task.max_length:
-        raise InputError(f"--max-tokens {max_tokens} is less than the --max-length {checkpoint.cfg.task.max_length} of {path}")
-    return checkpoint
-
-
-def load_all_fitting(paths: list[Path], data: DataDirectory, max_tokens: int) -> list[Checkpoint]:
-    """All checkpoints, before any of them is used; their files are mapped, so they take no memory yet."""
-    resolved = [path.resolve() for path in paths]
-    for path in paths:
-        if resolved.count(path.resolve()) > 1:
-            raise InputError(f"--path names {path} twice")
-    return [load_fitting(path, data, max_tokens) for path in paths]
-
-
-def load_average(paths: list[Path], data: DataDirectory, max_tokens: int) -> Checkpoint:
-    """The average of checkpoints, each of which fits, as a checkpoint of no file."""
-    load_all_fitting(paths, data, max_tokens)
-    with tempfile.TemporaryDirectory() as directory:
-        file = Path(directory) / "average.pt"
-        torch.save(average(paths), file)
-        return dataclasses.replace(load_fitting(file, data, max_tokens), path=Path(f"average of {', '.join(map(str, paths))}"))
 
 
 @torch.no_grad()  # under inference_mode, autocast would cast the weights anew for each batch
@@ -251,18 +213,6 @@ class Evaluation:
                     f"{path} gives logits that are not finite, first for example {example} of {name}: train again "
                     "with a smaller learning rate, or try --dtype fp32"
                 )
-
-
-def selection(checkpoint: Checkpoint) -> str | None:
-    """How the checkpoint was chosen among those of its run: ``average``, ``last``, ``best`` (on the source language's dev
-    set), ``oracle`` (on another language's), or None for one saved in between."""
-    if checkpoint.is_average:
-        return "average"
-    if checkpoint.path.stem == "checkpoint_best":
-        # fairseq keeps the best on the first subset that it validates on.
-        languages = Subset.parse(checkpoint.cfg.dataset.valid_subset.split(",")[0]).languages
-        return "best" if set(languages) <= {checkpoint.task.get("source_language", "en")} else "oracle"
-    return "last" if checkpoint.path.stem == "checkpoint_last" else None
 
 
 def compact(value: Any) -> str:

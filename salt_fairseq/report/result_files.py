@@ -9,9 +9,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from salt_fairseq import scores
 from salt_fairseq.data.subset import Subset
 from salt_fairseq.errors import InputError
+from salt_fairseq.evaluation import scores
 from salt_fairseq.storage.files import read_json
 
 EVALUATE = "python -m salt_fairseq.evaluate"

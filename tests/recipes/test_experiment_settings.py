@@ -9,8 +9,8 @@ import subprocess
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from salt_fairseq import experiment_settings
-from salt_fairseq.fingerprint import differences
+from salt_fairseq.experiments import settings as experiment_settings
+from salt_fairseq.experiments.fingerprint import differences
 from support.in_process import call, error_of
 from support.running import ROOT
 

@@ -19,8 +19,8 @@ PYTHON = f"""#!/usr/bin/env bash
 echo "$*" >> "$CALLS"
 for out; do :; done # the last word
 case "$1 $2" in
-    *experiment_settings*) exec {sys.executable} "$@" ;;
-    *salt_fairseq.updates*) echo 7 ;;
+    *salt_fairseq.experiments.settings*) exec {sys.executable} "$@" ;;
+    *salt_fairseq.experiments.updates*) echo 7 ;;
     *salt_fairseq.evaluate*) printf '2 subsets\\n%s: test avg. without en 50.00 (1 s)\\nwrote\\n' "$5"; touch "$out" ;;
     *salt_fairseq.report*) mkdir -p "$out"; touch "$out/table.md" ;;
     */import_plm.py*) mkdir -p "$3"; touch "$3/plm.json" ;;
@@ -91,15 +91,15 @@ def test_what_is_done_and_said(recipe):
         "== SALT, seed 1: test avg. without en 50.00 (1 s)",
     ]
     done = ["train vanilla", "evaluate vanilla.1", "train RS-DA", "train SALT", "evaluate SALT.1", "report"]
-    assert started == ["experiment_settings", "import_plm", "binarize", "distill", *done]
+    assert started == ["settings", "import_plm", "binarize", "distill", *done]
     *others, _ = words
     code, _, errors, started = recipe("pawsx", *others, "SALT vanilla", "--updates", "9", "--seeds", "1 2", "--jobs", "2", "--report", "r", "--device", "cpu")
     assert (code, errors) == (0, [])
     assert sorted(started[1:-1]) == ["evaluate SALT.2", "evaluate vanilla.2", "train SALT", "train vanilla"]
     code, said, errors, started = recipe("generalized", "pawsx", *others, "SALT", "--updates", "9", "--seeds", "2")
-    assert (code, errors, started) == (0, [], ["experiment_settings", "evaluate SALT.2", "report"])
+    assert (code, errors, started) == (0, [], ["settings", "evaluate SALT.2", "report"])
     code, said, errors, started = recipe("pawsx", *others, "SALT vanilla", "--updates", "9", "--seeds", "1 2")
-    assert (code, said, errors, started) == (0, [], [], ["experiment_settings", "report"])
+    assert (code, said, errors, started) == (0, [], [], ["settings", "report"])
 
 
 def test_other_settings(recipe):
@@ -115,10 +115,10 @@ def test_other_settings(recipe):
         (["--", "task.thresholds=en=1"], "task.thresholds=en=1 is no override of one value ("),
     ):
         code, printed, errors, started = recipe("pawsx", *words, *other)
-        assert (code, printed, started) == (1, [], ["experiment_settings"])
+        assert (code, printed, started) == (1, [], ["settings"])
         assert len(errors) == 1 and errors[0].startswith(f"error: {said}")
     code, _, errors, started = recipe("pawsx", *words, "--force", "--augment", "en")
-    assert (code, errors, started) == (0, [], ["experiment_settings", "distill", "updates", "train SALT", "evaluate SALT.1", "report"])
+    assert (code, errors, started) == (0, [], ["settings", "distill", "updates", "train SALT", "evaluate SALT.1", "report"])
 
 
 @contextlib.contextmanager

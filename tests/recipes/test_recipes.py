@@ -9,8 +9,8 @@ import time
 import pytest
 import torch
 
+from salt_fairseq.experiments.updates import composed, updates
 from salt_fairseq.storage.files import sha256
-from salt_fairseq.updates import composed, updates
 from support.running import QUICKSTART, ROOT
 from support.training import assert_equal_parameters
 

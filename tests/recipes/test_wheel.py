@@ -53,7 +53,7 @@ def test_content(installed):
     assert not [name for name in names if name.startswith(("tests/", "recipes/"))]
 
 
-@pytest.mark.parametrize("module", ["salt_fairseq.report", "salt_fairseq.evaluate", "salt_fairseq.updates", "preprocess.distill"])
+@pytest.mark.parametrize("module", ["salt_fairseq.report", "salt_fairseq.evaluate", "salt_fairseq.experiments.updates", "preprocess.distill"])
 def test_help(installed, tmp_path, module):
     done = installed.run(tmp_path, module, "--help")
     assert done.returncode == 0 and done.stdout.startswith("usage:"), done.stderr
@@ -64,7 +64,7 @@ def test_embedded_default_and_configuration(installed, tmp_path):
     folder = installed.site / "salt_fairseq" / "recipes"
     train = [f"--subset=train={folder / 'quickstart' / 'train.en.tsv'}"]
     config = ["--config-dir", folder / "config", "--config-name", "xnli", "+system=vanilla", "task.data=data", "model.plm=plm"]
-    for words in (["preprocess.import_plm", "embedded", "plm"], ["preprocess.binarize", "plm", "data", *train], ["salt_fairseq.updates", *config]):
+    for words in (["preprocess.import_plm", "embedded", "plm"], ["preprocess.binarize", "plm", "data", *train], ["salt_fairseq.experiments.updates", *config]):
         done = installed.run(tmp_path, *words)
         assert done.returncode == 0, done.stderr
     assert done.stdout == "15\n"

@@ -5,7 +5,7 @@ from math import log
 
 import pytest
 
-from salt_fairseq import scores
+from salt_fairseq.evaluation import scores
 from salt_fairseq.report import __main__ as report
 from salt_fairseq.report.results import as_results, read_checkpoints, read_results
 from salt_fairseq.report.selections import select_all

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from salt_fairseq import scores
+from salt_fairseq.evaluation import scores
 
 
 def test_by_hand():
