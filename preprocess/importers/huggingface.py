@@ -8,7 +8,8 @@ from torch import nn
 
 from preprocess.importers.sentence_transformers import read_pooling
 from preprocess.importers.source import Source, Tensors, untrained_head
-from preprocess.importers.vocabulary import kind_of, read_tokenizer
+from preprocess.importers.tokenizer_files import read_tokenizer
+from preprocess.importers.vocabulary import kind_of
 from preprocess.importers.weight_files import read_tensors
 from preprocess.layouts.layout import Layout
 from preprocess.layouts.registry import FAMILIES, LAYOUTS

@@ -53,7 +53,7 @@ def _xlmr(directory):
     from transformers import XLMRobertaConfig, XLMRobertaForMaskedLM
 
     from preprocess.importers import embedded
-    from preprocess.importers.vocabulary import nmt_nfkc, unigram
+    from preprocess.importers.tokenizer_files import nmt_nfkc, unigram
 
     pieces = embedded.PackageFile(embedded.find()).pieces
     value = unigram(pieces, nmt_nfkc())

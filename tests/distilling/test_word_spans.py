@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from preprocess.importers.vocabulary import nmt_nfkc, unigram, with_fairseq_ids
+from preprocess.importers.tokenizer_files import nmt_nfkc, unigram
+from preprocess.importers.vocabulary import with_fairseq_ids
 from salt_fairseq.plm import PLM
 from salt_fairseq.tokenizer import Tokenizer
 

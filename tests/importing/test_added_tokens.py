@@ -7,7 +7,8 @@ import pytest
 import tokenizers
 from transformers import AutoTokenizer
 
-from preprocess.importers.vocabulary import read_tokenizer, with_fairseq_ids
+from preprocess.importers.tokenizer_files import read_tokenizer
+from preprocess.importers.vocabulary import with_fairseq_ids
 from salt_fairseq.errors import InputError
 from salt_fairseq.tokenizer import Tokenizer
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from preprocess import import_plm
-from preprocess.importers.vocabulary import nmt_nfkc, unigram, used_ids, with_fairseq_ids
+from preprocess.importers.tokenizer_files import nmt_nfkc, unigram
+from preprocess.importers.vocabulary import used_ids, with_fairseq_ids
 from salt_fairseq.plm import PLM, Description, load_published, load_state, pad
 from salt_fairseq.tokenizer import Tokenizer
 from support.in_process import call

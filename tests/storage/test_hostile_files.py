@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import save_file
 
 from preprocess import import_plm
-from preprocess.importers.vocabulary import read_tokenizer, with_fairseq_ids
+from preprocess.importers.tokenizer_files import read_tokenizer
+from preprocess.importers.vocabulary import with_fairseq_ids
 from preprocess.importers.weight_files import read_tensors, safe_load
 from salt_fairseq.errors import InputError
 from salt_fairseq.modules.encoder import Architecture

@@ -11,7 +11,7 @@ import torch
 from transformers import BertConfig, BertForMaskedLM, XLMRobertaConfig, XLMRobertaForMaskedLM
 
 from preprocess.import_plm import import_plm
-from preprocess.importers.vocabulary import nmt_nfkc, unigram
+from preprocess.importers.tokenizer_files import nmt_nfkc, unigram
 from salt_fairseq.plm import PLM, load_published, pad
 
 pytestmark = pytest.mark.slow
