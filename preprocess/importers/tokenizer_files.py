@@ -11,7 +11,7 @@ from sentencepiece import sentencepiece_model_pb2
 from tokenizers import Tokenizer
 from tokenizers.implementations import BertWordPieceTokenizer
 
-from preprocess.importers.vocabulary import SPECIAL_TOKENS, SPELLINGS
+from preprocess.importers.vocabulary import SPECIAL_TOKENS, SPELLINGS, spelled
 from preprocess.importers.weight_files import reason
 from preprocess.layouts.layout import WORDPIECE_OPTIONS
 from salt_fairseq.errors import InputError
