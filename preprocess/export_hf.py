@@ -1,7 +1,8 @@
-"""Export a fine-tuned checkpoint, or an imported PLM, to a Hugging Face directory.
+"""Export a fine-tuned checkpoint, or an imported PLM, to a Hugging Face directory, and to the hub.
 
 python preprocess/export_hf.py checkpoints/checkpoint_best.pt my-classifier
 python preprocess/export_hf.py plm/xlmr my-plm
+python preprocess/export_hf.py checkpoints/checkpoint_best.pt my-classifier --onnx --push-to-hub me/my-classifier
 """
 
 from salt_fairseq.cli.command import start_command
@@ -15,7 +16,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
-from preprocess.exporters import hf_model, hf_tokenizer, model_card
+from preprocess.exporters import hf_model, hf_tokenizer, hub, model_card, onnx_file
 from salt_fairseq.checkpoints import load_checkpoint, load_labels, plm_directory
 from salt_fairseq.cli.arguments import command_parser
 from salt_fairseq.cli.printable import printable
@@ -39,11 +40,19 @@ def arguments():
     add("--plm", metavar="DIR", help="PLM directory with the tokenizer (default: the checkpoint's own)")
     add("--data", metavar="DIR", help="data directory with the labels (default: the checkpoint's own)")
     add("--results", metavar="FILE.json", help="output of salt_fairseq.evaluate, for the model card")
+    add(
+        "--onnx",
+        action="store_true",
+        help=f"also write {onnx_file.NAME}, after comparing its logits in onnxruntime with PyTorch's",
+    )
+    add("--push-to-hub", metavar="USER/NAME", help="then upload the directory to this repository of the Hugging Face hub")
+    add("--private", action="store_true", help="make the repository private if --push-to-hub creates it")
     return parser.parse_args()
 
 
-def export_plm(plm_dir: Path, out: Path) -> dict:
-    """Write a PLM directory as a masked LM with the published names, vocabulary order and precision; returns its config."""
+def export_plm(plm_dir: Path, out: Path, *, onnx: bool = False, repository: str | None = None) -> dict:
+    """Write a PLM directory as a masked LM with the published names, vocabulary order and precision; returns its config.
+    ``onnx`` and ``repository`` as in :func:`export_classifier`."""
     description = Description.load(plm_dir)
     state, published = load_state(plm_dir, description), load_published(plm_dir, description)
     weights = hf_model.tensors(state, description, published)
@@ -55,14 +64,26 @@ def export_plm(plm_dir: Path, out: Path) -> dict:
         description.architecture.positions,
         is_classifier=False,
     )
-    _write(out, [plm_dir], weights, config, tokenizer, model_card.of_plm(description), {"plm": description.name})
+    card = model_card.of_plm(description, repository)
+    _write(out, [plm_dir], weights, config, tokenizer, card, {"plm": description.name}, onnx)
     return config
 
 
 def export_classifier(
-    path: Path, out: Path, plm_dir: str | None = None, data: str | None = None, results: str | None = None
+    path: Path,
+    out: Path,
+    plm_dir: str | None = None,
+    data: str | None = None,
+    results: str | None = None,
+    *,
+    onnx: bool = False,
+    repository: str | None = None,
 ) -> dict:
-    """Write a fine-tuned checkpoint as a classifier; returns ``config.json``."""
+    """Write a fine-tuned checkpoint as a classifier; returns ``config.json``.
+
+    ``onnx``: whether to write ``model.onnx``, too. ``repository``: the name on the hub with which the example of the model
+    card loads the model.
+    """
     checkpoint = load_checkpoint(path)
     labels, sentences = load_labels(checkpoint, data)
     directory = plm_directory(checkpoint, plm_dir)
@@ -91,13 +112,13 @@ def export_classifier(
         "model": {**OmegaConf.to_container(cfg), "plm": description.name, "pooling": checkpoint.model.pooling},
     }
     del provenance["model"]["plm_description"]
-    card = model_card.of_classifier(checkpoint, labels, sentences, accuracies)
+    card = model_card.of_classifier(checkpoint, labels, sentences, accuracies, repository)
     inputs = [path, directory, *(given for given in (data, results) if given)]
-    _write(out, inputs, weights, config, tokenizer, card, provenance)
+    _write(out, inputs, weights, config, tokenizer, card, provenance, onnx)
     return config
 
 
-def _write(out, inputs, weights, config, tokenizer, card, provenance):
+def _write(out, inputs, weights, config, tokenizer, card, provenance, onnx):
     with replacing(out, marker=PROVENANCE, inputs=inputs) as directory:
         directory.mkdir()
         save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
@@ -108,19 +129,30 @@ def _write(out, inputs, weights, config, tokenizer, card, provenance):
         (directory / "README.md").write_text(card, encoding="utf-8")
         # safetensors makes its file unreadable for others.
         (directory / "model.safetensors").chmod((directory / "config.json").stat().st_mode)
+        if onnx:
+            onnx_file.write(directory, config["architectures"][0])
 
 
 def main() -> None:
     args = arguments()
+    if args.private and not args.push_to_hub:
+        raise InputError("--private is for --push-to-hub: give both, or neither")
+    if args.push_to_hub:
+        hub.check(args.push_to_hub)
+    if args.onnx:
+        onnx_file.check_packages()
+    options = {"onnx": args.onnx, "repository": args.push_to_hub}
     if args.source.is_dir() and (args.source / "plm.json").is_file():
         given = [f"--{name}" for name in ("plm", "data", "results") if getattr(args, name)]
         if given:
             raise InputError(f"{given[0]} is for checkpoints, and {args.source} is a PLM directory: leave it out")
-        config = export_plm(args.source, args.out)
+        config = export_plm(args.source, args.out, **options)
     else:
-        config = export_classifier(args.source, args.out, args.plm, args.data, args.results)
+        config = export_classifier(args.source, args.out, args.plm, args.data, args.results, **options)
     labels = f", labels {printable(', '.join(config['label2id']))}" if "label2id" in config else ""
     print(f"wrote {args.out}: {config['architectures'][0]}, {config['vocab_size']:,} pieces{labels}, from {args.source}")
+    if args.push_to_hub:
+        print(f"uploaded it to {hub.push(args.out, args.push_to_hub, args.private)}")
 
 
 if __name__ == "__main__":

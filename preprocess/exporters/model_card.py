@@ -27,8 +27,15 @@ def accuracies(results: str | Path, digest: str) -> dict[str, float]:
     return entries[0]
 
 
-def of_classifier(checkpoint: Checkpoint, labels: list[str], sentences: int, results: dict[str, float] | None = None) -> str:
-    """Markdown for a checkpoint that reads so many ``sentences``; ``results`` is what :func:`accuracies` returns."""
+def of_classifier(
+    checkpoint: Checkpoint,
+    labels: list[str],
+    sentences: int,
+    results: dict[str, float] | None = None,
+    repository: str | None = None,
+) -> str:
+    """Markdown for a checkpoint that reads so many ``sentences``; ``results`` is what :func:`accuracies` returns, and
+    ``repository`` the name on the hub with which the example loads the model."""
     cfg, description = checkpoint.cfg, checkpoint.model.description
     source_language = checkpoint.task.get("source_language", "en")
     by_language = _by_language(results or {}, source_language)
@@ -43,7 +50,7 @@ def of_classifier(checkpoint: Checkpoint, labels: list[str], sentences: int, res
         f"Classifies {kind} as {', '.join(map(code, labels))}. Fine-tuned on labels in the language "
         f"{code(source_language)} alone; it is meant for the other languages of its base model, too.",
         "",
-        *_usage("text-classification", f"model({example}, truncation=True)"),
+        *_usage("text-classification", f"model({example}, truncation=True)", repository),
         "## Training",
         "",
         *_table(("", ""), _training(cfg, description, name, augment, checkpoint.updates, checkpoint.model.pooling)),
@@ -61,8 +68,8 @@ def of_classifier(checkpoint: Checkpoint, labels: list[str], sentences: int, res
     return "\n".join(lines)
 
 
-def of_plm(description: Description) -> str:
-    """Markdown for an exported PLM."""
+def of_plm(description: Description, repository: str | None = None) -> str:
+    """Markdown for an exported PLM; ``repository`` as in :func:`of_classifier`."""
     arch, head = description.architecture, "with its masked-LM head" if description.lm_head != "untrained" else "encoder"
     task = "fill-mask" if description.lm_head != "untrained" else "feature-extraction"
     trimmed = f", trimmed from {description.trimmed_from:,}" if description.trimmed_from else ""
@@ -74,7 +81,7 @@ def of_plm(description: Description) -> str:
             f"A multilingual language model ({head}): {arch.layers} layers, {arch.dim} dimensions, {arch.vocabulary:,} pieces"
             f"{trimmed}. Imported from {code(_origin(description))} and exported again by salt_fairseq.",
             "",
-            *_usage(task, f"model({json.dumps('Hello ' + description.special_tokens['mask'] + '.')})"),
+            *_usage(task, f"model({json.dumps('Hello ' + description.special_tokens['mask'] + '.')})", repository),
         ]
     )
 
@@ -132,12 +139,12 @@ def _origin(description):
     return description.name if Path(description.source).is_absolute() else description.source
 
 
-def _usage(task, call):
+def _usage(task, call, repository):
     return [
         "```python",
         "from transformers import pipeline",
         "",
-        f'model = pipeline("{task}", "PATH OF THIS DIRECTORY")',
+        f'model = pipeline("{task}", "{repository or "PATH OF THIS DIRECTORY"}")',
         f"print({call})",
         "```",
         "",
