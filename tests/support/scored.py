@@ -16,6 +16,7 @@ from salt_fairseq.models.salt_encoder import SaltEncoder
 from support.training import training
 
 MAX_LENGTH = 40  # many pairs of the quickstart are longer
+SEEDS = (11, 12)
 
 
 def opened(path, data, name):
@@ -48,13 +49,18 @@ def sharpened(path, data, seed, to):
 
 
 def two_checkpoints(data, plm, directory):
-    """Trained by fairseq-train on a copy of the PLM that is gone afterwards; seeds 11 and 12."""
+    """Write those of :func:`checkpoints_in`, trained by fairseq-train on a copy of the PLM that is gone afterwards."""
     plm = shutil.copytree(plm, directory / "plm")
     words = training(data, plm, directory, "--disable-validation", "--max-length", MAX_LENGTH, updates=2)
     with mock.patch.object(sys, "argv", ["fairseq-train", *map(str, words)]):
         train.cli_main()
     shutil.rmtree(plm)
-    return [sharpened(directory / "checkpoint_last.pt", data, seed, directory / f"{seed}.pt") for seed in (11, 12)]
+    for seed, path in zip(SEEDS, checkpoints_in(directory)):
+        sharpened(directory / "checkpoint_last.pt", data, seed, path)
+
+
+def checkpoints_in(directory):
+    return [directory / f"{seed}.pt" for seed in SEEDS]
 
 
 def results(path):

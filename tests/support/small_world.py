@@ -83,7 +83,8 @@ PROGRESS = re.compile(r".*(\d+%\||\[\d\d:\d\d)")
 
 
 def build(directory):
-    """Make the directory; returns it."""
+    """Make the directory."""
+    directory.mkdir()
     with contextlib.chdir(directory):
         for name, text in FILES.items():
             Path(name).write_text(text, encoding="utf-8")
@@ -96,7 +97,6 @@ def build(directory):
         Path("new/checkpoint_last.pt").rename("checkpoint.pt")
         Path("new").rmdir()
         call(evaluate, *shlex.split(TYPED["evaluate"].replace("new.json", "results.json")))
-    return directory
 
 
 def listing(directory="."):
