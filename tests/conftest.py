@@ -15,7 +15,7 @@ from support.running import LANGUAGES, QUICKSTART, randomize, read_tsv
 
 def pytest_collection_modifyitems(items):
     """Slow tests first, so that two processes end at about the same time."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    items.sort(key=lambda item: not any(item.get_closest_marker(name) for name in ("slow", "long")))
 
 
 @pytest.fixture(scope="session")

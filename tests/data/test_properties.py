@@ -34,7 +34,7 @@ pytestmark = pytest.mark.slow
 KINDS = ("wordpiece", "sentencepiece")
 # The same examples in every run, so that a failure is one of the change that is tested.
 quick = settings(deadline=None, derandomize=True, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
-files = settings(quick, max_examples=25)
+files = settings(quick, max_examples=12)
 
 # Any text, and text that spells special tokens or words of the tiny vocabularies.
 TEXT = st.lists(

@@ -11,7 +11,7 @@ from support.running import ROOT
 nbformat = pytest.importorskip("nbformat", reason="the notebook needs pip install -e '.[test]'")
 nbclient = pytest.importorskip("nbclient", reason="the notebook needs pip install -e '.[test]'")
 pytest.importorskip("ipykernel", reason="the notebook needs pip install -e '.[test]'")
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 CHOSEN = 'MODEL, UPDATES = "embedded", None'
 
 

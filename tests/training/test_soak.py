@@ -21,7 +21,7 @@ from support.in_process import call
 from support.running import run
 from support.training import trained, training
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 MINUTES = float(os.environ.get("SALT_SOAK_MINUTES", 0))
 WARM_UP = 3  # cycles until caches are full

@@ -19,7 +19,7 @@ from support.classifiers import binarized, fine_tuned
 from support.in_process import call
 from support.running import randomize
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 TEXTS = [("Oui",), ("Tomorrow there will be sunshine all over the north.", "He didn't call on 3 May 1999, did he?"), ("a 漢字", "b")]
 

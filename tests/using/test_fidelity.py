@@ -14,7 +14,7 @@ from preprocess.import_plm import import_plm
 from preprocess.importers.tokenizer_files import nmt_nfkc, unigram
 from salt_fairseq.plm import PLM, load_published, pad
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 BASE = dict(hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072)
 SHAPES = {  # of bert-base-multilingual-cased and xlm-roberta-base
