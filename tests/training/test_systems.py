@@ -96,7 +96,10 @@ def data(plm, tmp_path_factory):
     """64 pairs with candidates and both lexicons."""
     pairs = [("The big house sleeps.", "A big cat"), ("The cat, the house", "House 3 sleeps big"), ("Cat sleeps", "the resume, the cat.")]
     data = binarized(plm, tmp_path_factory.mktemp("data") / "data", [pairs[i % 3] for i in range(64)])
-    call(distill, plm, data, "--languages", ALL)
+    words = {"en": "the house sleeps big cat", "fr": "maison la le peniche chat", "es": "casa gato", "de": "haus katze"}
+    for language, listed in words.items():
+        (data.parent / f"words.{language}").write_text(listed.replace(" ", "\n") + "\n", encoding="utf-8")
+    call(distill, plm, data, "--languages", ALL, "--word-list", *(f"{language}={data.parent / f'words.{language}'}" for language in words))
     looked_up(plm, data, fr="the le\nthe la\nhouse maison\nhouse peniche\ncat chat\nbig grande\n", es="house casa\ncat gato\n")
     looked_up(plm, data, "--name", "synonyms", "--include-word", en={"the": ["le", "la"], "house": ["casa", "penicheboat"], "cat": ["chat"]})
     return data

@@ -59,9 +59,9 @@ def test_command_lines(bert_data, xlmr_plm, bert_dir, xlmr_data, bert_checkpoint
     assert error_of(train.cli_main, *training(bert_data, bert_dir, tmp_path / "ckpt")) == (
         f"{bert_dir}/plm.json does not exist: make it with preprocess/import_plm.py"
     )
-    sentence = sentence_of("fairseq-validate", *validation(xlmr_data, bert_checkpoint))
+    sentence = error_of(validate.cli_main, *validation(xlmr_data, bert_checkpoint))
     assert re.fullmatch(
-        f"error: {xlmr_data} was binarized with the vocabulary of xlmr.*, but the checkpoint has that of bert.*: binarize the data with that PLM", sentence
+        f"{xlmr_data} was binarized with the vocabulary of xlmr.*, but the checkpoint has that of bert.*: binarize the data with that PLM", sentence
     )
     assert not (tmp_path / "ckpt" / "checkpoint_last.pt").exists()
 
