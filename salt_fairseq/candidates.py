@@ -69,9 +69,11 @@ def open_candidates(data: str | Path, subset: str, language: str, side: str = "i
             "preprocess/distill.py"
         )
     asked, answered = (manifest.values.get(name, 0) for name in ("candidate_positions", "answered_positions"))
-    if not type(asked) is type(answered) is int or answered < asked:
+    if not type(asked) is type(answered) is int:
+        raise InputError(f"{directory} does not count its positions in numbers: make it again with preprocess/distill.py")
+    if answered < asked:
         raise InputError(
-            f"{directory} has candidates at {answered!s:.20} of {asked!s:.20} positions: distill again with preprocess/distill.py"
+            f"{directory} has candidates at {answered:,} of {asked:,} positions: make it again with preprocess/distill.py"
         )
     check_made_from(manifest, data, subset, side)
     return Candidates(manifest, f"{side}/{subset}")
