@@ -80,6 +80,7 @@ def unfinished(data):
     return data / ".candidates.distillation"
 
 
+@pytest.mark.long
 def test_killed_and_repeated(data, xlmr_plm, one_thread, capsys):
     """Killed, then finished by two processes: byte for byte the files of a run in one process that nothing stopped."""
     call(distill, xlmr_plm, data, *OPTIONS)

@@ -139,6 +139,7 @@ def test_learns(xlmr_plm, texts, tmp_path, monkeypatch, capsys):
     assert printed[1] == "held-out accuracy after: " + ", ".join(f"{k} {100 * v:.1f}%" for k, v in after.items())
 
 
+@pytest.mark.long
 def test_killed_and_repeated(xlmr_plm, texts, tmp_path, one_thread, capsys, monkeypatch):
     """SIGKILL, then the same command: byte for byte the files of a run that nothing stopped."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}

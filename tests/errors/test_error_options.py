@@ -178,7 +178,7 @@ def test_errors_become_sentences_from_the_start(command, here, monkeypatch):
     assert started == [command]
 
 
-@pytest.mark.parametrize("command", ["binarize", "evaluate", "fairseq-validate"])
+@pytest.mark.parametrize("command", ["binarize", "fairseq-validate"])
 def test_in_a_process_of_its_own(command, here):
     """Exit code 1, and on stderr the sentence alone."""
     done = run(*SCRIPTS[command], *changed(command, BREAKING[command]).split(), check=False, cwd=here, PYTHONPATH=str(ROOT))

@@ -100,7 +100,7 @@ def test_sentences_and_candidates_of_the_page(bert_plm, bert_data, page):
 def test_nothing_but_the_frame_is_html(page, bert_data):
     """Not one character of data stands outside the packed blocks, the title and the summary."""
     text = page.read_text(encoding="utf-8")
-    assert text.startswith('<!DOCTYPE html>\n<html lang="en">\n<meta charset="utf-8">\n<title>Code-switched sentences: quickstart</title>')
+    assert text.startswith('<!DOCTYPE html>\n<html lang="en">\n<meta charset="utf-8">\n<title>Code-switched sentences: bert-quickstart</title>')
     assert "http:" not in text.replace("http://www.w3.org/2000/svg", "") and "https:" not in text
     assert re.search("default-src 'none'", text) and len(re.findall("<script", text)) == 3
 

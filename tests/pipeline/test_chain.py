@@ -146,6 +146,7 @@ def test_finished_runs_do_nothing_again(trained, words, capsys):
     assert "[1/" not in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_killed_after_a_stage_and_repeated_from_the_stored_file(trained, capsys):
     """A run that lacks its second training and all that follows makes the same weights again, told by run.yaml alone."""
     out, _ = trained

@@ -13,6 +13,7 @@ from salt_fairseq.experiments import settings as experiment_settings
 from salt_fairseq.experiments.fingerprint import differences
 from support.in_process import call, error_of
 from support.running import ROOT
+from support.training import without_fairseqs_store
 
 SUBSETS = {name: f"{name}.tsv" for name in ("train", "valid", "test.en", "test.fr")}
 MADE = [
@@ -44,11 +45,17 @@ def words(plm="org/plm", subsets=SUBSETS, augment="en,fr", dictionary="fr=en-fr.
 composed_once = functools.cache(experiment_settings.training_settings)  # Hydra takes a while, and most tests ask for the same
 
 
+def composed_alone(*given):
+    """As in a process of its own."""
+    with without_fairseqs_store():
+        return composed_once(*given[:2], tuple(given[2]))
+
+
 @pytest.fixture
 def begun(tmp_path, monkeypatch):
     """An experiment of two runs that is finished, with empty files for what its stages make."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(experiment_settings, "training_settings", lambda *given: composed_once(*given[:2], tuple(given[2])))
+    monkeypatch.setattr(experiment_settings, "training_settings", composed_alone)
     for file in (*SUBSETS.values(), "other.tsv", "en-fr.txt", "en-fr.2.txt"):
         (tmp_path / file).write_text(file)
     call(experiment_settings, *words())

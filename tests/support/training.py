@@ -77,11 +77,16 @@ def typed(config):
     return words
 
 
+def without_fairseqs_store():
+    """What fairseq-hydra-train has stored in this process, which then completes every configuration, is put aside."""
+    store = ConfigStore.instance()
+    own = {name: value for name, value in store.repo.items() if name.startswith(("hydra", "_"))}
+    return mock.patch.object(store, "repo", own)
+
+
 def composed(name, *overrides):
     """A configuration of recipes/config, as hydra reads it."""
-    store = ConfigStore.instance()
-    own = {name: value for name, value in store.repo.items() if name.startswith(("hydra", "_"))}  # without fairseq's, if it was run
-    with mock.patch.object(store, "repo", own), hydra.initialize_config_dir(str(ROOT / "recipes" / "config"), version_base="1.1"):  # as fairseq has it
+    with without_fairseqs_store(), hydra.initialize_config_dir(str(ROOT / "recipes" / "config"), version_base="1.1"):  # as fairseq has it
         return OmegaConf.to_container(hydra.compose(name, list(overrides)), resolve=True)
 
 

@@ -55,7 +55,10 @@ def test_patched_once(owner, name, parameters):
     before = vars(owner)[name]
     fairseq_patches.apply()
     assert vars(owner)[name] is before
-    assert not hasattr(getattr(owner, name).__wrapped__, "__wrapped__")
+    original = getattr(owner, name).__wrapped__
+    if owner is Trainer:  # two patches, the task's state and early stopping, are around this method
+        original = original.__wrapped__
+    assert not hasattr(original, "__wrapped__")
 
 
 class FullOnce(io.BytesIO):

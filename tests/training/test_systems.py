@@ -189,6 +189,7 @@ def test_scopa_at_ratio_1_trains_vanilla(data, plm, tmp_path, vanilla):
     assert_equal_parameters(end, vanilla[3])
 
 
+@pytest.mark.long
 def test_cosda_ml_as_typed(data, plm, tmp_path):
     """fairseq-hydra-train in a process of its own, and the same in this one: equal bit for bit; another seed is not."""
     overrides, save_dir = options(data, plm, tmp_path / "hydra", "task.max_length=40", "task.word_ratio=0.9")

@@ -80,7 +80,7 @@ def pooled(model, plm, first, second):
     return torch.stack(found)
 
 
-@pytest.mark.parametrize("name", ["bert", "xlmr"])
+@pytest.mark.parametrize("name", [pytest.param("bert", marks=pytest.mark.long), "xlmr"])
 def test_train_and_validate(name, request, tmp_path, caplog):
     """All examples are scored, and as transformers scores them; the PLM directory is gone by then."""
     data, plm = request.getfixturevalue(f"{name}_data"), request.getfixturevalue(f"{name}_plm")

@@ -93,6 +93,7 @@ def test_ended(data, bert_plm, tmp_path, limit):
     assert files[0] == files[1]
 
 
+@pytest.mark.long
 def test_killed(data, bert_plm, tmp_path):
     """SIGKILL as soon as there are checkpoints, and the same command again."""
     words = [*SYSTEMS["mixup"], "--disable-validation", "--save-interval-updates", 2]
@@ -111,6 +112,7 @@ def test_killed(data, bert_plm, tmp_path):
     assert_equal_states(checkpoint(tmp_path / "killed"), checkpoint(tmp_path / "whole"))
 
 
+@pytest.mark.long
 def test_two_processes(data, bert_plm, tmp_path):
     """Equal parameters in both, other examples and other mixup draws in each; the saved model is theirs; and the same from a
     checkpoint on."""
