@@ -10,6 +10,8 @@ import pytest
 from salt_fairseq.cli.command import print_sentence
 from support.running import ROOT
 
+pytestmark = pytest.mark.slow
+
 IMPORTS = {
     "modules": """
         import salt_fairseq.candidates, salt_fairseq.evaluate, salt_fairseq.plm, salt_fairseq.predict, salt_fairseq.report.__main__

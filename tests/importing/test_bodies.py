@@ -20,6 +20,8 @@ from salt_fairseq.plm import PLM, Description, load_published, pad
 from support.bodies import deberta_config, deberta_tokenizer, gemma_tokenizer, modernbert_config
 from support.in_process import call, error_of
 
+pytestmark = pytest.mark.slow
+
 BODIES = ("modernbert", "deberta-v2")
 
 

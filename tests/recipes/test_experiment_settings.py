@@ -15,6 +15,8 @@ from support.in_process import call, error_of
 from support.running import ROOT
 from support.training import without_fairseqs_store
 
+pytestmark = pytest.mark.slow
+
 SUBSETS = {name: f"{name}.tsv" for name in ("train", "valid", "test.en", "test.fr")}
 MADE = [
     "plm/plm.json",

@@ -8,6 +8,8 @@ import torch
 from salt_fairseq.tasks.salt_sentence_pair import workers
 from support.training import trained, training
 
+pytestmark = pytest.mark.slow
+
 
 def warnings(caplog):
     return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING and record.name.startswith("salt_fairseq")]

@@ -11,6 +11,8 @@ from salt_fairseq.data.sentence_pair_dataset import SentencePairDataset
 from salt_fairseq.errors import InputError
 from support.training import trained, training, validate
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("more", [[], ["--update-freq", 2, "--augment", "fr"]])
 def test_training_that_diverges(bert_data, bert_plm, tmp_path, more):

@@ -13,6 +13,8 @@ from salt_fairseq.checkpoints import load_checkpoint
 from support.in_process import call, error_of
 from support.training import training, validate
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def three(checkpoints, tmp_path_factory):
@@ -41,7 +43,6 @@ def test_mean_of_each_parameter(three, xlmr_data, tmp_path):
     assert len(torch.load(tmp_path / "average.pt", weights_only=True)["averaged"]) == 2
 
 
-@pytest.mark.slow
 def test_other_commands_take_it(three, xlmr_data, xlmr_plm, tmp_path):
     """evaluate and fairseq-validate agree on its accuracy, and it can be exported."""
     path, out = tmp_path / "average.pt", tmp_path / "results.json"
@@ -57,7 +58,6 @@ def test_other_commands_take_it(three, xlmr_data, xlmr_plm, tmp_path):
     call(export_hf, path, tmp_path / "exported", "--plm", xlmr_plm)
 
 
-@pytest.mark.slow
 def test_moving_average(xlmr_data, xlmr_plm, tmp_path):
     """mean := 0.8 mean + 0.2 parameters after each update, from the first on, by hand in float64; stopped after the third
     update and gone on with, the same bit for bit."""

@@ -17,6 +17,8 @@ from support.running import QUICKSTART, read_tsv, run
 from support.scored import MAX_LENGTH, counted_rows, loop, opened, results
 from support.training import validate
 
+pytestmark = pytest.mark.slow
+
 LANGUAGES = ["en", "fr", "de", "ru"]
 
 
