@@ -39,15 +39,6 @@ OPTIONS = ["--languages", "en,fr", "--keep-shared-words", "--device", "cpu", "--
 
 
 @pytest.fixture
-def one_thread():
-    """Matrix products of one thread and of two differ in the last bit."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture
 def data(xlmr_plm, tmp_path):
     rows = read_tsv(QUICKSTART / "train.en.tsv")[:60]
     lines = [f"{row['sentence1']}\t{row['sentence2']}\t{i % 2}\n" for i, row in enumerate(rows + rows[:9])]

@@ -35,15 +35,6 @@ pytestmark = pytest.mark.slow
 FILES = ["model.pt", "dict.txt", "tokenizer.json", "plm.json", "training.json"]
 
 
-@pytest.fixture
-def one_thread():
-    """Matrix products of one thread and of two differ in the last bit."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory, sentences):
     """Two files of 60 lines, the second one compressed."""
