@@ -19,3 +19,16 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory, sentences):
+    """Two files of 60 lines, the second one compressed."""
+    import lzma
+
+    directory = tmp_path_factory.mktemp("text")
+    english, other = sentences[:60], sentences[-60:]
+    (directory / "a.txt").write_text("\n\n".join(english) + "\n", encoding="utf-8")
+    with lzma.open(directory / "b.txt.xz", "wt", encoding="utf-8") as file:
+        file.write("\n".join(other))
+    return [directory / "a.txt", directory / "b.txt.xz"]

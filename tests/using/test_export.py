@@ -4,14 +4,12 @@ References: the Hugging Face directories that were imported, and the model that 
 """
 
 import json
-import re
 import shutil
 from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
-from markdown_it import MarkdownIt
 from safetensors.torch import load_file
 from transformers import (
     AutoModelForMaskedLM,
@@ -27,7 +25,6 @@ from transformers import (
 )
 
 from preprocess import export_hf
-from preprocess.exporters import model_card
 from preprocess.import_plm import import_plm
 from salt_fairseq import evaluate
 from salt_fairseq.checkpoints import load_checkpoint
@@ -184,43 +181,6 @@ def test_classifier(classifier):
     assert model.config.id2label == dict(enumerate(LABELS)) and model.config.label2id == {n: i for i, n in enumerate(LABELS)}
     assert model.config.problem_type == "single_label_classification"
     assert tokenizer.model_max_length == load_checkpoint(classifier.path).cfg.task.max_length
-
-
-HOSTILE = ["a|b", "`c`", "<script>d</script>", "[e](http://f)", "| g |\n# h", "i\x1b[31mj", "*k* _l_ m_n \\o"]
-
-
-def test_names_and_labels_in_the_model_card(classifiers, tmp_path):
-    """As Markdown reads them (by markdown-it, CommonMark with tables), every one stands there as it is, on one line."""
-    made, shown = classifiers["bert"], [re.sub(r"[\n\x1b]", " ", name) for name in HOSTILE]
-    saved = torch.load(made.path, weights_only=True)
-    saved["cfg"]["task"] |= {"data": f"/x/{HOSTILE[0]}", "augment": ",".join(HOSTILE), "thresholds": HOSTILE[1] + HOSTILE[4]}
-    torch.save(saved, tmp_path / "hostile.pt")
-    checkpoint = load_checkpoint(tmp_path / "hostile.pt")
-    card = model_card.of_classifier(checkpoint, HOSTILE, 2, {f"test.{name}": 50.0 for name in ("fr", "x_y")}).split("---\n", 2)[2]
-    tokens = MarkdownIt("commonmark").enable("table").parse(card)
-    inlines = [token for token in tokens if token.type == "inline"]
-
-    def texts(kind):
-        return [child.content for token in inlines for child in token.children if child.type == kind]
-
-    assert texts("code_inline") == [*shown, "en", "bert0", shown[1] + shown[4]]
-    assert "".join(child.content for child in inlines[0].children) == f"bert0, fine-tuned on {HOSTILE[0]}"
-    assert not {child.type for token in inlines for child in token.children} & {"html_inline", "link_open", "strong_open"}
-    assert ", ".join(shown) in ["".join(child.content for child in token.children) for token in inlines]
-    assert [token.tag for token in tokens if token.type == "heading_open"] == ["h1", "h2", "h2"]
-    assert {len(list(row)) for row in rows_of(tokens)} == {2}
-
-
-def rows_of(tokens):
-    """The cells of each row of the tables."""
-    cells = []
-    for token in tokens:
-        if token.type == "tr_open":
-            cells = []
-        elif token.type in ("th_open", "td_open"):
-            cells.append(token)
-        elif token.type == "tr_close":
-            yield cells
 
 
 @pytest.mark.parametrize("name", ["bert", "xlmr"])
