@@ -10,7 +10,7 @@ from salt_fairseq.pipeline.systems import CONFIG, PACKAGE
 
 LINES = 200  # of a training's log that tell its progress, at most
 WORK = "work"  # in the directory of the classifier: everything that is made on the way
-PLAIN = re.compile(r"[a-z/][\w/.-]*")  # text that Hydra takes without quotes
+PLAIN = re.compile(r"[a-z/][\w.-]*/[\w/.-]*")  # paths that Hydra takes without quotes; null and true are none
 SEED_STEP = 1_000_003  # fairseq adds the step to the seed, so neighbouring seeds would share their steps' draws
 
 
@@ -132,14 +132,15 @@ def fairseq_words(plan: Plan, plm_dir: Path, seed: int) -> tuple[str, ...]:
     }
     if plan.augment:
         values |= {"task.augment": ",".join(plan.augment), "task.thresholds": settings.thresholds}
-    words = [f"{key}={_hydra(value)}" for key, value in values.items()]
+    words = [f"{key}={hydra_value(value)}" for key, value in values.items()]
     system = f"+system={settings.system}"
     return ("--config-dir", str(CONFIG), "--config-name", "classifier", system, *words, *(settings.override or ()))
 
 
-def _hydra(value: object) -> str:
+def hydra_value(value: object) -> str:
     """A value in Hydra's grammar of overrides, in which text may need quotes."""
     if isinstance(value, str | Path):
-        escaped = str(value).replace("\\", "\\\\").replace("'", "\\'")
+        # Within quotes, a backslash is one, unless a quote follows: so does the closing one.
+        escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), str(value))
         return str(value) if PLAIN.fullmatch(str(value)) else f"'{escaped}'"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -11,6 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from salt_fairseq.experiments import settings as experiment_settings
 from salt_fairseq.experiments.fingerprint import differences
+from salt_fairseq.pipeline.stages import hydra_value
 from support.in_process import call, error_of
 from support.running import ROOT
 from support.training import without_fairseqs_store
@@ -164,9 +165,10 @@ def test_overrides_that_hydra_reads_otherwise(begun, override):
 
 
 def test_values_reach_hydra_as_they_are():
-    """The recipes' own quoting, read by Hydra's own parser."""
+    """The quoting of the recipes and of salt train, read by Hydra's own parser."""
     values = ["é", "a,b", "(", "it's", "a=b", 'say "x"', "a b ", "\\", "a\\'b", "a\\\\", "\\\\'", "{a: 1}", "[1]", "null", "1e3", "#", "%", "$x", "\t", "~", ""]
     code = f'. {ROOT}/recipes/lib.sh; for value; do quoted "$value"; printf "\\0"; done'
     done = subprocess.run(["bash", "-c", code, "bash", *values], capture_output=True, text=True, check=True)
     quoted, parser = done.stdout.split("\0")[:-1], OverridesParser.create()
-    assert [parser.parse_override(f"task.data={text}").value() for text in quoted] == values
+    for written in (quoted, [hydra_value(value) for value in values]):
+        assert [parser.parse_override(f"task.data={text}").value() for text in written] == values
