@@ -5,13 +5,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from salt_fairseq.data.sentence_rows import SENTENCE1, SENTENCE2
 from salt_fairseq.errors import InputError
 
 ROLES = {  # names of columns in published files, in lower case; of several ids the first counts
     "language": ("language",),
     "id": ("id", "guid", "pairid", "index_id", "idx", "index"),
-    "sentence1": ("sentence1", "premise", "question1", "question", "sentence", "text", "text_a", "utterance"),
-    "sentence2": ("sentence2", "hypothesis", "hypo", "question2", "text_pair", "text_b"),
+    "sentence1": SENTENCE1,
+    "sentence2": SENTENCE2,
     "label": ("label", "gold_label", "gold", "is_duplicate", "class", "category", "intent", "topic"),
 }
 NAMES = tuple(ROLES)

@@ -1,13 +1,16 @@
 """Sentences and pairs to be classified, line by line: TSV with or without a header, or JSONL."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 from salt_fairseq.errors import InputError
 from salt_fairseq.storage.text_lines import text_lines
 
-NAMES = ({"sentence1", "sentence", "premise", "text"}, {"sentence2", "hypothesis"})  # of columns and keys, by side
+# Names of columns and keys in published files, in lower case, by side. binarize.py reads the same.
+SENTENCE1 = ("sentence1", "premise", "question1", "question", "sentence", "text", "text_a", "utterance")
+SENTENCE2 = ("sentence2", "hypothesis", "hypo", "question2", "text_pair", "text_b")
+SIDES = (SENTENCE1, SENTENCE2)
 WHERE = "standard input"
 
 
@@ -16,6 +19,15 @@ class Row(NamedTuple):
     line: int
     further: dict[str, Any]  # what else the line holds, by the name of its column or key
     is_json: bool = False
+
+
+def sentence_names(names: Iterable[str], sides: int) -> list[str] | None:
+    """Those of the ``names`` under which each side's sentence stands, None unless that is clear."""
+    lowered = {name.lower(): name for name in names}
+    present = [[lowered[name] for name in side if name in lowered] for side in SIDES[:sides]]
+    if sides == 2 and not present[1] and {name.lower() for name in present[0]} == {"question", "sentence"}:  # QNLI
+        return [lowered["question"], lowered["sentence"]]
+    return [own[0] for own in present] if all(len(own) == 1 for own in present) else None
 
 
 def read_rows(file: BinaryIO, sides: int) -> Iterator[Row]:
@@ -31,9 +43,14 @@ def read_rows(file: BinaryIO, sides: int) -> Iterator[Row]:
         cells = [cell.strip() for cell in text.split("\t")]
         if number == 1:
             is_json = text.lstrip().startswith("{") and _object(text) is not None
-            if not is_json and all(len(names & set(cells)) == 1 for names in NAMES[:sides]) and len(set(cells)) == len(cells):
+            if not is_json and sentence_names(cells, sides) and len(set(cells)) == len(cells):
                 header = cells
                 continue
+            if not is_json and len(cells) > 1 and {cell.lower() for cell in cells} <= {*SENTENCE1, *SENTENCE2}:
+                raise InputError(
+                    f"{WHERE}, line 1: {', '.join(cells)} looks like a header that does not say which column is which: name "
+                    f"the columns {' and '.join(f'sentence{side}' for side in range(1, sides + 1))}"
+                )
         if is_json:
             values = _object(text)
             if values is None:
@@ -62,15 +79,18 @@ def _object(text: str) -> dict[str, Any] | None:
 
 
 def _row(values: dict[str, Any], number: int, sides: int, needed: str, is_json: bool) -> Row:
-    sentences = []
-    for side, names in enumerate(NAMES[:sides], 1):
-        present = [name for name in values if name in names]
-        sentence = values[present[0]] if len(present) == 1 else None
+    names, sentences = sentence_names(values, sides), []
+    if names is None:
+        if not any(str(value).strip() for value in values.values()):
+            raise InputError(f"{WHERE}, line {number}: the line is empty, but {needed}")
+        unclear = next(side for side in SIDES[:sides] if sum(name.lower() in side for name in values) != 1)
+        raise InputError(f"{WHERE}, line {number}: one text called {' or '.join(unclear[:2])} is needed")
+    for side, name in enumerate(names, 1):
+        sentence = values[name]
         if not isinstance(sentence, str):
-            raise InputError(f"{WHERE}, line {number}: one text called {' or '.join(sorted(names))} is needed")
+            raise InputError(f"{WHERE}, line {number}: {name} is no text")
         if not sentence.strip():
             what = f"sentence{side}" if len(values) > 1 else "the line"
             raise InputError(f"{WHERE}, line {number}: {what} is empty, but {needed}")
         sentences.append(sentence.strip())
-    used = set().union(*NAMES[:sides])
-    return Row(sentences, number, {name: value for name, value in values.items() if name not in used}, is_json)
+    return Row(sentences, number, {name: value for name, value in values.items() if name not in names}, is_json)

@@ -137,6 +137,8 @@ def test_further_columns_and_all_probabilities(made, rows):
         assert line[:3] == [str(i), "gold", label] and float(line[3]) == pytest.approx(probability, abs=1e-4)
         assert float(line[4 + LABELS.index(label)]) == float(line[3]) and float(line[4]) + float(line[5]) == pytest.approx(1, abs=2e-4)
     objects = "".join(json.dumps({"sentence1": a, "sentence2": b, "meta": {"n": i}}) + "\n" for i, (a, b) in enumerate(rows[:3]))
+    qnli = "sentence\tquestion\n" + "".join(f"{b}\t{a}\n" for a, b in rows[:3])
+    assert typed(qnli.encode(), path).decode().splitlines() == typed("".join(f"{a}\t{b}\n" for a, b in rows[:3]).encode(), path).decode().splitlines()
     for content, words, further in (
         (objects, [], [{"meta": {"n": i}} for i in range(3)]),
         ("".join(f"{a}\t{b}\n" for a, b in rows[:3]), ["--jsonl"], [{}] * 3),
@@ -160,8 +162,13 @@ def test_further_columns_and_all_probabilities(made, rows):
         ("pairs", b"a\tb\na\t\xe9t\xe9\n", "standard input, line 2: not UTF-8 (invalid continuation byte), convert the text"),
         ("pairs", b"premise\thypothesis\tid\na\tb\n", "standard input, line 2: 2 columns, but line 1 has 3"),
         ("pairs", b'{"premise": "a", "hypothesis": "b"}\nc\td\n', "standard input, line 2: not a JSON object, as line 1 is"),
-        ("pairs", b'{"premise": "a"}\n', "standard input, line 1: one text called hypothesis or sentence2 is needed"),
-        ("pairs", b'{"premise": "a", "hypothesis": 3}\n', "standard input, line 1: one text called hypothesis or sentence2 is needed"),
+        ("pairs", b'{"premise": "a"}\n', "standard input, line 1: one text called sentence2 or hypothesis is needed"),
+        ("pairs", b'{"premise": "a", "hypothesis": 3}\n', "standard input, line 1: hypothesis is no text"),
+        (
+            "pairs",
+            b"sentence1\tpremise\na\tb\n",
+            "standard input, line 1: sentence1, premise looks like a header that does not say which column is which: name the columns sentence1 and sentence2",
+        ),
         ("pairs", b"premise\thypothesis\tprediction\na\tb\tc\n", "standard input, line 2: prediction is a column of the input already: rename it"),
         ("pairs", b"a\tb\n" * 9 + "a\t\u200b\n".encode(), "standard input, line 10: a sentence has no visible character"),
     ],
