@@ -1,19 +1,17 @@
 """The processes of one distillation, which torchrun starts, on one machine or on several that share a disk."""
 
-import ctypes
 import datetime
 import os
 import secrets
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
+from salt_fairseq.cli.end_with_parent import end_with_parent
 from salt_fairseq.errors import InputError
 
-PR_SET_PDEATHSIG = 1  # of Linux's sys/prctl.h
 SHARED = "shared"  # in the work directory, while it is checked
 
 
@@ -25,18 +23,10 @@ def process_group() -> Iterator[tuple[int, int]]:
         yield rank, world_size
         return
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        end_with_parent()
+        end_with_parent()  # torchrun's workers
     torch.distributed.init_process_group("gloo", timeout=datetime.timedelta(days=7))  # all wait for the slowest
     yield rank, world_size
     torch.distributed.destroy_process_group()
-
-
-def end_with_parent() -> None:
-    """Have the system end this process when its parent ends, even by SIGKILL, which torchrun cannot pass on to its workers:
-    they would go on for hours and hold the lock of the output. Does nothing but on Linux."""
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)
-    if prctl is not None:
-        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def check_shared(directory: Path, rank: int) -> None:

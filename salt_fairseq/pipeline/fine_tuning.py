@@ -1,8 +1,6 @@
 """One training as a process of its own, ``fairseq-hydra-train``, and its progress."""
 
-import ctypes
 import json
-import signal
 import subprocess
 import sys
 import time
@@ -12,13 +10,13 @@ from typing import Any
 
 from tqdm import tqdm
 
+from salt_fairseq.cli.end_with_parent import end_with_parent
 from salt_fairseq.cli.printable import printable
+from salt_fairseq.cli.progress import SECONDS
 from salt_fairseq.errors import InputError
 from salt_fairseq.pipeline.estimate import duration
 
 OF_INTEREST = "code-switching to "  # how lines begin that are passed on as they are
-EVERY = 30  # seconds between two lines where there is no terminal
-PR_SET_PDEATHSIG = 1  # of Linux' prctl.h
 
 
 class Progress:
@@ -48,7 +46,7 @@ class Progress:
             return
         self.bar.set_postfix(self.facts, refresh=False)
         self.bar.update(self.done - self.bar.n)
-        if self.bar.disable and time.monotonic() - self.shown >= EVERY:
+        if self.bar.disable and time.monotonic() - self.shown >= SECONDS:
             self.shown = time.monotonic()
             print(self, flush=True)
 
@@ -86,7 +84,7 @@ def fine_tune(words: Sequence[str], updates: int, log: Path, title: str) -> None
     try:
         with (
             open(log, "a", encoding="utf-8") as file,
-            subprocess.Popen(command, preexec_fn=_end_with_parent, **output) as process,
+            subprocess.Popen(command, preexec_fn=end_with_parent, **output) as process,
         ):
             assert process.stdout is not None
             for line in process.stdout:
@@ -99,8 +97,3 @@ def fine_tune(words: Sequence[str], updates: int, log: Path, title: str) -> None
     if process.returncode:
         reason = said or f"fairseq-hydra-train ended with exit code {process.returncode}"
         raise InputError(printable(f"{title} failed: {reason} (its output is in {log})"))
-
-
-def _end_with_parent() -> None:
-    """Have Linux end this process when the one that started it has died, so that none goes on unseen after a SIGKILL."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

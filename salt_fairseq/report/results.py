@@ -90,15 +90,6 @@ def read_checkpoints(systems: dict[str, list[str]], source: str | None = None, s
     return Checkpoints(read, source or origin.get("source language", ("", "en"))[1], targets)
 
 
-def read_results(
-    systems: dict[str, list[str]], source: str | None = None, languages: list[str] | None = None, split: str = "test"
-) -> Results:
-    """The results of :func:`read_checkpoints`, where every checkpoint is a run of its own; see :func:`as_results`."""
-    checkpoints = read_checkpoints(systems, source, split)
-    check_runs(checkpoints.systems)
-    return as_results(checkpoints, checkpoints.systems, languages, split)
-
-
 def as_results(
     checkpoints: Checkpoints,
     systems: dict[str, list[Run]],

@@ -7,7 +7,8 @@ import socket
 
 import pytest
 
-from preprocess.distillation.processes import check_shared, end_with_parent, process_group
+from preprocess.distillation.processes import check_shared, process_group
+from salt_fairseq.cli.end_with_parent import end_with_parent
 from salt_fairseq.errors import InputError
 
 FORK = multiprocessing.get_context("fork")

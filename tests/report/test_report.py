@@ -14,10 +14,10 @@ from salt_fairseq.report import __main__ as report
 from salt_fairseq.report import rows as plain_rows
 from salt_fairseq.report import tables
 from salt_fairseq.report.markup import Cell, Table
-from salt_fairseq.report.results import read_results
 from salt_fairseq.report.significance import compare
 from support.in_process import call
 from support.result_files import evaluated, published, subset, table_cells
+from support.results_read import read_results
 
 SEEDS = [{"en": 80.25, "fr": 61.5}, {"en": 82.0, "fr": 60.0}, {"en": 81.1, "fr": 64.3}]
 

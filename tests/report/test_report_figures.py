@@ -8,9 +8,9 @@ import pytest
 from matplotlib.colors import to_rgba
 
 from salt_fairseq.report import figures
-from salt_fairseq.report.results import read_results
 from salt_fairseq.report.significance import compare
 from support.result_files import published, subset
+from support.results_read import read_results
 
 SEEDS = {
     "vanilla": [{"test.en": 80.0, "test.de": 60.0, "test.fr": 61.0}, {"test.en": 81.0, "test.de": 62.0, "test.fr": 60.0}],

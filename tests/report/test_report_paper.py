@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from salt_fairseq.report import tables
-from salt_fairseq.report.results import read_results
 from salt_fairseq.report.significance import compare
 from support import paper_tables as paper
 from support.result_files import published, subset, table_cells
+from support.results_read import read_results
 
 ROUNDING = 0.1 + 1e-9
 

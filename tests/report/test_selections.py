@@ -7,10 +7,11 @@ import pytest
 
 from salt_fairseq.evaluation import scores
 from salt_fairseq.report import __main__ as report
-from salt_fairseq.report.results import as_results, read_checkpoints, read_results
+from salt_fairseq.report.results import as_results, read_checkpoints
 from salt_fairseq.report.selections import select_all
 from support.in_process import call, error_of
 from support.result_files import evaluated, table_cells
+from support.results_read import read_results
 
 # Seed: updates to accuracies on valid, valid.fr, test.en, test.fr. Source dev is highest after 200 updates, target dev after 100.
 RUNS = {1: {100: (70, 60, 71, 61), 200: (75, 55, 76, 56), 300: (74, 50, 75, 51)}, 2: {100: (71, 62, 72, 63), 200: (76, 52, 77, 53), 300: (72, 51, 73, 52)}}
