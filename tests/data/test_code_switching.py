@@ -97,6 +97,7 @@ def test_thresholds_on_random_probabilities(tmp_path_factory, corpus, exponents)
         assert switched == [ids[i][k] if math.isfinite(x) else k for k, x in enumerate(sentence)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plm_name", ["bert", "xlmr"])
 def test_thresholds_on_real_candidates(plm_name, request):
     """Every stream of every language, read back from the training set, against the stored log-probabilities."""

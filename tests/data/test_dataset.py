@@ -120,6 +120,7 @@ def test_streams(bert_data, bert_plm):
     assert "substitutes" not in task(bert_data, bert_plm).load_dataset("train").collater([both[0]])["net_input"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_one_stream(bert_data, bert_plm, workers):
     """One stream for each instance: uniform (chi-square), new in each epoch, equal when asked again; workers or not."""
@@ -151,6 +152,7 @@ def test_one_stream(bert_data, bert_plm, workers):
     assert drawn(other, other.load_dataset("train"), 1) != epochs[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shards", [1, 2])
 @pytest.mark.parametrize("options", [{"max_sentences": 32}, {"max_tokens": 1000}, {"max_sentences": 7, "max_tokens": 300}], ids=",".join)
 def test_every_instance_once_per_epoch(bert_data, bert_plm, options, shards):

@@ -78,6 +78,7 @@ def probabilities(sentence_ratio, word_ratio):
     return {combined: p for combined, p in joint.items() if p > 0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sentence_ratio, word_ratio", [(1.0, 1.0), (1.0, 0.4), (0.6, 0.7)])
 def test_frequencies(lexicon, sentence_ratio, word_ratio):
     """9,600 sentences, drawn for 2 variants, 24 epochs, 2 sides, 100 sentences: the joint distribution of their words.

@@ -34,6 +34,7 @@ def hub_cache(bert_dir, tmp_path):
     return tmp_path / "hub"
 
 
+@pytest.mark.slow
 def test_hub_name_from_the_cache(hub_cache, bert_plm, tmp_path):
     """Offline, as a user types it."""
     done = run("python", "preprocess/import_plm.py", "someone/tiny-bert", tmp_path / "plm", HF_HUB_OFFLINE="1", HF_HUB_CACHE=str(hub_cache))

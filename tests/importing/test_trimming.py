@@ -76,6 +76,7 @@ def tokenizer_of(value, directory):
     return Tokenizer.load(directory, "sentencepiece")
 
 
+@pytest.mark.slow
 def test_unigrams_with_any_scores(tmp_path):
     """120 random vocabularies over three letters, and text with a fourth: pieces that a text does not use change nothing
     about its own when they are dropped, though an unknown letter costs 10 more than the rarest piece."""

@@ -34,6 +34,7 @@ def latex_rows(path):
     return [[re.split(r"(?<!\\) & ", line.removesuffix(r" \\")) for line in body.splitlines()] for body in bodies]
 
 
+@pytest.mark.slow
 def test_published_numbers_as_typed(tmp_path, capsys):
     """Seeds in several files, and a baseline with one: the terminal shows table.md, and no test is claimed."""
     files = [published(tmp_path / f"a{i}.json", {f"test.{k}": v for k, v in seed.items()}) for i, seed in enumerate(SEEDS)]

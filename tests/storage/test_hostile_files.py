@@ -81,6 +81,7 @@ def test_tensor_that_repeats_one_value(tmp_path):
         read_tensors(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.getuid() != 0 or shutil.which("setpriv") is None, reason="needs another user")
 def test_unreadable_checkpoint(tmp_path):
     """Read as a user who may not: the permissions are what is wrong, not the file."""
