@@ -11,6 +11,7 @@ if __name__ == "__main__":
 
 import argparse
 import re
+import sys
 from pathlib import Path
 
 from preprocess.text.columns import parse_columns
@@ -138,6 +139,8 @@ def main() -> None:
         + "; ".join(f"{', '.join(names)} as {described}" for described, names in read.items())
         + (f"; kept {', '.join(kept)}" if kept else "")
     )
+    if "train" in subsets and (none := [label for label, count in subsets["train"]["examples_by_label"].items() if not count]):
+        print_line(f"warning: train has no example of {', '.join(none)}, which cannot be learned", sys.stderr)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from salt_fairseq.data.sentence_rows import SENTENCE1, SENTENCE2
 from salt_fairseq.errors import InputError
 
 ROLES = {  # names of columns in published files, in lower case; of several ids the first counts
-    "language": ("language",),
+    "language": ("language", "lang", "locale"),
     "id": ("id", "guid", "pairid", "index_id", "idx", "index"),
     "sentence1": SENTENCE1,
     "sentence2": SENTENCE2,

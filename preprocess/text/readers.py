@@ -151,12 +151,13 @@ def _values_of_cells(file, block, skipped):
             quoted = '"' in "".join(cells) and not isinstance(file.format, Csv)
             hint = "; if its cells are quoted as in CSV, --quoting csv" if quoted else ""
             raise InputError(f"{where}: {len(cells)} columns where line 1 has {columns.width}{hint}")
-        if columns.names and tuple(cells) == columns.names:
-            if block.start == 0 and header is None:
-                header = number
-                continue
+        if columns.names and block.start == 0 and header is None:
+            header = number
+            continue
+        names = [cell.strip().lower() for cell in cells]
+        if columns.names and names == [name.strip().lower() for name in columns.names]:
             raise InputError(f"{where}: the header ({', '.join(cells)}) again; remove the line")
-        if columns.names is None and set(map(str.lower, cells)) <= KNOWN and len(set(cells)) > 1:
+        if set(names) <= KNOWN and len(set(names)) > 1:
             raise InputError(f"{where}: a header ({', '.join(cells)}) amid the examples; put it into line 1, or remove it")
         yield number, [cells[columns.positions[name]].strip() if name in columns.positions else None for name in NAMES]
 
@@ -178,7 +179,7 @@ def _values_of_objects(file, block, skipped):
             values["label"] = "null"
         for name, cell in values.items():
             if not isinstance(cell, str | int | float):
-                raise InputError(f"{file.where(number)}: {name} is {json.dumps(cell)}, not text")
+                raise InputError(f"{file.where(number)}: {name} is {json.dumps(cell)[:60]}, not text")
         yield number, [str(values[name]).strip() if name in values else None for name in NAMES]
 
 
@@ -190,7 +191,7 @@ def label_of(text: str) -> str:
 class Examples:
     """Iterates over the examples of a block, counting all its rows and, by reason, the rows it skips.
 
-    If the file has a column ``language``, as XNLI's has, only rows in ``language`` count.
+    If the file has a column ``language``, as XNLI's has, only rows in ``language`` count, in any of its regions: en-US is en.
     """
 
     def __init__(self, file: TextFile, block: Block, language: str):
@@ -201,7 +202,7 @@ class Examples:
 
     def __iter__(self) -> Iterator[Example]:
         for number, (language, id, *sentences, label) in self._values:
-            if language not in (None, self._language):
+            if language not in (None, self._language) and re.split("[-_]", language)[0] != self._language:
                 self.skipped[OTHER_LANGUAGE] += 1
                 continue
             self.rows += 1

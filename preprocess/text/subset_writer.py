@@ -110,6 +110,7 @@ class SubsetWriter:
             "columns": str(self.file.columns),
             "skipped": dict(self._skipped),
             "examples": len(targets),
+            "examples_by_label": {label: self.counts[label] for label in labels},
             "tokens": sum(writer.elements for writer in self._inputs),
             "sha256": {side: sha256(self._directory / side / f"{self._name}.bin") for side in sides},
         }

@@ -104,6 +104,15 @@ def test_meta_and_last_line(xlmr_plm, tmp_path, capsys):
     )
 
 
+def test_a_label_without_examples(xlmr_plm, tmp_path, capsys):
+    """NLI's order has three labels, of which two-class data leaves one out."""
+    (tmp_path / "train.tsv").write_bytes(tsv([("a", "b", "entailment"), ("b", "a", "contradiction")]))
+    call(binarize, xlmr_plm, tmp_path / "data", "--subset", f"train={tmp_path / 'train.tsv'}")
+    assert capsys.readouterr().err == "warning: train has no example of neutral, which cannot be learned\n"
+    meta = json.loads((tmp_path / "data" / "meta.json").read_text())
+    assert meta["subsets"]["train"]["examples_by_label"] == {"entailment": 1, "neutral": 0, "contradiction": 1}
+
+
 @pytest.mark.parametrize(
     ("labels", "given", "order"),
     [
@@ -171,6 +180,13 @@ READ = {  # file name, content, options; what is read, and what the last line sa
         b"\n" + tsv(WORDS).replace(b"\n", b"\n \n"),
         [],
         "TSV, pairs (sentence1 = column 1, sentence2 = column 2, label = column 3; not used: none)",
+    ),
+    # PolyAI/minds14 and AmazonScience/massive: rows of all languages, told apart by their locale
+    "locales": (
+        "a.tsv",
+        tsv([("en-US", *row) for row in WORDS] + [("fr-FR", "Une maison", "Un chien", "yes")], ["locale", *NAMES[1:]]),
+        [],
+        "TSV, pairs (language = locale, sentence1 = sentence1, sentence2 = sentence2, label = label; not used: none)",
     ),
     "missing": (
         "a.tsv",

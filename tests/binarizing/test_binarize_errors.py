@@ -71,6 +71,8 @@ IMPLAUSIBLE = {
     "an unused text of JSON": ("jsonl", b'{"text": "a", "context": "The dog is bad", "label": 1}\n' * 2, ["'context', which is not used", "--columns"]),
     "an unused text without spaces": ("tsv", "text\tcontext\tlabel\nA\t家はとても良いです。\t1\n".encode(), ["'context', which", "--columns"]),
     "two files joined": ("tsv", HEADER + b"1\ta\tb\t0\n" + HEADER + b"2\ta\tb\t1\n", ["line 3: the header (id, sentence1"]),
+    "the header in other letters": ("tsv", HEADER + b"1\ta\tb\t0\n" + HEADER.upper() + b"2\ta\tb\t1\n", ["line 3: the header (ID, SENTENCE1"]),
+    "another header": ("tsv", b"premise\thypothesis\tlabel\n" + GOOD + b"text_a\ttext_b\tclass\n" + GOOD, ["line 4: a header (text_a, text_b, class)"]),
     "headers amid examples": ("tsv", GOOD + b"premise\thypothesis\tlabel\n", ["line 3: a header (premise, hypothesis, label)"]),
     # yahoojapan/JGLUE#3: scores of similarity, stored as text, were trained as 26 classes
     "scores": ("tsv", labelled("3.8", "5.0", "0.25", "1.0"), ["'3.8' in line 1", "scores", "--labels"]),
