@@ -5,6 +5,8 @@ python preprocess/export_hf.py plm/xlmr my-plm
 python preprocess/export_hf.py checkpoints/checkpoint_best.pt my-classifier --onnx --push-to-hub me/my-classifier
 """
 
+from __future__ import annotations
+
 from salt_fairseq.cli.command import start_command
 
 if __name__ == "__main__":

@@ -13,12 +13,14 @@ salt train: SALT, embedded, into my-classifier
 ['other', 'paraphrase']
 """
 
+from __future__ import annotations
+
 import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Union
 
 from salt_fairseq.cli.command import keep_log_level
 from salt_fairseq.errors import InputError
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 BATCH = 32  # examples that the model reads at once
-Text = str | tuple[str, str]
+Text = Union[str, tuple[str, str]]
 
 
 def train(

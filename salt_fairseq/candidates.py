@@ -5,6 +5,8 @@ token by token; thresholds are applied when they are used (paper §2.1). A repea
 it wherever it occurs.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 

@@ -5,6 +5,8 @@ configuration as code. OmegaConf resolves interpolations (``${oc.env:HOME}``) wh
 of unpickling, so that ``weights_only`` does not help.
 """
 
+from __future__ import annotations
+
 import math
 import pickle
 from pathlib import Path
@@ -81,7 +83,7 @@ def _odd_setting(cfg: dict[str, Any]) -> str | None:
     rest: list[tuple[str, Any]] = [("cfg", cfg)]
     while rest:
         name, value = rest.pop()
-        if isinstance(value, dict | list | tuple):
+        if isinstance(value, (dict, list, tuple)):
             if id(value) in seen:
                 continue
             seen.add(id(value))
@@ -92,7 +94,7 @@ def _odd_setting(cfg: dict[str, Any]) -> str | None:
         elif isinstance(value, str):
             if "${" in value:
                 return f"{name!r} holds an interpolation, ${{...}}, which is not resolved"
-        elif value is not None and (not isinstance(value, bool | int | float) or math.isnan(value)):
+        elif value is not None and (not isinstance(value, (bool, int, float)) or math.isnan(value)):
             return f"{name!r} is neither text nor a number"
     for name, kind in TYPES.items():
         group, key = name.split(".")

@@ -1,5 +1,7 @@
 """A fine-tuned checkpoint, read without fairseq's task, data directory or PLM directory."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

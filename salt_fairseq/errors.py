@@ -1,5 +1,7 @@
 """Errors that the user can mend, and what to say of a write that failed."""
 
+from __future__ import annotations
+
 import errno
 import os
 import sys

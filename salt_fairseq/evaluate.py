@@ -5,6 +5,8 @@ python -m salt_fairseq.evaluate data/xnli --path salt.1.pt salt.2.pt --generaliz
 python -m salt_fairseq.evaluate data/xnli --path checkpoints/checkpoint_1_*.pt --average --out average.json
 """
 
+from __future__ import annotations
+
 from salt_fairseq.cli.command import start_command
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """A PLM directory in use: text to ids, ids to logits or features."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field

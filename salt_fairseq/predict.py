@@ -3,6 +3,8 @@
 python -m salt_fairseq.predict checkpoints/checkpoint_best.pt < pairs.tsv
 """
 
+from __future__ import annotations
+
 from salt_fairseq.cli.command import start_command
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 fairseq goes on from whatever is in ``--save-dir``, and the new checkpoints name the new settings alone.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 

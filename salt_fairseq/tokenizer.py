@@ -1,5 +1,7 @@
 """The PLM's own tokenizer, and how its pieces form words."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property

@@ -1,5 +1,7 @@
 """The candidate of each token in each target language (paper §2.1): t_i = argmax over v in V_L, v != s_i, of p_i(v)."""
 
+from __future__ import annotations
+
 import math
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Running text as a source of word frequencies: its words, as ``wordfreq`` cuts them, counted."""
 
+from __future__ import annotations
+
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -24,7 +26,7 @@ def word_counts(path: str | Path, language: str) -> Counter[str]:
         numbered_lines(path, "word list"), desc=f"counting the words of {Path(path).name}", unit=" lines"
     ):
         counts.update(segment(line))
-    print_line(f"{path}: read as running text of {counts.total():,} words, {len(counts):,} of them distinct", sys.stderr)
+    print_line(f"{path}: read as running text of {sum(counts.values()):,} words, {len(counts):,} of them distinct", sys.stderr)
     return counts
 
 

@@ -1,5 +1,7 @@
 """The search through all distinct sentences, by any number of processes, in parts that a killed run leaves behind."""
 
+from __future__ import annotations
+
 import numpy as np
 import torch
 

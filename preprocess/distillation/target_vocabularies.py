@@ -1,5 +1,7 @@
 """Target vocabularies: the pieces that are whole words among the most frequent of a language, in its scripts (paper §2.1)."""
 
+from __future__ import annotations
+
 import enum
 import functools
 from collections import defaultdict

@@ -1,5 +1,7 @@
 """Word lists: the most frequent words of a language, from wordfreq, from a list of the user's, or counted in running text."""
 
+from __future__ import annotations
+
 import itertools
 import math
 from collections import defaultdict

@@ -1,5 +1,7 @@
 """A PLM or a classifier in Hugging Face's layouts: the names, order and shapes of tensors, and ``config.json``."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 import torch

@@ -1,5 +1,7 @@
 """The tokenizer of a PLM directory as the files that ``AutoTokenizer`` reads, with the published ids."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 

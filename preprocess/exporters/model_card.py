@@ -1,5 +1,7 @@
 """The model card (README.md) of an exported model: its origin, its training and its accuracy."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 from statistics import fmean

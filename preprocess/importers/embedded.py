@@ -4,6 +4,8 @@ The package stores the weights in blocks of 32 four-bit numbers. The file ``lm_h
 of its own, trained by train_lm_head.py, and the part of the vocabulary on which it was trained.
 """
 
+from __future__ import annotations
+
 import contextlib
 import struct
 from importlib import metadata

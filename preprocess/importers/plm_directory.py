@@ -1,5 +1,7 @@
 """A published masked LM as a PLM directory."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Sequence
 from pathlib import Path

@@ -48,7 +48,7 @@ def _regexes(value) -> set[str]:
     """All regular expressions in the value of ``tokenizer.json``, wherever they stand."""
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     own = {str(value["Regex"])} if isinstance(value, dict) and "Regex" in value else set()
-    return own.union(*(_regexes(part) for part in parts if isinstance(part, dict | list)))
+    return own.union(*(_regexes(part) for part in parts if isinstance(part, (dict, list))))
 
 
 def _read_object(path: Path) -> dict:

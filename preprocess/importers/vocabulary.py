@@ -1,5 +1,7 @@
 """A PLM's tokenizer as ``tokenizer.json`` with fairseq's ids, for the whole vocabulary or part of it."""
 
+from __future__ import annotations
+
 import json
 import re
 from collections.abc import Iterable, Sequence

@@ -1,5 +1,7 @@
 """Plain text, one sentence per line, as batches of token ids."""
 
+from __future__ import annotations
+
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

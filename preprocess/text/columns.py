@@ -1,5 +1,7 @@
 """Which column of a text file holds what: from its header, from its width, or from ``--columns``."""
 
+from __future__ import annotations
+
 import functools
 import re
 from collections.abc import Mapping, Sequence

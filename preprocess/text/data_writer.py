@@ -1,5 +1,7 @@
 """Files of examples as a data directory."""
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import datetime

@@ -1,5 +1,7 @@
 """Dictionaries and synonym lists: source word to its translations or synonyms."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """The data directory that subsets are added to, or replaced in."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import re

@@ -4,6 +4,8 @@ Formats with an example on each line are read block by block. The others are con
 JSON value on each line, so that everything after them is the same for all.
 """
 
+from __future__ import annotations
+
 import contextlib
 import csv
 import json

@@ -63,9 +63,10 @@ def check_plausible(counts: Counter[str], lines: Mapping[str, int], skipped: int
             raise BadText(f"{where}: {line_of(other)} and {line_of(label)} differ by case only; correct them, or {BY_OPTION}")
     if len(counts) < 2:
         raise BadText(f"{where}: fewer than two classes; if others have no examples here, {BY_OPTION}")
-    if 2 * len(counts) >= counts.total() and (len(counts) > MOST_DISTINCT or any(len(label.split()) > 1 for label in counts)):
+    examples = sum(counts.values())
+    if 2 * len(counts) >= examples and (len(counts) > MOST_DISTINCT or any(len(label.split()) > 1 for label in counts)):
         raise BadText(
-            f"{where}: as many as half of its {counts.total()} examples, so this is hardly the column of labels; name the "
+            f"{where}: as many as half of its {examples} examples, so this is hardly the column of labels; name the "
             f"columns with --columns, or {BY_OPTION}"
         )
     first, *others = counts
@@ -79,9 +80,10 @@ def check_plausible(counts: Counter[str], lines: Mapping[str, int], skipped: int
 def check_others(counts: Counter[str], skipped: int, file: TextFile) -> None:
     """The same of the labels of another subset, all of which the training set has."""
     _check_skipped(counts, skipped, file)
-    if len(counts) < 2 and counts.total() > MOST_ALIKE:
+    examples = sum(counts.values())
+    if len(counts) < 2 and examples > MOST_ALIKE:
         raise BadText(
-            f"{_described(counts, file)}, the same for all of its {counts.total():,} examples, as files without labels have; "
+            f"{_described(counts, file)}, the same for all of its {examples:,} examples, as files without labels have; "
             f"name the columns with --columns, or if it is right, {BY_OPTION}"
         )
 

@@ -1,5 +1,7 @@
 """The lines of a text file that a user gives."""
 
+from __future__ import annotations
+
 import lzma
 from collections.abc import Iterator
 from pathlib import Path

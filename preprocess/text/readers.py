@@ -1,5 +1,7 @@
 """Labelled sentences and sentence pairs from files: those of XNLI, PAWS-X and XTREME, and your own."""
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import itertools
@@ -26,8 +28,10 @@ QUOTED = re.compile(r'"(?:[^"]|"")+"')  # a cell as CSV quotes it
 SAMPLE = 1000  # rows from which is seen what a file is like
 
 
-@dataclass(slots=True)  # there are millions of them
+@dataclass
 class Example:
+    __slots__ = ("id", "sentence1", "sentence2", "label", "line")  # there are millions of them
+
     id: str | int  # where the file has no ids, the number of the row, from 1
     sentence1: str
     sentence2: str | None
@@ -178,7 +182,7 @@ def _values_of_objects(file, block, skipped):
         if values["label"] is None:
             values["label"] = "null"
         for name, cell in values.items():
-            if not isinstance(cell, str | int | float):
+            if not isinstance(cell, (str, int, float)):
                 raise InputError(f"{file.where(number)}: {name} is {json.dumps(cell)[:60]}, not text")
         yield number, [str(values[name]).strip() if name in values else None for name in NAMES]
 

@@ -77,7 +77,7 @@ def _parts(batch):
 
 
 def _plain(value):
-    return value if value is None or isinstance(value, str | int | float) else {"type": type(value).__name__}
+    return value if value is None or isinstance(value, (str, int, float)) else {"type": type(value).__name__}
 
 
 def files_of_dataset(directory: Path) -> list[Path]:

@@ -94,7 +94,7 @@ def _unpacked(chunks, path):
     except InputError:
         raise
     except Exception as error:
-        damaged = isinstance(error, EOFError | zlib.error | lzma.LZMAError) or raised_by(error, "zstandard", "ZstdError")
+        damaged = isinstance(error, (EOFError, zlib.error, lzma.LZMAError)) or raised_by(error, "zstandard", "ZstdError")
         if damaged or (isinstance(error, OSError) and not error.errno):  # one with a number is about the temporary file
             raise InputError(f"{path} cannot be unpacked ({error}): it is damaged or incomplete, get it again") from None
         raise

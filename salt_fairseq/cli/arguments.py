@@ -1,5 +1,7 @@
 """What the command lines of all commands share."""
 
+from __future__ import annotations
+
 import argparse
 import os
 import re

@@ -4,6 +4,8 @@
 Nothing here happens when the package is imported as a library.
 """
 
+from __future__ import annotations
+
 import atexit
 import contextlib
 import io

@@ -1,5 +1,7 @@
 """Text of other people, as it may be printed to a terminal."""
 
+from __future__ import annotations
+
 import os
 import re
 import sys

@@ -1,5 +1,7 @@
 """Exceptions as sentences for the user: what is wrong, and what to do."""
 
+from __future__ import annotations
+
 import errno
 import os
 import traceback

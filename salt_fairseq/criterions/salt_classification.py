@@ -4,7 +4,6 @@ predictions for an instance and its code-switched version together.
 fairseq's ``sentence_prediction`` criterion rounds the accuracy to one decimal before the best checkpoint is chosen.
 """
 
-import enum
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,10 +15,11 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 
 from salt_fairseq.errors import InputError
+from salt_fairseq.modules.choice import Choice
 from salt_fairseq.modules.encoder import PAD
 
 
-class Direction(enum.StrEnum):
+class Direction(Choice):
     """Which prediction the consistency loss moves towards which."""
 
     symmetric = "symmetric"

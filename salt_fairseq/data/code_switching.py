@@ -1,5 +1,7 @@
 """Code-switching (paper §2.1): substitute every token whose candidate is probable enough, when the data is used."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path

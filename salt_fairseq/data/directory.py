@@ -1,5 +1,7 @@
 """A data directory: subsets of binarized sentence pairs, their labels, ids and origin."""
 
+from __future__ import annotations
+
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple

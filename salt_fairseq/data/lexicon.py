@@ -1,5 +1,7 @@
 """Substitutes of words from dictionaries or synonym lists, drawn when the data is used (RS-DA, CoSDA-ML, SCOPA)."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Which subsets of a data directory are evaluated: names, globs, and all pairs of languages."""
 
+from __future__ import annotations
+
 import fnmatch
 
 from salt_fairseq.data.directory import DataDirectory

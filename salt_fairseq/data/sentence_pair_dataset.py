@@ -4,6 +4,8 @@ An item is an example of the data directory: its stored sentences, with the stre
 :class:`~salt_fairseq.data.joining.Joiner`. The collater pads items to the batch that the model reads.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 

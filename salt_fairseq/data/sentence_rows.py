@@ -1,5 +1,7 @@
 """Sentences and pairs to be classified, line by line: TSV with or without a header, or JSONL."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, NamedTuple

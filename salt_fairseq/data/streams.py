@@ -5,6 +5,8 @@ A stream's substitutes come from a source, :class:`salt_fairseq.data.code_switch
 itself is substituted, and may become longer.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol

@@ -1,5 +1,7 @@
 """Checkpoints that fit the data on which they are scored, and how each was chosen among those of its run."""
 
+from __future__ import annotations
+
 import dataclasses
 import tempfile
 from pathlib import Path

@@ -1,6 +1,8 @@
 """How good predictions are: accuracy, macro-F1 and the confusion matrix, and whether there is reason to doubt that a model has
 learned anything."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 

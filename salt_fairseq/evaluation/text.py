@@ -1,5 +1,7 @@
 """What an evaluation prints about a checkpoint: averages, scores of each subset, and doubts that it has learned anything."""
 
+from __future__ import annotations
+
 import statistics
 from typing import Any
 

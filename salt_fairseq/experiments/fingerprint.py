@@ -4,6 +4,8 @@ The record of ``results/xnli/data`` is ``results/xnli/data.fingerprint``, a JSON
 SHA-256 of its content.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os

@@ -132,7 +132,8 @@ def training_settings(directory: Path, name: str, overrides: list[str]) -> Setti
 
     The configuration is composed without fairseq, which takes seconds to import, so without fairseq's defaults.
     """
-    with warnings.catch_warnings(action="ignore"):  # of the compatibility with Hydra 1.1 that fairseq asks for
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the compatibility with Hydra 1.1 that fairseq asks for
         with hydra.initialize_config_dir(str(directory.absolute()), version_base="1.1"):
             config = hydra.compose(name, [_forced(override) for override in parsed(overrides)])
     settings: Settings = {}

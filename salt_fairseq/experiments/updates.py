@@ -28,7 +28,8 @@ from salt_fairseq.tasks.salt_sentence_pair import SaltSentencePairTask
 def composed(directory: Path, name: str, overrides: list[str]) -> DictConfig:
     """The configuration that ``fairseq-hydra-train`` makes of the same words."""
     hydra_init(name)
-    with warnings.catch_warnings(action="ignore"):  # of the compatibility with Hydra 1.1 that fairseq asks for
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the compatibility with Hydra 1.1 that fairseq asks for
         with hydra.initialize_config_dir(str(directory.absolute()), version_base="1.1"):
             return hydra.compose(name, overrides)
 

@@ -1,6 +1,5 @@
 """Model ``salt_encoder``: an imported PLM with a classifier on one vector, and embedding mixup while training."""
 
-import enum
 from dataclasses import dataclass, field
 
 import torch
@@ -9,13 +8,14 @@ from fairseq.models import BaseFairseqModel, register_model
 from torch import nn
 
 from salt_fairseq.errors import InputError
+from salt_fairseq.modules.choice import Choice
 from salt_fairseq.modules.dropout import Dropout
 from salt_fairseq.modules.encoder import PAD
 from salt_fairseq.modules.mixup import Mixing, coefficients, mean_embeddings, mix
 from salt_fairseq.plm import Description, load_state
 
 
-class PoolingChoice(enum.StrEnum):
+class PoolingChoice(Choice):
     """``plm``: as the PLM was trained; otherwise one of :data:`salt_fairseq.modules.pooling.POOLINGS`."""
 
     plm = "plm"

@@ -1,5 +1,7 @@
 """Scaled dot-product attention (Vaswani et al., 2017), computed the fastest way for each device."""
 
+from __future__ import annotations
+
 import math
 
 import torch

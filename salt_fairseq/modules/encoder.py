@@ -3,6 +3,8 @@
 A body is one file of ``bodies/``. It is a subclass of :class:`Encoder`, which says what a body must and may define.
 """
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

@@ -1,11 +1,11 @@
 """Embedding mixup (paper §2.2): h_i = r * E[s_i] + (1 - r) * E[t_i]."""
 
-import enum
-
 import torch
 
+from salt_fairseq.modules.choice import Choice
 
-class Mixing(enum.StrEnum):
+
+class Mixing(Choice):
     """Choices of ``--mixup``; the names of the members are what a configuration says."""
 
     instance = "instance"

@@ -4,16 +4,16 @@ A reconstruction: the paper gives neither radius nor step size nor norm in code,
 its own ball; special tokens and padding do not move.
 """
 
-import enum
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 
+from salt_fairseq.modules.choice import Choice
 from salt_fairseq.modules.encoder import EOS
 
 
-class Perturbation(enum.StrEnum):
+class Perturbation(Choice):
     """Choices of ``--perturbation``; the names of the members are what a configuration says."""
 
     none = "none"
@@ -21,7 +21,7 @@ class Perturbation(enum.StrEnum):
     adversarial = "adversarial"
 
 
-class Norm(enum.StrEnum):
+class Norm(Choice):
     """Choices of ``--norm``."""
 
     l2 = "l2"

@@ -1,5 +1,7 @@
 """Token embeddings whose gradient, as large as they are, is not allocated anew in every step."""
 
+from __future__ import annotations
+
 import torch
 import torch.nn.functional as F
 from torch import nn

@@ -59,7 +59,7 @@ def examine(path: str, language: str, reading: Reading) -> TextInput:
     for example in every_example(file, language):
         labels[example.label] += 1
         characters += len(example.sentence1) + len(example.sentence2 or "")
-    total = labels.total()
+    total = sum(labels.values())
     if not total:
         raise InputError(f"{path} holds no examples: name a file with labelled sentences")
     return TextInput(

@@ -1,5 +1,7 @@
 """From the settings that a user gives to everything that a run will do; nothing is written but the PLM's cache."""
 
+from __future__ import annotations
+
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Imported PLMs, kept in the user's cache under a key of their content, so that each is imported once."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os

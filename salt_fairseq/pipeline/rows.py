@@ -39,7 +39,7 @@ def _plain(value: Any) -> Any:
 
 def as_file(data: Any, folder: Path, name: str) -> str:
     """The path of a file with ``data``: its own if it is one, else that of a JSONL file in ``folder``, named by its content."""
-    if isinstance(data, str | os.PathLike):
+    if isinstance(data, (str, os.PathLike)):
         return os.fspath(data)
     if not isinstance(data, Iterable):
         raise InputError(f"{name} is a {type(data).__name__}: a path, a table or a list of rows is needed")

@@ -1,5 +1,7 @@
 """A run from its plan to the classifier. What is done is not done again, so that the same command goes on after a kill."""
 
+from __future__ import annotations
+
 import contextlib
 import io
 import os

@@ -1,5 +1,7 @@
 """Everything that a classifier of ``salt train`` depends on: one dataclass for the command line, ``run.yaml`` and Python."""
 
+from __future__ import annotations
+
 import dataclasses
 import json
 from collections.abc import Mapping
@@ -85,8 +87,7 @@ def shown(value: Any) -> str:
 
 def declared_type(name: str) -> str:
     """``"int"`` for a setting that is an int, or an int or None, and so on."""
-    declared = FIELDS[name].type
-    return declared.__name__ if isinstance(declared, type) else str(declared).removesuffix(" | None")
+    return str(FIELDS[name].type).removesuffix(" | None")
 
 
 def fits(name: str, value: Any) -> bool:
@@ -99,7 +100,7 @@ def fits(name: str, value: Any) -> bool:
     if declared.startswith("list"):
         return isinstance(value, list) and all(isinstance(text, str) for text in value)
     if declared == "float":
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
     if declared == "bool":
         return isinstance(value, bool)
     if declared == "int":

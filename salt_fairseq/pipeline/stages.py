@@ -1,5 +1,7 @@
 """The commands of a run in order, as a user could type them, and by which file each is known to be done."""
 
+from __future__ import annotations
+
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,7 +141,7 @@ def fairseq_words(plan: Plan, plm_dir: Path, seed: int) -> tuple[str, ...]:
 
 def hydra_value(value: object) -> str:
     """A value in Hydra's grammar of overrides, in which text may need quotes."""
-    if isinstance(value, str | Path):
+    if isinstance(value, (str, Path)):
         # Within quotes, a backslash is one, unless a quote follows: so does the closing one.
         escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), str(value))
         return str(value) if PLAIN.fullmatch(str(value)) else f"'{escaped}'"

@@ -1,5 +1,7 @@
 """A table of cells as Markdown and as LaTeX (longtable, booktabs)."""
 
+from __future__ import annotations
+
 import re
 from dataclasses import dataclass, field
 

@@ -4,8 +4,10 @@ A subset ``test.fr`` is the pair of languages ``("fr", "fr")``, and ``test.fr-de
 ``("fr", "de")``: premise in French, hypothesis in German. Accuracies are percentages.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +20,7 @@ EVALUATE = "python -m salt_fairseq.evaluate"
 TOLERANCE = 1e-6  # of an accuracy that is computed again
 DEV = "valid"  # the split on which checkpoints are selected
 
-Pair: TypeAlias = tuple[str, str]  # languages of premise and hypothesis
+Pair = tuple[str, str]  # languages of premise and hypothesis
 
 
 @dataclass

@@ -1,5 +1,7 @@
 """Systems and their seeds, and what each is measured by: the average over languages, with and without the source language."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass, field
 from functools import cached_property

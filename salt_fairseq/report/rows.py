@@ -1,5 +1,7 @@
 """The report's numbers as plain rows, unrounded, for CSV: a dict each, NaN or None where there is no number."""
 
+from __future__ import annotations
+
 import csv
 import math
 from pathlib import Path

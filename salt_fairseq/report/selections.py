@@ -4,6 +4,8 @@ Dev sets in the source language mislead about other languages (Keung et al., 202
 sees by how much, all selections are shown side by side.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from statistics import fmean
 

@@ -4,12 +4,10 @@ The tests answer different questions. Over seeds: would the system be better aga
 examples: would these trained models differ on other examples of this kind? A few seeds say little about the first.
 """
 
-import bisect
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import TypeAlias
 
 import numpy as np
 
@@ -47,7 +45,7 @@ class Comparison:
         return self.difference > 0 and self.welch <= LEVEL
 
 
-Comparisons: TypeAlias = dict[tuple[str, str], Comparison]  # by system and measure
+Comparisons = dict[tuple[str, str], Comparison]  # by system and measure
 
 
 def welch(values: Sequence[float], others: Sequence[float]) -> float:
@@ -92,7 +90,14 @@ def seeds_needed(difference: float, deviations: tuple[float, float]) -> float:
     high = 10 + math.ceil(8 * (deviations[0] ** 2 + deviations[1] ** 2) / difference**2)
     if high > MOST_SEEDS:
         return math.inf
-    return 2 + bisect.bisect_left(range(2, high), POWER, key=lambda seeds: power(difference, deviations, seeds))
+    low = 2
+    while low < high:
+        middle = (low + high) // 2
+        if power(difference, deviations, middle) < POWER:
+            low = middle + 1
+        else:  # or NaN, where the power is so near 1 that scipy has no number for it
+            high = middle
+    return low
 
 
 def mcnemar(correct: np.ndarray, others: np.ndarray) -> float:

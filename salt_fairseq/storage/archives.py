@@ -4,6 +4,8 @@ They are zip files, which hold a checksum of each member. ``torch.load`` does no
 pass unnoticed. It also unpacks compressed members, which ``torch.save`` never writes: a kilobyte can become gigabytes.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 import zipfile
@@ -50,7 +52,7 @@ def check_tensors(path: str | Path, value: Any) -> None:
                     f"{path} holds a tensor of shape {tuple(item.shape)!s:.60} and not as many numbers, which torch.save never "
                     "writes for a model: do not use it"
                 )
-        elif isinstance(item, dict | list | tuple) and id(item) not in seen:
+        elif isinstance(item, (dict, list, tuple)) and id(item) not in seen:
             seen.add(id(item))
             rest += [*item.keys(), *item.values()] if isinstance(item, dict) else item
 

@@ -1,5 +1,7 @@
 """Files that are either complete or absent and written by one process at a time, and their hashes."""
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import json

@@ -4,6 +4,8 @@ longer than most commands here.
 ``.idx`` is magic, version, code of the type, number of sequences, their sizes (int32) and byte positions in ``.bin`` (int64).
 """
 
+from __future__ import annotations
+
 import struct
 from collections.abc import Iterable, Sequence
 from pathlib import Path

@@ -4,6 +4,8 @@
 an error where the file is used, not a wrong number.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 from pathlib import Path

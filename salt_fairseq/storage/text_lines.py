@@ -1,5 +1,7 @@
 """Lines of UTF-8 text from a binary file, checked to be text."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO

@@ -116,7 +116,7 @@ def in_turn(commands, rounds):
 
 def medians(runs):
     """Of each number that all runs of one command report."""
-    return {key: statistics.median(run[key] for run in runs) for key in runs[0] if isinstance(runs[0][key], int | float)}
+    return {key: statistics.median(run[key] for run in runs) for key in runs[0] if isinstance(runs[0][key], (int, float))}
 
 
 def matmul_rate(device, dtype, size=None, repetitions=5):

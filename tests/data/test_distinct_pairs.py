@@ -9,6 +9,7 @@ from salt_fairseq.data.directory import Examples
 from salt_fairseq.data.distinct_pairs import Batches, DistinctPairs
 from salt_fairseq.data.sentence_pair_dataset import SentencePairDataset
 from salt_fairseq.plm import Description
+from support.zipped import zip_equal
 
 
 class Sentences(list):
@@ -42,7 +43,7 @@ def test_batches_are_those_of_the_dataset(lengths, max_length, more_tokens, sepa
     for start, stop, tokens in batches:
         assert tokens.numel() <= max_length + more_tokens and len(tokens) == stop - start
         sizes += [tokens.shape[1]]
-        for number, row in zip(batches.order[start:stop].tolist(), tokens.tolist(), strict=True):
+        for number, row in zip_equal(batches.order[start:stop].tolist(), tokens.tolist()):
             assert number not in unpadded
             length = len(expected[number])
             unpadded[number] = row[:length]

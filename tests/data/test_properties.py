@@ -28,6 +28,7 @@ from salt_fairseq.errors import InputError
 from salt_fairseq.modules.encoder import BOS, EOS, PAD
 from salt_fairseq.plm import PLM
 from support.tiny_plm import tiny_plm
+from support.zipped import zip_equal
 
 pytestmark = pytest.mark.slow
 
@@ -263,7 +264,7 @@ def test_substituted_text(tiny, source, data):
     for i, sentence in enumerate(sentences):
         ids, log_probs = made._candidates[0][i]
         text = made.text(0, i, sentence)
-        for old, new, candidate, log_prob in zip(sentence.tolist(), text.tolist(), ids.tolist(), log_probs.tolist(), strict=True):
+        for old, new, candidate, log_prob in zip_equal(sentence.tolist(), text.tolist(), ids.tolist(), log_probs.tolist()):
             assert new == (candidate if log_prob >= made.log_threshold and log_prob > -np.inf else old)
         assert text[-1] == EOS
 

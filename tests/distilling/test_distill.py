@@ -23,6 +23,7 @@ from salt_fairseq.tokenizer import Tokenizer
 from support.in_process import call
 from support.running import QUICKSTART, read_tsv
 from support.word_lists import frequencies
+from support.zipped import zip_equal
 
 pytestmark = pytest.mark.slow
 
@@ -156,7 +157,7 @@ def test_candidates(case, positions, keep_shared):
     for language in LANGUAGES:
         vocabulary = words_of(plm_dir, language, keep_shared)
         for side, sentences in zip(("input0", "input1"), sides):
-            for sentence, (ids, log_probs) in zip(sentences, found[language, side], strict=True):
+            for sentence, (ids, log_probs) in zip_equal(sentences, found[language, side]):
                 expected = list(reference.candidates(sentence, positions, vocabulary))
                 assert len(ids) == len(log_probs) == len(expected)
                 for (piece, candidate), id, log_prob in zip(expected, ids.tolist(), log_probs.tolist()):
@@ -187,7 +188,7 @@ def test_batches_do_not_matter(case, options):
     _, plm_dir, data, _ = case
     whole, parts = distilled(plm_dir, data), distilled(plm_dir, data, *options)
     for key in whole:
-        for (ids, log_probs), (part_ids, part_log_probs) in zip(whole[key], parts[key], strict=True):
+        for (ids, log_probs), (part_ids, part_log_probs) in zip_equal(whole[key], parts[key]):
             assert torch.equal(ids, part_ids)
             torch.testing.assert_close(log_probs, part_log_probs, atol=1e-5, rtol=1e-5)
 
@@ -201,7 +202,7 @@ def test_bf16(case):
     single, half = distilled(plm_dir, data), distilled(plm_dir, data, "--dtype", "bf16")
     errors, gaps = [], []
     for (language, side), found in single.items():
-        for sentence, (ids, log_probs), (half_ids, halves) in zip(sides[int(side[-1])], found, half[language, side], strict=True):
+        for sentence, (ids, log_probs), (half_ids, halves) in zip_equal(sides[int(side[-1])], found, half[language, side]):
             candidates = torch.isfinite(log_probs)
             assert torch.equal(torch.isfinite(halves), candidates) and torch.equal(ids[~candidates], half_ids[~candidates])
             for k in candidates.nonzero()[:, 0].tolist():

@@ -27,6 +27,7 @@ from salt_fairseq.storage.indexed_data import IndexedSequences, ranges, write_fl
 from salt_fairseq.storage.manifest import read_verified, write_manifest
 from support.in_process import call, error_of
 from support.running import QUICKSTART, ROOT, read_tsv, run
+from support.zipped import zip_equal
 
 pytestmark = pytest.mark.slow
 
@@ -193,7 +194,7 @@ def test_repeated_sentences_are_stored_once(data, xlmr_plm):
         theirs = MMapIndexedDataset(str(prefix))
         assert [theirs[i].tolist() for i in range(69)] == [ids.tolist() for ids, _ in candidates]
         of = {}
-        for sentence, (ids, log_probs) in zip(sentences, candidates, strict=True):
+        for sentence, (ids, log_probs) in zip_equal(sentences, candidates):
             assert of.setdefault(sentence, (ids.tolist(), log_probs.tolist())) == (ids.tolist(), log_probs.tolist())
             assert len(ids) == len(log_probs) == len(sentence)
         assert np.array_equal(np.concatenate(list(candidates.log_probs())), np.concatenate([p for _, p in candidates]))

@@ -18,6 +18,7 @@ from preprocess import import_plm
 from preprocess.importers.embedded import HEAD, find
 from salt_fairseq.plm import PLM, pad
 from support.in_process import error_of
+from support.zipped import zip_equal
 
 pytestmark = pytest.mark.slow
 
@@ -173,7 +174,7 @@ def test_tokens_of_the_kept_vocabulary(package, plm, sentences):
         model.pieces.add(piece=piece, score=package.scores[piece])
     processor = sentencepiece.SentencePieceProcessor(model_proto=model.SerializeToString())
     texts = sentences + TEXTS
-    for text, ids in zip(texts, plm.tokenizer(texts), strict=True):
+    for text, ids in zip_equal(texts, plm.tokenizer(texts)):
         assert ids == [i + 1 if i else 3 for i in processor.encode(text)], text
 
 

@@ -23,6 +23,7 @@ from salt_fairseq.plm import PLM, Description, load_published, load_state, pad
 from support.in_process import error_of
 from support.published import Payload
 from support.running import randomize
+from support.zipped import zip_equal
 
 INPUTS = [("Tomorrow there will be sunshine.", None), ("Il n'a pas lu la lettre ;", "你好, 42!"), ("Да", "x")]
 ARGS = dict(
@@ -116,7 +117,7 @@ def test_logits_of_fairseqs_model(parts, tmp_path, layout, zipped):
     plm = PLM.load(tmp_path / "plm")
     assert plm.tokenizer.pieces == dictionary.symbols  # fairseq's ids are the ids
     encoded = [plm.encode(a, b) for a, b in INPUTS]
-    for tokens, (a, b) in zip(encoded, INPUTS, strict=True):
+    for tokens, (a, b) in zip_equal(encoded, INPUTS):
         assert torch.equal(tokens, fairseq_ids(dictionary, processor, a, b))
     full = torch.randint(4, len(dictionary) - 1, (arch.positions,), generator=torch.Generator().manual_seed(1))
     tokens = pad([*encoded, full])

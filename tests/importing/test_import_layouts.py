@@ -17,6 +17,7 @@ from salt_fairseq.plm import PLM, Description, load_published, load_state, pad
 from support.in_process import call, error_of
 from support.published import copy_of
 from support.running import randomize
+from support.zipped import zip_equal
 
 INPUTS = [("Tomorrow there will be sunshine all over the north.", None), ("Did he call?", "Nobody knows why!"), ("Oui", None)]
 
@@ -174,7 +175,7 @@ def test_distilbert(distilbert_dir, case, tmp_path):
     assert (arch.layers, arch.heads, arch.ffn_dim, arch.segments, arch.pooler) == (2, 6, 72, 1, False)
     assert (description.family, description.separators, arch.layer_norm_eps) == ("distilbert", 1, 1e-12)
     theirs, ours = logits_and_features(DistilBertForMaskedLM.from_pretrained(distilbert_dir), loaded(tmp_path / "plm"))
-    for expected, found in zip(theirs, ours, strict=True):
+    for expected, found in zip_equal(theirs, ours):
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
 
 
@@ -249,7 +250,7 @@ def test_rows_without_piece(xlmr_dir, tmp_path):
     import_plm.import_plm(tmp_path / "e5", plm_dir)
     plm = loaded(plm_dir)
     theirs, ours = logits_and_features(model, plm)
-    for expected, found in zip(theirs, ours, strict=True):
+    for expected, found in zip_equal(theirs, ours):
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
     rows = load_published(plm_dir, plm.description)["rows"]
     embeddings = model.bert.embeddings

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from unittest import mock
 
+import pytest
 from fairseq_cli import train, validate
 
 import salt_fairseq
@@ -85,7 +86,8 @@ PROGRESS = re.compile(r".*(\d+%\||\[\d\d:\d\d)")
 def build(directory):
     """Make the directory."""
     directory.mkdir()
-    with contextlib.chdir(directory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(directory)
         for name, text in FILES.items():
             Path(name).write_text(text, encoding="utf-8")
         tiny_plm(Path("plm"))
@@ -142,7 +144,7 @@ def assert_refused(command, words, said, stdin=b"the house\tthe cat\n"):
     lines = [line for line in lines if not line.startswith("warning: ")]  # of the small world's few words and updates
     assert code == 1 and len(lines) == 1, (code, lines)
     assert lines[0].startswith("error: ") and len(lines[0]) < 700, lines
-    for part in said if isinstance(said, list | tuple) else [said]:
+    for part in said if isinstance(said, (list, tuple)) else [said]:
         assert part in lines[0], lines[0]
     after = listing()
     assert after == before, sorted(set(after.items()) ^ set(before.items()))

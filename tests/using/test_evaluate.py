@@ -16,6 +16,7 @@ from support.in_process import call
 from support.running import QUICKSTART, read_tsv, run
 from support.scored import MAX_LENGTH, counted_rows, loop, opened, results
 from support.training import validate
+from support.zipped import zip_equal
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +42,7 @@ def test_command_line(xlmr_data, checkpoints, tmp_path):
     }
     assert written["targets"] == {name: labels_of(name[5:7]) for name in names}
     validated = validate(xlmr_data, checkpoints[1], names, "--max-length", MAX_LENGTH, "--batch-size", 9)
-    for path, seed, one in zip(checkpoints, (11, 12), written["checkpoints"], strict=True):
+    for path, seed, one in zip_equal(checkpoints, (11, 12), written["checkpoints"]):
         assert (one["path"], one["seed"], one["updates"], one["dtype"]) == (str(path), seed, 2, "fp32")
         assert one["task"]["max_length"] == MAX_LENGTH and one["model"]["mixup"] == "instance"
         assert "plm_description" not in one["model"] and one["plm"] == "xlmr0"
@@ -106,7 +107,7 @@ def test_resumed(xlmr_data, checkpoints, tmp_path, capsys, due, left):
     whole, out = tmp_path / "whole.json", tmp_path / "out.json"
     call(evaluate, *words, whole)
     printed = capsys.readouterr().out
-    for path, one in zip(checkpoints, results(whole)["checkpoints"], strict=True):
+    for path, one in zip_equal(checkpoints, results(whole)["checkpoints"]):
         others = np.mean([one["accuracy"][f"test.{language}"] for language in ("fr", "de", "ru")])
         assert f"{path}: test avg. without en {others:.2f}, with en {np.mean(list(one['accuracy'].values())):.2f} (" in printed
     forward, scored = SaltEncoder.forward, []

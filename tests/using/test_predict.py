@@ -21,6 +21,7 @@ from salt_fairseq.plm import PLM
 from support.classifiers import LABELS, binarized, fine_tuned
 from support.in_process import call, error_of
 from support.running import QUICKSTART, ROOT, read_tsv
+from support.zipped import zip_equal
 
 pytestmark = pytest.mark.slow
 
@@ -64,7 +65,7 @@ def one_by_one(made, rows):
 def assert_answers(output, expected):
     predicted = [line.split("\t") for line in output.decode().splitlines()]
     assert [label for label, _ in predicted] == [label for label, _ in expected]
-    for (_, probability), (_, reference) in zip(predicted, expected, strict=True):
+    for (_, probability), (_, reference) in zip_equal(predicted, expected):
         assert len(probability) == len("0.1234") and abs(float(probability) - reference) <= 0.6e-4
     assert {label for label, _ in predicted} == set(LABELS)
 
@@ -133,7 +134,7 @@ def test_further_columns_and_all_probabilities(made, rows):
     table = "".join(f"{b}\t{i}\t{a}\tgold\n" for i, (a, b) in enumerate(rows[:3]))
     header, *lines = [line.split("\t") for line in typed(f"hypothesis\tid\tpremise\tlabel\n{table}".encode(), path, "--probabilities").decode().splitlines()]
     assert header == ["id", "label", "prediction", "probability", *LABELS]
-    for i, (line, (label, probability)) in enumerate(zip(lines, expected, strict=True)):
+    for i, (line, (label, probability)) in enumerate(zip_equal(lines, expected)):
         assert line[:3] == [str(i), "gold", label] and float(line[3]) == pytest.approx(probability, abs=1e-4)
         assert float(line[4 + LABELS.index(label)]) == float(line[3]) and float(line[4]) + float(line[5]) == pytest.approx(1, abs=2e-4)
     objects = "".join(json.dumps({"sentence1": a, "sentence2": b, "meta": {"n": i}}) + "\n" for i, (a, b) in enumerate(rows[:3]))

@@ -1,5 +1,7 @@
 """The body that BERT and XLM-R share: a post-norm Transformer encoder with absolute positions and segments."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import torch

@@ -18,10 +18,11 @@ from salt_fairseq.modules.encoder import Architecture, Encoder, attention_mask, 
 from salt_fairseq.modules.pooling import normalized_mean
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class DebertaArchitecture(Architecture):
-    position_buckets: int  # on each side; the nearer half of them holds one relative position each
-    max_relative_positions: int  # distance at which the buckets end
+    # Dataclasses want defaults after the inherited one; 0 is refused.
+    position_buckets: int = 0  # on each side; the nearer half of them holds one relative position each
+    max_relative_positions: int = 0  # distance at which the buckets end
 
     def __post_init__(self):
         super().__post_init__()

@@ -1,6 +1,8 @@
 """ModernBERT's body (Warner et al., 2024), which mmBERT has: pre-norm layers without biases, rotary positions, GeGLU, and
 attention that is global in every n-th layer and local in the others."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,12 +16,13 @@ from salt_fairseq.modules.encoder import Architecture, Encoder, attention_mask, 
 from salt_fairseq.modules.pooling import mean
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class ModernBertArchitecture(Architecture):
-    global_every: int  # layers 0, n, 2 n, … attend to all tokens
-    local_window: int  # the other layers attend to tokens at most half as far away
-    global_theta: float  # base of the wavelengths of rotary positions in global layers
-    local_theta: float  # and in local ones
+    # Dataclasses want defaults after the inherited one; 0 is refused.
+    global_every: int = 0  # layers 0, n, 2 n, … attend to all tokens
+    local_window: int = 0  # the other layers attend to tokens at most half as far away
+    global_theta: float = 0.0  # base of the wavelengths of rotary positions in global layers
+    local_theta: float = 0.0  # and in local ones
 
     def __post_init__(self):
         super().__post_init__()
