@@ -41,7 +41,7 @@ def check_settings(path: str | Path, trainer: Trainer) -> None:
         return
     checkpoint = read_checkpoint_file(path)
     saved, trained_on = checkpoint["cfg"], (checkpoint.get("task_state") or {}).get("training_data")
-    changes = [*_changes(saved, cfg), *_changed_sources(saved, cfg, trainer.task.data, trained_on)]
+    changes = [*_changes(saved, cfg), *_changed_sources(saved, cfg, trainer.task, trained_on)]
     if changes:
         raise InputError(
             f"{path} was trained with other settings: {', '.join(changes)}; name another --save-dir, delete this one to train "
@@ -71,16 +71,19 @@ def _per_update(cfg: dict[str, Any], key: str) -> list[int] | None:
     return None if size is None else [size * processes * batches for batches in cfg["optimization"]["update_freq"]]
 
 
-def _changed_sources(
-    saved: dict[str, Any], cfg: dict[str, Any], data: DataDirectory, trained_on: dict[str, str] | None
-) -> list[str]:
-    """``trained_on``: the checksums of the training data, which checkpoints of older versions do not name."""
+def _changed_sources(saved: dict[str, Any], cfg: dict[str, Any], task: Any, trained_on: dict[str, str] | None) -> list[str]:
+    """``trained_on``: the checksums of what it was trained on, of which checkpoints of older versions name a part or none."""
     changes = []
     if saved["model"]["plm_description"] != cfg["model"]["plm_description"]:
         changes.append(f"--plm {saved['model']['plm']} (now {cfg['model']['plm']}, another PLM)")
     before, subset = Path(saved["task"]["data"]), cfg["dataset"]["train_subset"]
     if trained_on is None and (before / "meta.json").is_file():
         trained_on = DataDirectory(before).checksums(subset)
-    if trained_on is not None and trained_on != data.checksums(subset):
-        changes.append(f"data {before} (now {data.path}, with other sentences or labels)")
+    if trained_on is not None:
+        now = task.checksums(subset)
+        changed = {name for name in now.keys() | trained_on.keys() if now.get(name) != trained_on.get(name)}
+        made = {Path(*Path(name).parts[:2]) for name in changed & trained_on.keys() if len(Path(name).parts) > 2}
+        if any(len(Path(name).parts) == 2 for name in changed):
+            changes.append(f"data {before} (now {task.data.path}, with other sentences or labels)")
+        changes += [f"{task.data.path / directory} (made anew since, with other substitutes)" for directory in sorted(made)]
     return changes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,7 +12,7 @@ import numpy as np
 from salt_fairseq.data.subset import Subset
 from salt_fairseq.errors import InputError
 from salt_fairseq.storage.indexed_data import IndexedSequences, load_indexed
-from salt_fairseq.storage.manifest import Manifest
+from salt_fairseq.storage.manifest import MANIFEST, Manifest, read_verified
 
 if TYPE_CHECKING:
     from fairseq.data import Dictionary
@@ -91,10 +92,13 @@ class DataDirectory:
         """int64 (N,): the label of each example."""
         return load_indexed(self._manifest, f"label/{subset}").elements.astype(np.int64) - FIRST_LABEL
 
-    def checksums(self, subset: str) -> dict[str, str]:
-        """Those of a subset's sentences and labels, wherever the directory lies."""
+    def checksums(self, subset: str, substitutes: Iterable[str] = ()) -> dict[str, str]:
+        """Those of a subset's sentences and labels, wherever the directory lies, and of all files of directories in it, such
+        as ``candidates/fr``."""
         files = self._manifest.values["files"]
-        return {name: files[name] for part in (*self.sides, "label") if (name := f"{part}/{subset}.bin") in files}
+        own = {name: files[name] for part in (*self.sides, "label") if (name := f"{part}/{subset}.bin") in files}
+        made = {part: read_verified(self.path / part / MANIFEST, "the preprocessing")["files"] for part in substitutes}
+        return own | {f"{part}/{name}": checksum for part, names in made.items() for name, checksum in names.items()}
 
     def stored_subsets(self, name: str) -> tuple[str, str]:
         """The subsets that hold the premises and the hypotheses: ``test.en`` and ``test.de`` for ``test.en-de``."""

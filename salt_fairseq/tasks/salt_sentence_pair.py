@@ -20,7 +20,7 @@ from salt_fairseq.errors import InputError
 from salt_fairseq.modules.loss_guard import LossGuard
 from salt_fairseq.modules.perturbation import Norm, Perturbation, ascend, random_in_ball
 from salt_fairseq.plm import Description
-from salt_fairseq.tasks.training_streams import training_streams
+from salt_fairseq.tasks.training_streams import sources, training_streams
 
 logger = logging.getLogger(__name__)
 
@@ -129,6 +129,10 @@ class SaltSentencePairTask(FairseqTask):
             keep_freed_memory()
         return model
 
+    def checksums(self, split):
+        """Those of the files that a training on ``split`` reads."""
+        return self.data.checksums(split, sources(self.cfg))
+
     def load_dataset(self, split, combine=None, **options):
         """``train``, ``valid``, ``test.fr``, or ``test.en-de``: premises of ``test.en``, hypotheses of ``test.de``.
 
@@ -140,9 +144,10 @@ class SaltSentencePairTask(FairseqTask):
             raise InputError("--combine-valid-subsets is not supported: name every subset with --valid-subset instead")
         if training:
             self._train_subset = split
-            self.state.merge_state_dict({"training_data": self.data.checksums(split)})
         examples = self.data.load(split)
         streams = training_streams(self.cfg, self.data, split, self.mixes) if training else None
+        if training:
+            self.state.merge_state_dict({"training_data": self.checksums(split)})
         dataset = SentencePairDataset(examples, self.description.join, self.cfg.max_length, streams, shuffle=training)
         self.datasets[split] = dataset
         logger.info(f"{split}: {len(examples.targets):,} instances, {len(dataset):,} in all streams of an epoch")

@@ -5,10 +5,13 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from preprocess import binarize
 from salt_fairseq.errors import InputError
+from salt_fairseq.storage.files import sha256
+from salt_fairseq.storage.manifest import read_verified, write_with_checksum
 from support.in_process import call
 from support.running import QUICKSTART
 from support.training import checkpoint, trained, training
@@ -100,3 +103,15 @@ def test_data_binarized_anew(bert_data, bert_plm, begun, tmp_path):
     call(binarize, bert_plm, data, "--replace", "--subset", f"train={tmp_path / 'train.tsv'}")
     with pytest.raises(InputError, match=rf"settings: data {data} \(now {data}, with other sentences or labels\); name another --save-dir"):
         trained(training(data, bert_plm, held, *FIRST, updates=3))
+
+
+def test_candidates_distilled_anew(bert_data, bert_plm, begun, tmp_path):
+    """In the same place, from the same sentences: the substitutes are others."""
+    data, held = shutil.copytree(bert_data, tmp_path / "data"), shutil.copytree(begun, tmp_path / "ckpt")
+    french = data / "candidates" / "fr"
+    values = read_verified(french / "meta.json", "")
+    file = french / "input0" / "train.log_probs.npy"
+    np.save(file, np.load(file) - 1)
+    write_with_checksum(french / "meta.json", values | {"files": values["files"] | {"input0/train.log_probs.npy": sha256(file)}})
+    with pytest.raises(InputError, match=rf"settings: {french} \(made anew since, with other substitutes\); name another --save-dir"):
+        trained(training(data, bert_plm, held, *FIRST, updates=2))
