@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from preprocess.exporters import hf_model, hf_tokenizer, hub, model_card, onnx_file
 from salt_fairseq.checkpoints import load_checkpoint, load_labels, plm_directory
 from salt_fairseq.cli.arguments import command_parser
-from salt_fairseq.cli.printable import printable
+from salt_fairseq.cli.printable import print_line
 from salt_fairseq.errors import InputError
 from salt_fairseq.plm import Description, load_published, load_state
 from salt_fairseq.storage.files import replacing
@@ -151,10 +151,10 @@ def main() -> None:
         config = export_plm(args.source, args.out, **options)
     else:
         config = export_classifier(args.source, args.out, args.plm, args.data, args.results, **options)
-    labels = f", labels {printable(', '.join(config['label2id']))}" if "label2id" in config else ""
-    print(f"wrote {args.out}: {config['architectures'][0]}, {config['vocab_size']:,} pieces{labels}, from {args.source}")
+    labels = f", labels {', '.join(config['label2id'])}" if "label2id" in config else ""
+    print_line(f"wrote {args.out}: {config['architectures'][0]}, {config['vocab_size']:,} pieces{labels}, from {args.source}")
     if args.push_to_hub:
-        print(f"uploaded it to {hub.push(args.out, args.push_to_hub, args.private)}")
+        print_line(f"uploaded it to {hub.push(args.out, args.push_to_hub, args.private)}")
 
 
 if __name__ == "__main__":

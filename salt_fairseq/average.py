@@ -25,6 +25,7 @@ import torch
 from salt_fairseq.checkpoint_file import read_checkpoint_file
 from salt_fairseq.checkpoints import load_checkpoint
 from salt_fairseq.cli.arguments import command_parser
+from salt_fairseq.cli.printable import print_line
 from salt_fairseq.errors import InputError
 from salt_fairseq.storage.files import replacing, sha256
 
@@ -97,7 +98,7 @@ def main() -> None:
     with replacing(args.out, inputs=args.paths) as temporary:
         torch.save(averaged, temporary)
     moving = "moving averages" if args.ema else "average"
-    print(f"wrote {args.out}: the {moving} of {', '.join(path.name for path in args.paths)}")
+    print_line(f"wrote {args.out}: the {moving} of {', '.join(path.name for path in args.paths)}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 
-from salt_fairseq.cli.end_with_parent import end_with_parent
 from salt_fairseq.errors import InputError
 
 SHARED = "shared"  # in the work directory, while it is checked
@@ -22,8 +21,6 @@ def process_group() -> Iterator[tuple[int, int]]:
     if world_size == 1:
         yield rank, world_size
         return
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        end_with_parent()  # torchrun's workers
     torch.distributed.init_process_group("gloo", timeout=datetime.timedelta(days=7))  # all wait for the slowest
     yield rank, world_size
     torch.distributed.destroy_process_group()

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from types import TracebackType
 
+from salt_fairseq.cli.end_with_parent import end_with_parent
 from salt_fairseq.cli.printable import printable
 from salt_fairseq.cli.sentences import DEBUG, sentence_of
 from salt_fairseq.errors import exception_chain
@@ -25,6 +26,8 @@ def start_command() -> None:
     """Make this process a command's. Commands call it before they load the rest, which takes seconds, so that an interrupt
     meanwhile ends in one line, too."""
     sys.excepthook = print_sentence
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # a worker of torchrun's, before it waits for others that may have ended
+        end_with_parent()
     _fill_closed_descriptors()
     for stream in (sys.stdout, sys.stderr):  # no work ends for a line that the terminal's encoding cannot show
         if isinstance(stream, io.TextIOWrapper):

@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from salt_fairseq.cli.end_with_parent import end_with_parent
-from salt_fairseq.cli.printable import printable
+from salt_fairseq.cli.printable import print_line, printable
 from salt_fairseq.cli.progress import SECONDS
 from salt_fairseq.errors import InputError
 from salt_fairseq.pipeline.estimate import duration
@@ -27,13 +27,13 @@ class Progress:
         self.bar = tqdm(total=updates, desc=title, unit=" updates", disable=None)
         self.begun, self.first, self.done = time.monotonic(), 0, 0
         if self.bar.disable:
-            print(f"{title}: starting", flush=True)
+            print_line(f"{title}: starting")
 
     def read(self, line: str) -> None:
         """Take the progress from a line of the training's output, if it tells some."""
         if line.startswith(OF_INTEREST):
-            tqdm.write(f"  {printable(line.strip())}", file=sys.stdout)
-            sys.stdout.flush()
+            with tqdm.external_write_mode():
+                print_line(f"  {line.strip()}")
         values = _values(line)
         if "loss" in values and "num_updates" in values:
             self.facts["loss"] = f"{float(values['loss']):.3f}"
@@ -48,7 +48,7 @@ class Progress:
         self.bar.update(self.done - self.bar.n)
         if self.bar.disable and time.monotonic() - self.shown >= SECONDS:
             self.shown = time.monotonic()
-            print(self, flush=True)
+            print_line(str(self))
 
     def __str__(self) -> str:
         parts = [f"{self.title}: update {self.done:,} of {self.updates:,}"]
@@ -61,7 +61,7 @@ class Progress:
     def close(self) -> None:
         self.bar.close()
         if self.bar.disable and self.done:
-            print(self, flush=True)
+            print_line(str(self))
 
 
 def _values(line: str) -> dict[str, Any]:

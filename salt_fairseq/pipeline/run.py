@@ -14,7 +14,7 @@ import torch
 
 from salt_fairseq.checkpoint_file import read_checkpoint_file
 from salt_fairseq.cli.commands import call
-from salt_fairseq.cli.printable import printable
+from salt_fairseq.cli.printable import print_line, printable
 from salt_fairseq.errors import InputError
 from salt_fairseq.pipeline import estimate
 from salt_fairseq.pipeline.fine_tuning import fine_tune
@@ -88,19 +88,21 @@ def run(plan: Plan, given: set[str]) -> Path:
                 plan.settings.precision = before[0].get("precision", plan.settings.precision)
             check_same(out, before, (plan.settings, plan.checksums))
         for line in describe(plan):
-            print(printable(line))
+            print_line(line)
         write_run_file(out / RUN_FILE, plan.settings, plan.reasons, plan.checksums)
-        print(f"all of this is in {_near(out / RUN_FILE)}, with which salt train --config goes on or repeats it", flush=True)
+        print_line(f"all of this is in {_near(out / RUN_FILE)}, with which salt train --config goes on or repeats it")
         _check_space(out, plan.bytes)
         stages = stages_of(plan, plm_dir)
         for number, stage in enumerate(stages, 1):
             if not stage.is_done:
-                print(f"\n[{number}/{len(stages)}] {_title(stage, plan)}", flush=True)
+                print_line("")
+                print_line(f"[{number}/{len(stages)}] {_title(stage, plan)}")
                 _do(stage, plan, plm_dir)
         best, accuracy = best_checkpoint(out)
         table = f"; table and figures in {_near(out / 'report')}" if plan.transfers else ""
-        print(
-            f"\n{_near(out)} is the classifier: transformers.pipeline('text-classification', '{_near(out)}')\n"
+        print_line("")
+        print_line(f"{_near(out)} is the classifier: transformers.pipeline('text-classification', '{_near(out)}')")
+        print_line(
             f"seed {best.stem.rpartition('-')[2]} of {plan.settings.seeds}, accuracy on valid {accuracy:.1f} %; model card "
             f"{_near(out / 'README.md')}{table}"
         )
@@ -110,7 +112,7 @@ def run(plan: Plan, given: set[str]) -> Path:
 def _check_space(out: Path, needed: int) -> None:
     free = shutil.disk_usage(out).free
     if free < needed:
-        print(f"warning: {estimate.size(free)} of disk are free where {_near(out)} is, less than may be needed", flush=True)
+        print_line(f"warning: {estimate.size(free)} of disk are free where {_near(out)} is, less than may be needed")
 
 
 def _do(stage: Stage, plan: Plan, plm_dir: Path) -> None:

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from preprocess.distillation.processes import check_shared, process_group
-from salt_fairseq.cli.end_with_parent import end_with_parent
+from salt_fairseq.cli.command import start_command
 from salt_fairseq.errors import InputError
 
 FORK = multiprocessing.get_context("fork")
@@ -61,7 +61,8 @@ def test_worker_ends_when_its_parent_is_killed():
     reading, writing = os.pipe()
 
     def worker():
-        end_with_parent()
+        os.environ["TORCHELASTIC_RUN_ID"] = "none"
+        start_command()
         os.write(writing, b"ready")
         signal.pause()
 
