@@ -18,12 +18,12 @@ from preprocess.text.columns import parse_columns
 from preprocess.text.data_writer import binarize
 from preprocess.text.formats import DELIMITERS
 from preprocess.text.labels import parse_labels
-from preprocess.text.official_layouts import LAYOUTS, official_files
+from preprocess.text.official_layouts import LAYOUTS, MISSING_LABELS, QUOTING, official_files
 from preprocess.text.parallel import usable_cores
 from preprocess.text.readers import BLANK, OTHER_LANGUAGE, REASONS, UNDECIDED, UNTRANSLATED, Reading
 from salt_fairseq.cli.arguments import command_parser, name_value_pairs, positive
 from salt_fairseq.cli.printable import print_line
-from salt_fairseq.data.subset import LANGUAGE, STORED
+from salt_fairseq.data.subset import LANGUAGE, STORED, source_languages
 from salt_fairseq.errors import InputError
 
 
@@ -32,7 +32,8 @@ def arguments():
     add = parser.add_argument
     add("plm_dir", metavar="PLM_DIR", type=Path, help="PLM directory, whose tokenizer is used")
     add("data", metavar="DATA", type=Path, help="data directory to write, or to add subsets to")
-    for layout, name in (("xnli", "XNLI"), ("pawsx", "PAWS-X"), ("xtreme", "XTREME's data set")):
+    names = {"xnli": "XNLI", "pawsx": "PAWS-X", "xtreme": "XTREME's data set", "sib200": "SIB-200", "xsid": "xSID's intents"}
+    for layout, name in names.items():
         add(
             f"--{layout}",
             metavar="DIR",
@@ -85,11 +86,23 @@ def arguments():
         choices=["csv", "none"],
         help="whether quotation marks around a cell are no part of it (default: csv, but none where tabs separate columns)",
     )
-    add("--source-language", default="en", help="language of train and valid")
+    add(
+        "--source-language",
+        metavar="LANG[,LANG...]",
+        default="en",
+        help="language of train and valid; of several, the training sets are train.LANG (and valid.LANG) for each of them",
+    )
+    add("--languages", metavar="LANG,...", help="of the layouts, read only these and the source languages (default: all)")
     add("--workers", metavar="N", type=positive, default=usable_cores(), help="processes, which do not change the result")
     args = parser.parse_args()
-    if not re.fullmatch(LANGUAGE, args.source_language):
-        raise InputError(f"--source-language {args.source_language!r}: one language code is needed, as in test.LANG")
+    sources = source_languages(args.source_language)
+    if not all(re.fullmatch(LANGUAGE, language) for language in sources) or len(set(sources)) < len(sources):
+        raise InputError(
+            f"--source-language {args.source_language!r}: a language code is needed, as in test.LANG, or several, as in en,de"
+        )
+    layouts = [layout for layout in LAYOUTS if getattr(args, layout)]
+    args.missing_label += [label for layout in layouts for label in MISSING_LABELS.get(layout, ())]
+    args.quoting = args.quoting or next((QUOTING[layout] for layout in layouts if layout in QUOTING), None)
     return args
 
 
@@ -103,12 +116,19 @@ def subset_files(args: argparse.Namespace) -> dict[str, Path]:
         if directory is not None:
             if not directory.is_dir():
                 raise InputError(f"--{layout} {directory}: no such directory")
-            official, left_out = official_files(layout, directory, args.source_language, pairs)
+            languages = args.languages.split(",") if args.languages else ()
+            official, left_out = official_files(layout, directory, args.source_language, pairs, languages)
             files.update(official)
             if left_out:
                 names = ", ".join(str(path.relative_to(directory)) for path in left_out)
                 print_line(f"--{layout}: left out, by their names no files of the layout in this source language: {names}")
     files.update({name: Path(path) for name, path in pairs.items()})
+    sources = source_languages(args.source_language)
+    for name in {"train", "valid"} & files.keys() if len(sources) > 1 else ():
+        raise InputError(
+            f"--subset {name}={files[name]}: the source languages are {', '.join(sources)}: name that of the file, as in "
+            f"--subset {name}.{sources[0]}={files[name]}"
+        )
     if not files:
         raise InputError("nothing to binarize: give --xnli, --pawsx, --xtreme or --subset")
     return files

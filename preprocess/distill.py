@@ -13,10 +13,11 @@ if __name__ == "__main__":
 import argparse
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -24,9 +25,10 @@ import torch
 from preprocess.distillation.candidate_files import write_all
 from preprocess.distillation.candidate_search import CPU_LOGITS, GPU_LOGITS, POSITIONS, CandidateSearch
 from preprocess.distillation.distinct_sentences import DistinctSentences
-from preprocess.distillation.inputs import SUBSET, add_inputs, open_inputs
+from preprocess.distillation.inputs import TRAINING, add_inputs, open_inputs
 from preprocess.distillation.processes import check_shared, process_group
-from preprocess.distillation.search import count_positions, few_positions, search_all
+from preprocess.distillation.search import search_all
+from preprocess.distillation.sources import SourceSentences, choose_positions, one_or_each
 from preprocess.distillation.target_vocabularies import check_vocabularies, target_vocabularies
 from preprocess.distillation.word_lists import WORD_LIST_HELP, parse_word_lists
 from salt_fairseq.cli.arguments import command_parser, positive
@@ -49,7 +51,12 @@ def arguments():
     add_inputs(parser, "data directory; candidates are written into it")
     add("--languages", default="en,fr,es,de", help="target languages")
     add("--word-list", metavar="LANG=FILE", nargs="+", action="extend", default=[], help=WORD_LIST_HELP)
-    add("--positions", choices=POSITIONS, default="words", help="candidate positions: all tokens with a letter, or whole words")
+    add(
+        "--positions",
+        choices=POSITIONS,
+        help="candidate positions: all tokens with a letter, or whole words (default: whole words, but all tokens in source "
+        "languages that have hardly any, as Chinese)",
+    )
     add(
         "--keep-shared-words",
         action="store_true",
@@ -71,12 +78,17 @@ def check(args: argparse.Namespace, description: Description) -> None:
         raise InputError(f"--languages {args.languages} names a language twice: leave one of them out")
 
 
-def vocabularies_of(args: argparse.Namespace, tokenizer: Tokenizer, source_language: str) -> tuple[dict, list[str]]:
-    """Language to piece ids of its target vocabulary, and warnings about small ones."""
+def vocabularies_of(
+    args: argparse.Namespace, tokenizer: Tokenizer, sources: Sequence[str]
+) -> tuple[dict[str, dict], list[str]]:
+    """Source language to target language to piece ids of its target vocabulary, and warnings about small ones."""
     languages = args.languages.split(",")
-    word_lists = parse_word_lists(args.word_list, [*languages, source_language])
-    vocabularies = target_vocabularies(tokenizer, languages, word_lists, source_language, args.keep_shared_words)
-    return vocabularies, list(check_vocabularies(tokenizer, vocabularies, word_lists))
+    word_lists = parse_word_lists(args.word_list, [*languages, *sources])
+    vocabularies = {
+        source: target_vocabularies(tokenizer, languages, word_lists, source, args.keep_shared_words) for source in sources
+    }
+    warnings = (check_vocabularies(tokenizer, of_source, word_lists) for of_source in vocabularies.values())
+    return vocabularies, list(dict.fromkeys(itertools.chain.from_iterable(warnings)))
 
 
 def check_outputs(args: argparse.Namespace) -> None:
@@ -111,46 +123,52 @@ def distill(args: argparse.Namespace, rank: int, world_size: int) -> None:
     data, description, tokenizer = open_inputs(args)
     check(args, description)
     check_outputs(args)
-    source_language = data.meta["source_language"]
-    vocabularies, warnings = vocabularies_of(args, tokenizer, source_language)
+    subsets = {data.language(subset): subset for subset in data.parts(TRAINING)}
+    vocabularies, warnings = vocabularies_of(args, tokenizer, list(subsets))
     tokenizer.keep_words_only()
     return_freed_memory()  # before the weights, which take its place
-    sentences = DistinctSentences([data.sentences(SUBSET, side) for side in data.sides])
-    longest = description.architecture.positions - 1
-    positions, lettered = (count_positions(sentences, tokenizer, longest, which) for which in (args.positions, "tokens"))
-    if warning := few_positions(positions, lettered, source_language):
-        warnings.append(warning)
+    sources = []
+    for language, subset in subsets.items():
+        sentences = DistinctSentences([data.sentences(subset, side) for side in data.sides])
+        longest = description.architecture.positions - 1
+        positions, count, warning = choose_positions(sentences, tokenizer, longest, args.positions, language)
+        sources.append(SourceSentences(subset, language, sentences, vocabularies[language], positions, count))
+        warnings += [warning] if warning else []
     for warning in warnings if rank == 0 else ():
         print_line(f"warning: {warning}", sys.stderr)
-    search = CandidateSearch(PLM.load(args.plm_dir, tokenizer), vocabularies, device, DTYPES[args.dtype], args.logits_budget)
-    max_tokens = args.max_tokens or (CPU_TOKENS if search.device.type == "cpu" else GPU_TOKENS)
+    plm = PLM.load(args.plm_dir, tokenizer)
+    searches = [CandidateSearch(plm, each.vocabularies, device, DTYPES[args.dtype], args.logits_budget) for each in sources]
+    device_type, budget = searches[0].device.type, searches[0].budget
+    max_tokens = args.max_tokens or (CPU_TOKENS if device_type == "cpu" else GPU_TOKENS)
     made_with = {
         "plm": description.name,
         "vocabulary": description.architecture.vocabulary,
         "model_sha256": description.sha256["model.pt"],
-        "positions": args.positions,
+        "positions": one_or_each({each.language: each.positions for each in sources}),
         "keep_shared_words": args.keep_shared_words,
         "dtype": args.dtype,
     }
-    ids = json.dumps([[language, vocabulary.tolist()] for language, vocabulary in vocabularies.items()])
+    ids = json.dumps([[language, ids.tolist()] for each in sources for language, ids in each.vocabularies.items()])
     settings = {
-        "data": data.meta["subsets"][SUBSET]["sha256"],
+        "data": one_or_each({each.subset: data.meta["subsets"][each.subset]["sha256"] for each in sources}),
         **made_with,
         "languages": args.languages,
         "target vocabularies": hashlib.sha256(ids.encode()).hexdigest(),
-        "device": search.device.type,
+        "device": device_type,
         "max_tokens": max_tokens,
-        "logits_budget": search.budget,
+        "logits_budget": budget,
     }
     with shared(world_size, args.data / "candidates", settings, rank) as resumable:
-        search_all(search, sentences, args.positions, max_tokens, resumable, rank, world_size)
+        work = [resumable if len(sources) == 1 else resumable.part(each.subset) for each in sources]
+        for each, search, part in zip(sources, searches, work):
+            search_all(search, each.sentences, each.positions, max_tokens, part, rank, world_size)
         if rank == 0:
-            made_with["candidate_positions"] = positions
-            write_all(data, tokenizer, vocabularies, sentences, resumable, made_with)
-            total = sum(map(len, sentences.numbers))
+            write_all(data, tokenizer, sources, work, made_with)
+            searched = [each.sentences for each in sources]
             print_line(
-                f"wrote {args.data / 'candidates'}: {', '.join(vocabularies)}, {total:,} sentences "
-                f"({len(sentences):,} distinct, {sentences.lengths.sum():,} tokens read)"
+                f"wrote {args.data / 'candidates'}: {args.languages.replace(',', ', ')}, "
+                f"{sum(len(numbers) for each in searched for numbers in each.numbers):,} sentences "
+                f"({sum(map(len, searched)):,} distinct, {sum(int(each.lengths.sum()) for each in searched):,} tokens read)"
             )
 
 

@@ -20,7 +20,7 @@ import torch
 import wordfreq
 
 from preprocess.distillation.candidate_search import POSITIONS, CandidateSearch, candidate_positions
-from preprocess.distillation.inputs import SUBSET
+from preprocess.distillation.inputs import training_subset
 from preprocess.distillation.scripts import scripts_of
 from preprocess.distillation.search import few_positions
 from preprocess.distillation.target_vocabularies import (
@@ -110,9 +110,10 @@ def source_sentences(args: argparse.Namespace, description: Description, tokeniz
     if args.data:
         data = DataDirectory(args.data)
         data.check_vocabulary(description, args.plm_dir)
-        stored = data.sentences(SUBSET, data.sides[0])
+        subset = training_subset(data, f"train.{args.source_language}" if len(data.source_languages) > 1 else None)
+        stored = data.sentences(subset, data.sides[0])
         which = np.linspace(0, len(stored) - 1, min(args.sentences, len(stored))).astype(int)
-        return data.meta["source_language"], [stored[i].numpy() for i in which.tolist()]
+        return data.language(subset), [stored[i].numpy() for i in which.tolist()]
     if args.text:
         lines = (line for _, line in numbered_lines(args.text) if line.strip())
         texts = list(itertools.islice(lines, args.sentences))

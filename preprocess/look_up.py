@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from preprocess.distillation.inputs import SUBSET, add_inputs, open_inputs
+from preprocess.distillation.inputs import add_inputs, add_subset, open_inputs, training_subset
 from preprocess.text.dictionaries import read_dictionary
 from salt_fairseq.cli.arguments import command_parser, name_value_pairs
 from salt_fairseq.cli.printable import print_line
@@ -35,6 +35,7 @@ def arguments():
     add("--name", default="muse", help="name of the lexicon, for --lexicon of fairseq-train")
     dictionary_help = "lines 'source target' as in MUSE, or JSON: word to list of substitutes"
     add("--dictionary", metavar="LANG=FILE", nargs="+", action="extend", required=True, help=dictionary_help)
+    add_subset(parser)
     add("--include-word", action="store_true", help="count the word among its substitutes, as RS-DA does")
     return parser.parse_args()
 
@@ -81,6 +82,7 @@ def caseless_dictionary(path: str, tokenizer: Tokenizer) -> dict[str, dict[str, 
 def main() -> None:
     args = arguments()
     data, description, tokenizer = open_inputs(args)
+    subset = training_subset(data, args.subset)
     if Path(args.name).name != args.name or args.name in ("", ".."):
         raise InputError(f"--name {args.name}: a plain name is needed; the lexicon goes into {args.data / 'lexicons'}")
     files = name_value_pairs("--dictionary", args.dictionary)
@@ -90,7 +92,7 @@ def main() -> None:
     entries = Entries(tokenizer, dictionaries, args.include_word)
     words: dict[str, Any] = {}
     for side in data.sides:
-        sentences = data.sentences(SUBSET, side)
+        sentences = data.sentences(subset, side)
         words[side] = [
             entries.mark(sentences[i].numpy()) for i in progress_bar(range(len(sentences)), desc=f"looking up {side}")
         ]
@@ -98,18 +100,18 @@ def main() -> None:
     if not entries.counts:
         raise InputError(
             f"no word of {args.data} is listed in {', '.join(map(str, files.values()))}: give dictionaries "
-            f"whose source language is that of the data ({data.meta['source_language']})"
+            f"whose source language is that of the data ({data.language(subset)})"
         )
     meta = {
         "languages": list(dictionaries),
         "dictionaries_sha256": {language: sha256(path) for language, path in files.items()},
         "include_word": args.include_word,
         "vocabulary_sha256": description.vocabulary_sha256,
-        "sentences_sha256": {f"{side}/{SUBSET}": data.meta["subsets"][SUBSET]["sha256"][side] for side in data.sides},
+        "sentences_sha256": {f"{side}/{subset}": data.meta["subsets"][subset]["sha256"][side] for side in data.sides},
     }
     with replacing(out, marker="meta.json", inputs=inputs) as directory:
         dtype = best_fitting_int_dtype(description.architecture.vocabulary)
-        write_lexicon(directory, dict.fromkeys(data.sides, SUBSET), words, entries.substitutes, entries.counts, dtype)
+        write_lexicon(directory, dict.fromkeys(data.sides, subset), words, entries.substitutes, entries.counts, dtype)
         write_manifest(directory, meta)
     listed = sum(number >= 0 for number in entries.numbers.values())
     print_line(

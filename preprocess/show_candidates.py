@@ -1,6 +1,6 @@
 """Show code-switched sentences: the original and its variants, substitutes marked, in the terminal and on an HTML page.
 
-python preprocess/show_candidates.py plm/xlmr data/xnli --thresholds en=1e-3,1e-7 --html sentences.html
+python preprocess/show_candidates.py plm/xlmr data/xnli --thresholds source=1e-3,1e-7 --html sentences.html
 """
 
 from salt_fairseq.cli.command import start_command
@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 from rich.text import Text
 
-from preprocess.distillation.inputs import SUBSET, add_inputs, open_inputs
+from preprocess.distillation.inputs import add_inputs, add_subset, open_inputs, training_subset
 from salt_fairseq.candidates import languages as candidate_languages
 from salt_fairseq.cli.arguments import command_parser, positive
 from salt_fairseq.cli.printable import printable
@@ -32,6 +32,7 @@ def arguments():
     parser = command_parser(__doc__)
     add = parser.add_argument
     add_inputs(parser)
+    add_subset(parser)
     add("--languages", help="languages to show (default: all that have candidates)")
     add("--thresholds", default=DEFAULT_THRESHOLDS, help="as in training: a probability or a fraction, per language")
     add("--sentences", metavar="N", type=positive, default=3, help="examples to print, spread over the training set")
@@ -54,15 +55,15 @@ def spread(count: int, examples: int) -> list[int]:
     return [k * (examples - 1) // max(1, count - 1) for k in range(count)]
 
 
-def rows(data: DataDirectory, tokenizer: Tokenizer, switchings: list[tuple], count: int) -> Iterator[tuple]:
-    """Yield ``(heading, [(language, segments)])`` for ``count`` examples spread evenly over the training set."""
-    (inputs, _, targets), ids, pieces = data.load(SUBSET), data.ids(SUBSET), shown_pieces(tokenizer)
+def rows(data: DataDirectory, subset: str, tokenizer: Tokenizer, switchings: list[tuple], count: int) -> Iterator[tuple]:
+    """Yield ``(heading, [(language, segments)])`` for ``count`` examples spread evenly over a training set."""
+    (inputs, _, targets), ids, pieces = data.load(subset), data.ids(subset), shown_pieces(tokenizer)
     for i in spread(count, len(targets)):
         for side, source in enumerate(inputs):
             original = source[i]
             variants = [(name, segments(pieces, original, switch.text(side, i, original))) for name, switch in switchings]
             heading = f"{ids[i]}, sentence {side + 1}, {data.labels[targets[i]]}"
-            yield heading, [(data.meta["source_language"] + " (original)", segments(pieces, original, original)), *variants]
+            yield heading, [(data.language(subset) + " (original)", segments(pieces, original, original)), *variants]
 
 
 def print_rows(shown: list[tuple]) -> None:
@@ -81,18 +82,19 @@ def main() -> None:
     if args.html:
         check_output(args.html, begins=begins(TITLE))
     data, _, tokenizer = open_inputs(args)
+    subset = training_subset(data, args.subset)
     languages = args.languages.split(",") if args.languages else candidate_languages(args.data)
     if not languages:
         raise InputError(f"{args.data} has no candidates: run preprocess/distill.py")
-    thresholds = thresholds_of(languages, args.thresholds, data.meta["source_language"])
-    switchings = [(name, CodeSwitching(args.data, SUBSET, name, data.sides, thresholds[name])) for name in thresholds]
-    print_rows(list(rows(data, tokenizer, switchings, args.sentences)))
+    thresholds = thresholds_of(languages, args.thresholds, data.language(subset), data.source_languages)
+    switchings = [(name, CodeSwitching(args.data, subset, name, data.sides, thresholds[name])) for name in thresholds]
+    print_rows(list(rows(data, subset, tokenizer, switchings, args.sentences)))
     for language, switching in switchings:
         print(f"{language}: {100 * switching.fraction:.1f}% of candidate tokens substituted")
     if args.html:
-        examples = spread(args.page_examples, len(data.targets(SUBSET)))
+        examples = spread(args.page_examples, len(data.targets(subset)))
         with replacing(args.html, begins=begins(TITLE)) as temporary:
-            temporary.write_text(candidates_page(data, tokenizer, thresholds, examples), encoding="utf-8")
+            temporary.write_text(candidates_page(data, subset, tokenizer, thresholds, examples), encoding="utf-8")
         print(f"wrote {args.html}: {len(examples):,} examples")
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from preprocess.distillation.inputs import SUBSET, add_inputs, open_inputs
+from preprocess.distillation.inputs import add_inputs, add_subset, open_inputs, training_subset
 from preprocess.distillation.target_vocabularies import target_vocabularies
 from preprocess.distillation.word_lists import frequencies, parse_word_lists
 from preprocess.text.dictionaries import read_dictionary
@@ -37,6 +37,7 @@ def arguments():
     add(
         "--dictionary", metavar="LANG=FILE", nargs="+", action="extend", required=True, help="lines 'source target', as in MUSE"
     )
+    add_subset(parser)
     add("--neighbours", action="store_true", help="also measure the nearest neighbours of token embeddings")
     frequent_help = "most frequent source words, left out of the last column"
     add("--function-words", metavar="N", type=positive, default=150, help=frequent_help)
@@ -51,11 +52,11 @@ def arguments():
     return parser.parse_args()
 
 
-def candidate_tokens(data: DataDirectory, language: str, tokenizer: Tokenizer) -> list[np.ndarray]:
-    """``(source ids, candidate ids, log_probs, whole)`` of every candidate position, 1-D arrays."""
+def candidate_tokens(data: DataDirectory, subset: str, language: str, tokenizer: Tokenizer) -> list[np.ndarray]:
+    """``(source ids, candidate ids, log_probs, whole)`` of every candidate position of a subset, 1-D arrays."""
     columns = []
     for side in data.sides:
-        sentences, candidates = data.sentences(SUBSET, side), open_candidates(data.path, SUBSET, language, side)
+        sentences, candidates = data.sentences(subset, side), open_candidates(data.path, subset, language, side)
         for i in range(len(candidates)):
             source, (ids, log_probs) = sentences[i].numpy(), (tensor.numpy() for tensor in candidates[i])
             at = np.flatnonzero(np.isfinite(log_probs))
@@ -102,9 +103,10 @@ def measure(name, scores, scale, right, listed, whole, frequent):
 def main() -> None:
     args = arguments()
     data, description, tokenizer = open_inputs(args)
+    subset = training_subset(data, args.subset)
     words = [word.casefold() for word in tokenizer.words]
     dictionaries = name_value_pairs("--dictionary", args.dictionary)
-    word_lists, source_language = parse_word_lists(args.word_list), data.meta["source_language"]
+    word_lists, source_language = parse_word_lists(args.word_list), data.language(subset)
     most_frequent = list(frequencies(source_language, word_lists.get(source_language)))[: args.function_words]
     frequent = np.isin(words, [tokenizer.caseless_word(word) for word in most_frequent])
     if args.neighbours:
@@ -112,7 +114,7 @@ def main() -> None:
     print(f"{'':15}    kept  log10 p  substituted  word parts  precision  of whole words  content words  of content words")
     for language, path in dictionaries.items():
         listed = {word: {t.casefold() for t in targets} for word, targets in read_dictionary(path).items()}
-        source, substitutes, log_probs, whole = candidate_tokens(data, language, tokenizer)
+        source, substitutes, log_probs, whole = candidate_tokens(data, subset, language, tokenizer)
         is_listed = np.array([words[s] in listed for s in source]) & whole
 
         def is_right(ids):
@@ -122,6 +124,8 @@ def main() -> None:
         if args.neighbours:
             made_with = read_json(data.path / "candidates" / language / "meta.json", "preprocess/distill.py")
             keep_shared, size = made_with["keep_shared_words"], made_with["target_vocabulary"]
+            if isinstance(size, dict):  # by source language
+                size = size[source_language]
             vocabulary = target_vocabularies(tokenizer, [language], word_lists, source_language, keep_shared)[language]
             if len(vocabulary) != size:
                 raise InputError(

@@ -6,6 +6,8 @@
 #     --systems "A B …"    files of recipes/config/system; the first is the baseline (vanilla SALT)
 #     --downloads DIR      the official download
 #     --subset N=FILE …    further or other subsets, as preprocess/binarize.py takes them
+#     --source-language L  of the training data; several, as en,de, are trained on together (en)
+#     --languages L,…      of the download, only these and the source languages (all)
 #     --plm SOURCE         what preprocess/import_plm.py imports, or a PLM directory (bert-base-multilingual-uncased)
 #     --augment LANGS      target languages of SALT (en,fr,es,de)
 #     --dictionary L=FILE… of CoSDA-ML and SCOPA

@@ -2,7 +2,7 @@
 # below, and the function override. The Hydra overrides after -- are left as "$@".
 config=${1:-}
 [[ -n $config && $config != base && -e $root/recipes/config/$config.yaml ]] ||
-    fail "no recipes/config/$config.yaml: name the data set first, xnli or pawsx"
+    fail "no recipes/config/$config.yaml: name the data set first, xnli, pawsx, sib200 or xsid"
 shift
 
 systems="vanilla SALT" plm=bert-base-multilingual-uncased augment=en,fr,es,de seeds="1 2 3 4 5" jobs=1 out=results/$config
@@ -13,6 +13,7 @@ while [ $# -gt 0 ]; do
         --systems) systems=$2; shift 2 ;;
         --downloads) sources+=("--$config" "$2"); shift 2 ;;
         --subset) shift; while [ $# -gt 0 ] && [[ $1 == *=* ]]; do subsets+=("$1"); shift; done ;;
+        --source-language | --languages) sources+=("$1" "$2"); shift 2 ;;
         --plm) plm=$2; shift 2 ;;
         --augment) augment=$2; shift 2 ;;
         --dictionary) shift; while [ $# -gt 0 ] && [[ $1 == *=* ]]; do dictionaries+=("$1"); shift; done ;;

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from preprocess.distillation.distinct_sentences import DistinctSentences
-from preprocess.distillation.inputs import SUBSET
 from preprocess.distillation.search import candidates_of, count_answered
+from preprocess.distillation.sources import SourceSentences, one_or_each
 from salt_fairseq.candidates import write_candidates
 from salt_fairseq.cli.printable import print_line
 from salt_fairseq.data.code_switching import DEFAULT_THRESHOLDS, thresholds_of
@@ -48,46 +47,65 @@ class Statistics:
 
 
 def write_all(
-    data: DataDirectory,
-    tokenizer: Tokenizer,
-    vocabularies: dict,
-    sentences: DistinctSentences,
-    resumable: Resumable,
-    made_with: dict,
+    data: DataDirectory, tokenizer: Tokenizer, sources: list[SourceSentences], work: list[Resumable], made_with: dict
 ) -> None:
-    """Write the candidates of all languages from the saved parts, and print a line about each.
+    """Write the candidates of all languages from the saved parts, ``work`` of each source, and print lines about them.
 
-    Raises unless the parts of all processes answer for all ``candidate_positions``.
+    Raises unless the parts of all processes answer for all candidate positions.
     """
-    asked, answered = made_with["candidate_positions"], count_answered(int(sentences.lengths.sum()), resumable)
-    if answered < asked:
-        raise InputError(
-            f"{resumable.path} has candidates at {answered:,} of {asked:,} positions: the results of some process are missing; "
-            "the same command searches for the rest"
-        )
     dtype = best_fitting_int_dtype(made_with["vocabulary"])
-    with open(resumable.path / "own", "wb") as file:
+    counts = {"candidate_positions": 0, "answered_positions": 0}
+    for source, resumable in zip(sources, work):
+        asked, answered = source.candidate_positions, count_answered(int(source.sentences.lengths.sum()), resumable)
+        if answered < asked:
+            raise InputError(
+                f"{resumable.path} has candidates at {answered:,} of {asked:,} positions: the results of some process are "
+                "missing; the same command searches for the rest"
+            )
+        counts["candidate_positions"] += asked
+        counts["answered_positions"] += answered
+        _write_tokens(source.sentences, resumable.path / "own", dtype)
+    for language in sources[0].vocabularies:
+        lines = []
+        with replacing(data.path / "candidates" / language, marker="meta.json") as directory:
+            for side in data.sides:
+                (directory / side).mkdir(parents=True)
+            for source, resumable in zip(sources, work):
+                statistics = _write_source(data, source, language, resumable, directory, dtype, made_with["vocabulary"])
+                lines.append(statistics.line(language if len(sources) == 1 else f"{source.language}→{language}", tokenizer))
+            sha256 = {
+                f"{side}/{source.subset}": data.meta["subsets"][source.subset]["sha256"][side]
+                for source in sources
+                for side in data.sides
+            }
+            sizes = one_or_each({source.language: len(source.vocabularies[language]) for source in sources})
+            meta = {"language": language, "sentences_sha256": sha256, **made_with, **counts, "target_vocabulary": sizes}
+            write_manifest(directory, meta)
+        for line in lines:
+            print_line(line)
+
+
+def _write_tokens(sentences, path, dtype):
+    """The tokens of all distinct sentences, one after another."""
+    with open(path, "wb") as file:
         for start in range(0, len(sentences), SENTENCES):
             which = np.arange(start, min(start + SENTENCES, len(sentences)))
             file.write(sentences.tokens(which).astype(dtype).tobytes())
-    tokens = np.memmap(resumable.path / "own", dtype, "r")
-    thresholds = thresholds_of(list(vocabularies), DEFAULT_THRESHOLDS, data.meta["source_language"])
-    for language, vocabulary in vocabularies.items():
-        statistics = Statistics(thresholds[language][1], made_with["vocabulary"])
-        candidates = candidates_of(language, tokens, resumable, BLOCK)
-        with replacing(data.path / "candidates" / language, marker="meta.json") as directory:
-            for side, numbers in zip(data.sides, sentences.numbers):
-                (directory / side).mkdir(parents=True)
-                times = np.bincount(numbers, minlength=len(sentences))
-                count = int(sentences.lengths[times > 0].sum())
-                chunks = _chunks(sentences, times, tokens, *candidates, statistics)
-                places = np.cumsum(times > 0)[numbers] - 1  # among the distinct sentences of this side
-                write_candidates(directory / side / SUBSET, places, count, chunks, dtype)
-            sha256 = {f"{side}/{SUBSET}": data.meta["subsets"][SUBSET]["sha256"][side] for side in data.sides}
-            meta = {"language": language, "sentences_sha256": sha256, **made_with}
-            meta |= {"answered_positions": answered, "target_vocabulary": len(vocabulary)}
-            write_manifest(directory, meta)
-        print_line(statistics.line(language, tokenizer))
+
+
+def _write_source(data, source, language, resumable, directory, dtype, vocabulary):
+    """Write the candidates of one source in a target language; returns their :class:`Statistics`."""
+    sentences, tokens = source.sentences, np.memmap(resumable.path / "own", dtype, "r")
+    threshold = thresholds_of([language], DEFAULT_THRESHOLDS, source.language)[language][1]
+    statistics = Statistics(threshold, vocabulary)
+    candidates = candidates_of(language, tokens, resumable, BLOCK)
+    for side, numbers in zip(data.sides, sentences.numbers):
+        times = np.bincount(numbers, minlength=len(sentences))
+        count = int(sentences.lengths[times > 0].sum())
+        chunks = _chunks(sentences, times, tokens, *candidates, statistics)
+        places = np.cumsum(times > 0)[numbers] - 1  # among the distinct sentences of this side
+        write_candidates(directory / side / source.subset, places, count, chunks, dtype)
+    return statistics
 
 
 def _chunks(sentences, times, tokens, ids, log_probs, statistics) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

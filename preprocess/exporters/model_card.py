@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 
 from salt_fairseq.checkpoints import Checkpoint
-from salt_fairseq.data.subset import Subset
+from salt_fairseq.data.subset import Subset, source_languages
 from salt_fairseq.errors import InputError
 from salt_fairseq.plm import Description
 from salt_fairseq.report.markup import code, escaped, in_cell
@@ -39,18 +39,18 @@ def of_classifier(
     """Markdown for a checkpoint that reads so many ``sentences``; ``results`` is what :func:`accuracies` returns, and
     ``repository`` the name on the hub with which the example loads the model."""
     cfg, description = checkpoint.cfg, checkpoint.model.description
-    source_language = checkpoint.task.get("source_language", "en")
-    by_language = _by_language(results or {}, source_language)
+    sources = source_languages(checkpoint.task.get("source_language", "en"))
+    by_language = _by_language(results or {}, sources)
     augment = [language for language in cfg.task.augment.split(",") if language]
     kind = "sentence pairs" if sentences == 2 else "sentences"
     example = '{"text": "A premise.", "text_pair": "A hypothesis."}' if sentences == 2 else '"A sentence."'
     name = Path(cfg.task.data).name
     lines = [
-        *_front_matter("text-classification", sorted({source_language, *augment, *by_language})),
+        *_front_matter("text-classification", sorted({*sources, *augment, *by_language})),
         f"# {escaped(description.name)}, fine-tuned on {escaped(name)}",
         "",
-        f"Classifies {kind} as {', '.join(map(code, labels))}. Fine-tuned on labels in the language "
-        f"{code(source_language)} alone; it is meant for the other languages of its base model, too.",
+        f"Classifies {kind} as {', '.join(map(code, labels))}. Fine-tuned on labels in the language{'s'[: len(sources) > 1]} "
+        f"{' and '.join(map(code, sources))} alone; it is meant for the other languages of its base model, too.",
         "",
         *_usage("text-classification", f"model({example}, truncation=True)", repository),
         "## Training",
@@ -63,9 +63,9 @@ def of_classifier(
     ]
     if by_language:
         rows = [(escaped(language), f"{accuracy:.2f}") for language, accuracy in by_language.items()]
-        others = [accuracy for language, accuracy in by_language.items() if language != source_language]
+        others = [accuracy for language, accuracy in by_language.items() if language not in sources]
         if others:
-            rows.append((f"average without {escaped(source_language)}", f"{fmean(others):.2f}"))
+            rows.append((f"average without {escaped(', '.join(sources))}", f"{fmean(others):.2f}"))
         lines += ["## Accuracy (%)", "", *_table(("language", "accuracy"), rows), ""]
     return "\n".join(lines)
 
@@ -119,14 +119,14 @@ def _training(cfg, description, data, augment, updates, pooling):
     yield "tokens of an example, at most", cfg.task.max_length
 
 
-def _by_language(results, source_language):
-    """Language to accuracy on the test sets, source language first, without the generalized setting."""
+def _by_language(results, sources):
+    """Language to accuracy on the test sets, source languages first, without the generalized setting."""
     accuracy_of = {}
     for subset, accuracy in results.items():
         split, languages = Subset.parse(subset)
         if split == "test" and len(languages) < 2:
-            accuracy_of[languages[0] if languages else source_language] = accuracy
-    return dict(sorted(accuracy_of.items(), key=lambda item: (item[0] != source_language, item[0])))
+            accuracy_of[languages[0] if languages else sources[0]] = accuracy
+    return dict(sorted(accuracy_of.items(), key=lambda item: (item[0] not in sources, item[0])))
 
 
 def _front_matter(task, languages):

@@ -21,7 +21,7 @@ from preprocess.text.parallel import in_order
 from preprocess.text.readers import AS_PUBLISHED, Reading, TextFile
 from preprocess.text.subset_writer import SubsetWriter
 from salt_fairseq.cli.progress import progress_bar
-from salt_fairseq.data.subset import Subset
+from salt_fairseq.data.subset import Subset, source_languages
 from salt_fairseq.plm import Description
 from salt_fairseq.storage.files import replacing
 from salt_fairseq.storage.indexed_data import best_fitting_int_dtype
@@ -89,7 +89,7 @@ def binarize(
         try:
             with progress_bar(total=size, desc="binarizing", unit="B", unit_scale=True) as progress:
                 _write_chunks(subsets, remembered.chunks(results), names, progress, existing)
-            decisive = _decisive(subsets, existing)
+            decisive = _decisive(subsets, existing, source_language)
             if decisive and labels is None:
                 decisive.check_plausible()
             names = names or label_order(list(decisive.counts), decisive.file.label_names)
@@ -123,9 +123,13 @@ def binarize(
     return meta
 
 
-def _decisive(subsets, existing):
-    """The subset that decides which labels there are: train, or the first one, or None where others that are kept do."""
-    return subsets.get("train") or (None if existing and existing.kept else next(iter(subsets.values())))
+def _decisive(subsets, existing, source_language):
+    """The subset that decides which labels there are: train (in the first source language), or the first one, or None where
+    others that are kept do."""
+    for name in ("train", *(f"train.{language}" for language in source_languages(source_language))):
+        if name in subsets:
+            return subsets[name]
+    return None if existing and existing.kept else next(iter(subsets.values()))
 
 
 def _write_chunks(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from salt_fairseq.data.directory import SHAPE
+from salt_fairseq.data.subset import source_languages
 from salt_fairseq.errors import InputError
 from salt_fairseq.plm import Description
 from salt_fairseq.storage.files import locked
@@ -75,7 +76,9 @@ class ExistingData:
         training sentences have changed, candidates and lexicons. They are linked, not copied, and the old ones then removed."""
 
         def training(values):
-            return values["plm"]["vocabulary_sha256"], values["subsets"].get("train", {}).get("sha256")
+            names = "train", *(f"train.{language}" for language in source_languages(values["source_language"]))
+            sentences = [values["subsets"].get(name, {}).get("sha256") for name in names]
+            return values["plm"]["vocabulary_sha256"], values["source_language"], sentences
 
         made_from_it = training(self.meta) == training(meta)
         for path in self.path.rglob("*"):
@@ -108,7 +111,9 @@ def existing_data(data: Path, names: Iterable[str], replace: bool) -> ExistingDa
         ) from None
     if not replace and (present := [name for name in names if name in meta["subsets"]]):
         also = ""
-        if "train" in present and ((data / "candidates").is_dir() or (data / "lexicons").is_dir()):
+        if any(name.startswith("train") for name in present) and (
+            (data / "candidates").is_dir() or (data / "lexicons").is_dir()
+        ):
             also = " (other training sentences delete the candidates and lexicons)"
         raise InputError(f"{data} has {', '.join(present)} already: name other subsets, or replace them with --replace{also}")
     return ExistingData(data.resolve(), meta, [name for name in meta["subsets"] if name not in set(names)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +12,16 @@ import torch
 from salt_fairseq.candidates import open_candidates
 from salt_fairseq.errors import InputError
 
-DEFAULT_THRESHOLDS = "en=1e-3,1e-7"  # of the paper
+SOURCE = "source"  # in the text of --thresholds: the language of the sentences themselves, which get synonyms
+DEFAULT_THRESHOLDS = "source=1e-3,1e-7"  # of the paper, whose source language is English
 
 Threshold = tuple[str, float]  # ("probability", 1e-3), or ("fraction", 0.4) of the candidate tokens
 
 
 def parse_thresholds(text: str) -> dict[str | None, Threshold]:
     """``"en=1e-3,1e-7"`` to ``{"en": ("probability", 1e-3), None: ("probability", 1e-7)}``; ``None`` is every other
-    language. A value with a percent sign is the fraction of candidate tokens to substitute: ``"40%"``."""
+    language. ``source`` (:data:`SOURCE`) is the sentences' own language, whichever it is. A value with a percent sign is the
+    fraction of candidate tokens to substitute: ``"40%"``."""
     thresholds: dict[str | None, Threshold] = {}
     for part in text.split(","):
         language, _, value = part.strip().rpartition("=")
@@ -38,13 +40,19 @@ def parse_thresholds(text: str) -> dict[str | None, Threshold]:
     return thresholds
 
 
-def thresholds_of(languages: Sequence[str], text: str, source_language: str) -> dict[str, Threshold]:
-    """The threshold of each language, from the text of ``--thresholds``, which may name the source language besides
-    ``languages`` (its default does), but no other."""
+def thresholds_of(
+    languages: Sequence[str], text: str, source_language: str, sources: Collection[str] = ()
+) -> dict[str, Threshold]:
+    """The threshold of each target language for sentences in ``source_language``, from the text of ``--thresholds``.
+
+    For the source language itself, the value of ``source`` wins over that of its name. The text may name the source language,
+    or one of several ``sources``, besides ``languages``, but no other."""
     thresholds = parse_thresholds(text)
-    others = thresholds.keys() - {*languages, source_language, None}
-    if others and text != DEFAULT_THRESHOLDS:
+    others = thresholds.keys() - {*languages, source_language, *sources, SOURCE, None}
+    if others:
         raise InputError(f"--thresholds {text} names {others.pop()}, none of {', '.join(languages)}: correct or remove it")
+    if SOURCE in thresholds:
+        thresholds[source_language] = thresholds[SOURCE]
     missing = [language for language in languages if language not in thresholds]
     if missing and None not in thresholds:
         raise InputError(f"--thresholds {text} says nothing of language {missing[0]}: add a value for all others")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from salt_fairseq.data.subset import Subset
+from salt_fairseq.data.joined import JoinedSequences, Sentences
+from salt_fairseq.data.subset import Subset, source_languages
 from salt_fairseq.errors import InputError
 from salt_fairseq.storage.indexed_data import IndexedSequences, load_indexed
 from salt_fairseq.storage.manifest import MANIFEST, Manifest, read_verified
@@ -37,9 +38,20 @@ def inputs_of(is_pairs: bool) -> tuple[str, ...]:
 class Examples(NamedTuple):
     """Example i has row ``rows[k][i]`` of ``inputs[k]`` for its sentence k, and label ``targets[i]``."""
 
-    inputs: list[IndexedSequences]
+    inputs: Sequence[Sentences]
     rows: list[np.ndarray]  # of each input int64 (N,)
     targets: np.ndarray  # int64 (N,)
+
+
+def _joined(parts: list[Examples]) -> Examples:
+    """The examples of several subsets, one after another."""
+    inputs, rows = [], []
+    for k in range(len(parts[0].inputs)):
+        sentences = JoinedSequences([part.inputs[k] for part in parts])
+        starts = np.cumsum([0, *map(len, sentences.parts)])
+        rows.append(np.concatenate([part.rows[k] + start for part, start in zip(parts, starts)]))
+        inputs.append(sentences)
+    return Examples(inputs, rows, np.concatenate([part.targets for part in parts]))
 
 
 class DataDirectory:
@@ -77,10 +89,31 @@ class DataDirectory:
         """``("input0", "input1")``, or of single sentences ``("input0",)``."""
         return inputs_of(self.is_pairs)
 
+    @property
+    def source_languages(self) -> tuple[str, ...]:
+        """Those of the training data, mostly one."""
+        return source_languages(self.meta["source_language"])
+
+    def language(self, subset: str) -> str:
+        """The language of a stored subset (its premises, and its hypotheses)."""
+        return Subset.parse(subset).pair(self.meta["source_language"])[0]
+
+    def parts(self, name: str) -> list[str]:
+        """The stored subsets that ``name`` stands for: with source languages en and de, ``train`` is ``train.en`` and
+        ``train.de``. Names separated by commas stand for all of theirs."""
+        parts = []
+        for one in name.split(","):
+            own = [f"{one}.{language}" for language in self.source_languages]
+            parts += own if one not in self.meta["subsets"] and self.meta["subsets"].keys() >= set(own) else [one]
+        return parts
+
     def ids(self, subset: str) -> list[str]:
         """The examples' ids: equal ids are the same example in another language."""
-        self._manifest.verify(f"id/{subset}.txt")
-        return (self.path / "id" / f"{subset}.txt").read_text(encoding="utf-8").split("\n")[:-1]
+        ids = []
+        for part in self.parts(subset):
+            self._manifest.verify(f"id/{part}.txt")
+            ids += (self.path / "id" / f"{part}.txt").read_text(encoding="utf-8").split("\n")[:-1]
+        return ids
 
     def sentences(self, subset: str, side: str) -> IndexedSequences:
         """The stored sentences, the same object each time: the generalized setting asks for them again and again."""
@@ -95,10 +128,11 @@ class DataDirectory:
     def checksums(self, subset: str, substitutes: Iterable[str] = ()) -> dict[str, str]:
         """Those of a subset's sentences and labels, wherever the directory lies, and of all files of directories in it, such
         as ``candidates/fr``."""
-        files = self._manifest.values["files"]
-        own = {name: files[name] for part in (*self.sides, "label") if (name := f"{part}/{subset}.bin") in files}
+        files, sides = self._manifest.values["files"], (*self.sides, "label")
+        names = [f"{side}/{part}.bin" for part in self.parts(subset) for side in sides]
         made = {part: read_verified(self.path / part / MANIFEST, "the preprocessing")["files"] for part in substitutes}
-        return own | {f"{part}/{name}": checksum for part, names in made.items() for name, checksum in names.items()}
+        substituted = {f"{part}/{name}": checksum for part, names in made.items() for name, checksum in names.items()}
+        return {name: files[name] for name in names if name in files} | substituted
 
     def stored_subsets(self, name: str) -> tuple[str, str]:
         """The subsets that hold the premises and the hypotheses: ``test.en`` and ``test.de`` for ``test.en-de``."""
@@ -115,12 +149,15 @@ class DataDirectory:
         return stored(languages[0]), stored(languages[1])
 
     def load(self, name: str) -> Examples:
-        """The examples of a subset.
+        """The examples of a subset, or of several, one after another, as :meth:`parts` names them.
 
         ``test.en-de`` has the premises of ``test.en`` with the hypotheses of ``test.de`` (the generalized setting),
         paired by id; examples that only one of the two has are left out.
         """
-        subsets = self.stored_subsets(name)
+        parts = self.parts(name)
+        if len(parts) > 1:
+            return _joined([self.load(part) for part in parts])
+        subsets = self.stored_subsets(parts[0])
         for subset in subsets:
             if subset not in self.meta["subsets"]:
                 raise InputError(f"{self.path} has no subset {subset!r}; it has {', '.join(self.meta['subsets'])}")

@@ -10,14 +10,13 @@ from salt_fairseq.errors import InputError
 
 
 def subset_by_language(data: DataDirectory, split: str) -> dict[str, str]:
-    """Language to the name of its subset, source language first; a split without a language is in the source language."""
-    source = data.meta["source_language"]
+    """Language to the name of its subset, source languages first; a split without a language is in the source language."""
     names: dict[str, str] = {}
     for name in data.meta["subsets"]:
         subset = Subset.parse(name)
         if subset.split == split:
-            names.setdefault(subset.pair(source)[0], name)
-    return dict(sorted(names.items(), key=lambda item: item[0] != source))
+            names.setdefault(data.language(name), name)
+    return dict(sorted(names.items(), key=lambda item: item[0] not in data.source_languages))
 
 
 def generalized_subsets(data: DataDirectory, split: str) -> list[str]:
@@ -39,7 +38,7 @@ def selected_subsets(data: DataDirectory, patterns: str, generalized: str | None
         matches = fnmatch.filter(known, pattern) if any(c in pattern for c in "*?[") else [pattern]
         if not matches:
             raise InputError(f"--subsets {pattern} matches no subset of {data.path}, which has {', '.join(known)}")
-        for name in matches:
+        for name in (part for match in matches for part in data.parts(match)):
             premises, hypotheses = data.stored_subsets(name)
             names.append(premises if premises == hypotheses else name)
     return list(dict.fromkeys(names + ([] if generalized is None else generalized_subsets(data, generalized))))

@@ -1,6 +1,9 @@
 """Names of subsets: a split, and the language or the pair of languages that it is in."""
 
+from __future__ import annotations
+
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 # A language may have a script and a region: zh-Hans, pt-BR. Only a capital makes them so, and en-de is a pair of languages.
@@ -26,3 +29,13 @@ class Subset(NamedTuple):
         """Language of the premises and language of the hypotheses."""
         languages = self.languages or (source_language,)
         return languages[0], languages[-1]
+
+
+def source_languages(text: str) -> tuple[str, ...]:
+    """``"en,de"``, as it is typed and stored, to ``("en", "de")``."""
+    return tuple(text.split(","))
+
+
+def source_subsets(split: str, sources: Sequence[str]) -> list[str]:
+    """The names of the subsets in the source languages: ``train`` of one, ``train.en`` and ``train.de`` of several."""
+    return [split] if len(sources) == 1 else [f"{split}.{language}" for language in sources]

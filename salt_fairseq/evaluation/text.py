@@ -17,13 +17,14 @@ MOST_LABELS = 12  # whose confusion matrix is printed
 
 def summary(accuracy: dict[str, float], data: DataDirectory, generalized: str | None) -> str:
     """The averages over all languages of a split, in words; else each accuracy."""
-    source, parts = data.meta["source_language"], []
+    sources, parts = data.source_languages, list[str]()
+    source = ", ".join(sources)
     for split in ("valid", "test"):
         names = subset_by_language(data, split)
         scored = {language: accuracy[name] for language, name in names.items() if name in accuracy}
-        others = [value for language, value in scored.items() if language != source]
+        others = [value for language, value in scored.items() if language not in sources]
         if others and len(scored) == len(names):  # an average over only a part of the languages would mislead
-            with_source = f", with {source} {statistics.fmean(scored.values()):.2f}" if source in scored else ""
+            with_source = f", with {source} {statistics.fmean(scored.values()):.2f}" if scored.keys() >= set(sources) else ""
             parts.append(f"{split} avg. without {source} {statistics.fmean(others):.2f}{with_source}")
     if generalized:
         cells = [accuracy[name] for name in generalized_subsets(data, generalized)]

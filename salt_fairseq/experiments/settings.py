@@ -3,6 +3,8 @@
 recipes/experiment.sh calls it before it starts anything: results made with other settings are never taken for these.
 """
 
+from __future__ import annotations
+
 from salt_fairseq.cli.command import start_command
 
 if __name__ == "__main__":
@@ -21,10 +23,12 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from salt_fairseq.cli.arguments import command_parser, name_value_pairs
+from salt_fairseq.data.subset import source_languages
 from salt_fairseq.errors import InputError
 from salt_fairseq.experiments.fingerprint import Settings, Stage, content, recorded_settings
 
-LAYOUTS = ("xnli", "pawsx", "xtreme")
+LAYOUTS = ("xnli", "pawsx", "xtreme", "sib200", "xsid")
+READING = ("--source-language", "--languages")  # of the layouts and subsets
 # What changes neither the parameters nor which of them are evaluated; groups, and keys of groups. PLM and data are compared
 # by their content.
 WITHOUT_EFFECT = {
@@ -52,6 +56,8 @@ def arguments() -> argparse.Namespace:
     for layout in LAYOUTS:
         add(f"--{layout}", metavar="DIR", help="as binarize.py takes it")
     add("--subset", metavar="NAME=FILE", nargs="+", action="extend", default=[], help="as binarize.py takes it")
+    for name in READING:
+        add(name, metavar="LANG,...", help="as binarize.py takes it")
     add("--augment", metavar="LANGS", help="languages to distill candidates for")
     add("--dictionary", metavar="LANG=FILE", nargs="+", action="extend", default=[], help="as look_up.py takes it")
     add("--synonyms", metavar="FILE", help="synonyms in the source language")
@@ -74,7 +80,7 @@ def stages(args: argparse.Namespace) -> Iterable[Stage]:
     yield Stage(out, "data", plm | sources, ["data", ".data.binarization"])
     # Of the subsets, training reads train and valid; those of the official layouts come with one folder.
     trained_on = plm | {
-        name: source for name, source in sources.items() if not name.startswith(("--subset test", "--subset valid."))
+        name: source for name, source in sources.items() if not _is_for_tests(name, sources.get("--source-language"))
     }
     if args.augment:
         products = ["data/candidates", "data/.candidates.distillation"]
@@ -116,8 +122,17 @@ def data_sources(args: argparse.Namespace) -> Settings:
     files = {f"--{layout}": getattr(args, layout) for layout in LAYOUTS if getattr(args, layout)}
     files |= {f"--subset {name}": path for name, path in name_value_pairs("--subset", args.subset, "NAME=FILE", ".+").items()}
     made = args.out / "data" / "meta.json"
-    sources = given_or_recorded(args.out / "data.fingerprint", files, ("--subset", *(f"--{layout}" for layout in LAYOUTS)))
+    options = ("--subset", *(f"--{layout}" for layout in LAYOUTS), *READING)
+    sources = given_or_recorded(args.out / "data.fingerprint", files, options)
+    given = {"--source-language": args.source_language, "--languages": args.languages}
+    sources |= {name: value for name, value in given.items() if value}
     return sources if sources or not made.exists() else {"data": content(made)}
+
+
+def _is_for_tests(source: str, source_language: str | None) -> bool:
+    """Whether nothing that training reads comes from this source of data."""
+    validated_on = [f"--subset valid.{language}" for language in source_languages(source_language or "")]
+    return source == "--languages" or (source.startswith(("--subset test", "--subset valid.")) and source not in validated_on)
 
 
 def given_or_recorded(path: Path, files: dict[str, str], options: tuple[str, ...]) -> Settings:

@@ -63,13 +63,13 @@ def slider(log_probs: np.ndarray, threshold: Threshold) -> dict:
 
 
 def candidates_page(
-    data: DataDirectory, tokenizer: Tokenizer, thresholds: dict[str, Threshold], examples: Sequence[int]
+    data: DataDirectory, subset: str, tokenizer: Tokenizer, thresholds: dict[str, Threshold], examples: Sequence[int]
 ) -> str:
-    """HTML that shows these examples of ``train`` with their candidates in the languages of ``thresholds``, where its sliders
-    begin. What is said of the subset is of all of it, whichever examples are shown."""
-    opened = {language: [open_candidates(data.path, "train", language, side) for side in data.sides] for language in thresholds}
+    """HTML that shows these examples of a training subset with their candidates in the languages of ``thresholds``, where its
+    sliders begin. What is said of the subset is of all of it, whichever examples are shown."""
+    opened = {language: [open_candidates(data.path, subset, language, side) for side in data.sides] for language in thresholds}
     sentences = [(side, i) for i in examples for side in range(len(data.sides))]
-    (inputs, _, targets), ids, pieces = data.load("train"), data.ids("train"), shown_pieces(tokenizer)
+    (inputs, _, targets), ids, pieces = data.load(subset), data.ids(subset), shown_pieces(tokenizer)
     tokens = [inputs[side][i].numpy() for side, i in sentences]
     visible = np.array([bool(piece) for piece in pieces])
     lengths = np.array([visible[sentence].sum() for sentence in tokens], dtype="<u4")
@@ -82,7 +82,7 @@ def candidates_page(
     numbers[used] = 1 + np.arange(len(used))
     arrays = [lengths, numbers[flat], *(numbers[chosen] for chosen in candidate_ids), *log_probs]
     description = {
-        "source": data.meta["source_language"],
+        "source": data.language(subset),
         "sides": len(data.sides),
         "ids": [printable(ids[i]) for i in examples],
         "labels": [printable(label) for label in data.labels],

@@ -156,7 +156,9 @@ def main() -> None:
     )
     parser.add_argument("--baseline", metavar="NAME", help="what the others are compared with (default: the first system)")
     parser.add_argument(
-        "--source-language", metavar="LANG", help="the language that one of the averages leaves out (default: the data's)"
+        "--source-language",
+        metavar="LANG[,LANG...]",
+        help="the languages that one of the averages leaves out (default: the data's)",
     )
     parser.add_argument(
         "--languages",
@@ -194,7 +196,7 @@ def main() -> None:
 
     runs, selections = checkpoints.systems, {}
     if args.selection:
-        chosen = select_all(runs, checkpoints.source)
+        chosen = select_all(runs, checkpoints.sources)
         runs = {name: selected_runs(chosen, name, args.selection) for name in systems}
         selections = {key: results_of({key[0]: selected}) for key, selected in chosen.items()}
     results = results_of(runs)

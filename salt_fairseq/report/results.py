@@ -1,4 +1,4 @@
-"""Systems and their seeds, and what each is measured by: the average over languages, with and without the source language."""
+"""Systems and their seeds, and what each is measured by: the average over languages, with and without the source languages."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from salt_fairseq.data.subset import source_languages
 from salt_fairseq.errors import InputError
 from salt_fairseq.report.result_files import Pair, Run, read_file
 
@@ -21,7 +22,7 @@ class Results:
     """Systems by name, each a list of runs, all measured on ``languages`` (in the order of the tables)."""
 
     systems: dict[str, list[Run]]
-    source: str
+    sources: tuple[str, ...]  # the source languages, mostly one
     languages: list[str]
     targets: dict[Pair, np.ndarray]  # int64 (N,), the labels of its examples
     notes: list[str] = field(default_factory=list)  # about runs, for the reader of the tables
@@ -37,7 +38,7 @@ class Results:
     def measures(self) -> dict[str, list[Pair]]:
         """Name to the pairs whose mean it is: each language, both averages, and that of the generalized setting."""
         same = {language: [(language, language)] for language in self.languages}
-        others = [pair for language, (pair,) in same.items() if language != self.source]
+        others = [pair for language, (pair,) in same.items() if language not in self.sources]
         averages = {self.without_source: others, self.with_source: [pair for (pair,) in same.values()]}
         generalized = self.generalized_languages
         pairs = {GENERALIZED: [(a, b) for a in generalized for b in generalized]} if generalized else {}
@@ -45,11 +46,11 @@ class Results:
 
     @property
     def without_source(self) -> str:
-        return f"avg. without {self.source}"
+        return f"avg. without {', '.join(self.sources)}"
 
     @property
     def with_source(self) -> str:
-        return f"avg. with {self.source}"
+        return f"avg. with {', '.join(self.sources)}"
 
     def per_seed(self, name: str, measure: str) -> list[float]:
         """Accuracy of each seed, or an empty list where the system was not evaluated on all pairs of ``measure``."""
@@ -79,17 +80,18 @@ class Checkpoints:
     """All checkpoints of each system, as their files have them, before one of each run is selected."""
 
     systems: dict[str, list[Run]]
-    source: str
+    sources: tuple[str, ...]
     targets: dict[Pair, np.ndarray]
 
 
 def read_checkpoints(systems: dict[str, list[str]], source: str | None = None, split: str = "test") -> Checkpoints:
-    """The checkpoints of ``systems``, a dict of system name to the paths of its files; ``source`` is the source language
-    (None: what the files say, or else ``en``). Raises :class:`InputError` for files that are no results, or of other data."""
+    """The checkpoints of ``systems``, a dict of system name to the paths of its files; ``source`` is the source language, or
+    several, ``en,de`` (None: what the files say, or else ``en``). Raises :class:`InputError` for files that are no results, or
+    of other data."""
     targets: dict[Pair, np.ndarray] = {}
     origin: dict[str, tuple[str, Any]] = {}
     read = {name: [run for path in paths for run in read_file(path, split, targets, origin)] for name, paths in systems.items()}
-    return Checkpoints(read, source or origin.get("source language", ("", "en"))[1], targets)
+    return Checkpoints(read, source_languages(source or origin.get("source language", ("", "en"))[1]), targets)
 
 
 def as_results(
@@ -101,7 +103,7 @@ def as_results(
 ) -> Results:
     """The results of one run of each seed of ``systems``; ``languages`` selects and orders. Runs that never learned are noted,
     and with ``leave_out_unlearned`` left out. Raises :class:`InputError` for runs that cannot be compared."""
-    source = checkpoints.source
+    sources = checkpoints.sources
     unlearned = {name: [run for run in runs if run.unlearned] for name, runs in systems.items()}
     if leave_out_unlearned:
         systems = {name: [run for run in runs if not run.unlearned] for name, runs in systems.items()}
@@ -110,14 +112,14 @@ def as_results(
     everyone = [run for runs in systems.values() for run in runs]
     if languages is None:
         evaluated = {premise for run in everyone for premise, hypothesis in run.accuracy if premise == hypothesis}
-        languages = sorted(evaluated, key=lambda language: (language != source, language))
+        languages = sorted(evaluated, key=lambda language: (language not in sources, language))
     known = set(languages)
     for run in everyone:
-        _check_languages(run, everyone, languages, source, split)
+        _check_languages(run, everyone, languages, sources, split)
         run.accuracy = {pair: value for pair, value in run.accuracy.items() if known.issuperset(pair)}
-    if len(languages) == 1:
+    if known <= set(sources):
         raise InputError(
-            f"no language but {source} to average over in {', '.join(run.file for run in everyone)}: evaluate "
+            f"no language but {', '.join(sources)} to average over in {', '.join(run.file for run in everyone)}: evaluate "
             f"{split} subsets of others"
         )
     for name, runs in systems.items():
@@ -131,7 +133,7 @@ def as_results(
     targets = {pair: labels for pair, labels in checkpoints.targets.items() if known.issuperset(pair)}
     fate = "It is left out of all numbers." if leave_out_unlearned else "It is part of all numbers (see --leave-out-unlearned)."
     notes = [f"{name}, {run} never learned: it {run.unlearned}. {fate}" for name, runs in unlearned.items() for run in runs]
-    return Results(systems, source, languages, targets, notes)
+    return Results(systems, sources, languages, targets, notes)
 
 
 def check_runs(systems: dict[str, list[Run]]) -> None:
@@ -161,12 +163,13 @@ def _check_distinct(name, runs):
                 )
 
 
-def _check_languages(run, everyone, languages, source, split):
-    if source not in languages or (source, source) not in run.accuracy:
-        raise InputError(
-            f"{run.file} has no accuracy of the source language ({split}.{source}): evaluate it too, or name "
-            "another language with --source-language"
-        )
+def _check_languages(run, everyone, languages, sources, split):
+    for source in sources:
+        if source not in languages or (source, source) not in run.accuracy:
+            raise InputError(
+                f"{run.file} has no accuracy of the source language ({split}.{source}): evaluate it too, or name "
+                "another language with --source-language"
+            )
     for language in languages:
         if (language, language) not in run.accuracy:
             other = next((other.file for other in everyone if (language, language) in other.accuracy), "--languages")

@@ -68,8 +68,11 @@ def _seeds(results: Results) -> str:
 
 
 def _averages_note(results: Results) -> str:
-    others = len(results.languages) - 1
-    return f"{results.without_source}: mean of the {others} other languages; {results.with_source}: of all {others + 1}."
+    others = len(results.measures[results.without_source])
+    return (
+        f"{results.without_source}: mean of the {others} other languages; {results.with_source}: of all "
+        f"{len(results.languages)}."
+    )
 
 
 def _styled(results: Results, comparisons: Comparisons, name: str, measure: str) -> Cell:
@@ -139,7 +142,7 @@ def averages(results: Results, baseline: str, comparisons: Comparisons) -> Table
 def selections(results: dict[tuple[str, str], Results]) -> Table:
     """Systems x selections of a run's checkpoint; ``results`` by system and selection."""
     first = next(iter(results.values()))
-    columns = [first.source, first.without_source, first.with_source]
+    columns = [*first.sources, first.without_source, first.with_source]
     rows = [
         [name, SELECTIONS[selection], str(len(each.systems[name])), *(_accuracy(each.per_seed(name, c)) for c in columns)]
         for (name, selection), each in results.items()

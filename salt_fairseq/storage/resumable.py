@@ -1,6 +1,7 @@
 """State of unfinished work, from which the same command resumes after its process was killed."""
 
 import contextlib
+import copy
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -50,6 +51,13 @@ class Resumable:
         else:
             write_json(self.path / "settings.json", settings)
 
+    def part(self, name: str) -> "Resumable":
+        """The state of a part of the work, in a directory of its own."""
+        part = copy.copy(self)
+        part.path = self.path / name
+        part.path.mkdir(exist_ok=True)
+        return part
+
     def names(self, pattern: str) -> list[str]:
         """Names under which something was saved, in alphabetical order."""
         return sorted(path.name for path in self.path.glob(pattern))
@@ -87,7 +95,7 @@ def resuming(out: Path, settings: dict[str, Any], work: str) -> Iterator[Resumab
         try:
             yield resumable
         except BaseException:
-            if resumable.names("*") == ["settings.json"]:
+            if [path.name for path in resumable.path.rglob("*") if path.is_file()] == ["settings.json"]:
                 resumable.remove()
             raise
         resumable.remove()

@@ -34,8 +34,8 @@ class SaltSentencePairConfig(FairseqDataclass):
     thresholds: str = field(
         default=DEFAULT_THRESHOLDS,
         metadata={
-            "help": "lowest probability of a substitute, for one language (en=1e-3) or all others (1e-7); with a "
-            "percent sign, the fraction of candidate tokens to substitute (40%%)"
+            "help": "lowest probability of a substitute, in one language (fr=1e-5), in the sentences' own language "
+            "(source=1e-3) or in all others (1e-7); with a percent sign, the fraction of candidate tokens to substitute (40%%)"
         },
     )
     lexicon: str = field(
@@ -134,7 +134,8 @@ class SaltSentencePairTask(FairseqTask):
         return self.data.checksums(split, sources(self.cfg))
 
     def load_dataset(self, split, combine=None, **options):
-        """``train``, ``valid``, ``test.fr``, or ``test.en-de``: premises of ``test.en``, hypotheses of ``test.de``.
+        """``train``, ``valid``, ``test.fr``, ``train.en,train.de``, or ``test.en-de``: premises of ``test.en``, hypotheses of
+        ``test.de``.
 
         Streams are those of the training subset: of ``train``, or of whichever the trainer loads, which alone says
         ``data_selector``.

@@ -51,7 +51,7 @@ def main():
     path.parent.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
     tokenizer = Tokenizer.load(args.plm_dir, description.tokenizer)
-    path.write_text(candidates_page(data, tokenizer, thresholds_of(chosen, "50%", data.meta["source_language"]), numbers), encoding="utf-8")
+    path.write_text(candidates_page(data, "train", tokenizer, thresholds_of(chosen, "50%", data.meta["source_language"]), numbers), encoding="utf-8")
     result = {"seconds to write": time.perf_counter() - start, "MB": path.stat().st_size / 1e6}
     runs = {name: [] for name in ("opened", *ACTIONS)}
     with sync_playwright() as playwright:

@@ -85,7 +85,7 @@ CHANGED = [  # what is otherwise, what is said of it, what is made anew
     ({"dictionary": "fr=en-fr.2.txt"}, "out/muse", "--dictionary fr en-fr.txt (now en-fr.2.txt)", {"data/lexicons/muse/meta.json"} | COSDA),
     ({"optimization__lr": "[1e-4]"}, "out/SALT.1", "optimization.lr [2e-05] (now [0.0001])", RUNS),
     ({"optimization__max_update": 7}, "out/SALT.1", "optimization.max_update 61360 (now 7)", RUNS),
-    ({"task__thresholds": "'en=1e-3,1e-7,de=1'"}, "out/SALT.1", "task.thresholds en=1e-3,1e-7 (now en=1e-3,1e-7,de=1)", RUNS),
+    ({"task__thresholds": "'en=1e-3,1e-7,de=1'"}, "out/SALT.1", "task.thresholds source=1e-3,1e-7 (now en=1e-3,1e-7,de=1)", RUNS),
     ({"checkpoint__patience": 3}, "out/SALT.1", "checkpoint.patience none (now 3)", RUNS),
     ({"dataset__validate_interval_updates": 0}, "out/SALT.1", "dataset.validate_interval_updates 1000 (now 0)", RUNS),
     ({"generalized": "valid"}, "out/SALT.1.generalized.json", "--generalized test (now valid)", EVALUATIONS),

@@ -158,7 +158,7 @@ def test_recipe_configs_hold_the_papers_numbers(name, instances, epochs, interva
     assert config["optimization"] == optimization and config["dataset"]["batch_size"] == 32
     assert config["checkpoint"]["save_interval_updates"] == config["dataset"]["validate_interval_updates"] == interval
     assert config["checkpoint"]["best_checkpoint_metric"] == "accuracy"
-    assert config["task"]["augment"] == "en,fr,es,de" and config["task"]["thresholds"] == "en=1e-3,1e-7"
+    assert config["task"]["augment"] == "en,fr,es,de" and config["task"]["thresholds"] == "source=1e-3,1e-7"
 
 
 def test_single_sentences(xlmr_plm, tmp_path, caplog):
