@@ -8,7 +8,7 @@ from unittest import mock
 
 from salt_fairseq.models.salt_encoder import SaltEncoderConfig
 from salt_fairseq.optim.fused_adam import FusedAdamConfig
-from salt_fairseq.tasks.salt_sentence_pair import SaltSentencePairConfig
+from salt_fairseq.tasks.salt_config import SaltConfig
 
 PAGE = Path(__file__).with_name("options.md")
 INTRODUCTION = """# All options
@@ -17,7 +17,7 @@ INTRODUCTION = """# All options
 itself with `--help`. `--debug` shows the traceback of an error; `SALT_DEBUG=1` does so in fairseq's commands and the recipes.
 """
 GROUPS = {
-    "Task `salt_sentence_pair`": ("task", SaltSentencePairConfig),
+    "Tasks `salt_sentence_pair` and `salt_token_labelling`": ("task", SaltConfig),
     "Model `salt_encoder`": ("model", SaltEncoderConfig),
     "Optimizer `fused_adam`": ("optimizer", FusedAdamConfig),
 }

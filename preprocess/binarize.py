@@ -2,6 +2,7 @@
 
 python preprocess/binarize.py plm/xlmr data/xnli --xnli downloads/xnli
 python preprocess/binarize.py plm/xlmr data/mine --subset train=train.tsv valid=dev.tsv test.fr=test-fr.tsv
+python preprocess/binarize.py plm/xlmr data/pos --tags detect --subset train=en.conllu test.fr=fr.conllu
 """
 
 from salt_fairseq.cli.command import start_command
@@ -18,9 +19,12 @@ from preprocess.text.columns import parse_columns
 from preprocess.text.data_writer import binarize
 from preprocess.text.formats import DELIMITERS
 from preprocess.text.labels import parse_labels
-from preprocess.text.official_layouts import LAYOUTS, MISSING_LABELS, QUOTING, official_files
+from preprocess.text.official_layouts import LAYOUTS, MISSING_LABELS, NAMES, QUOTING, TAGGED, official_files
 from preprocess.text.parallel import usable_cores
 from preprocess.text.readers import BLANK, OTHER_LANGUAGE, REASONS, UNDECIDED, UNTRANSLATED, Reading
+from preprocess.text.tagged_formats import LAYOUTS as TAG_LAYOUTS
+from preprocess.text.tagged_formats import parse_columns as parse_tag_columns
+from preprocess.text.tagged_sentences import UNTAGGED
 from salt_fairseq.cli.arguments import command_parser, name_value_pairs, positive
 from salt_fairseq.cli.printable import print_line
 from salt_fairseq.data.subset import LANGUAGE, STORED, source_languages
@@ -32,8 +36,7 @@ def arguments():
     add = parser.add_argument
     add("plm_dir", metavar="PLM_DIR", type=Path, help="PLM directory, whose tokenizer is used")
     add("data", metavar="DATA", type=Path, help="data directory to write, or to add subsets to")
-    names = {"xnli": "XNLI", "pawsx": "PAWS-X", "xtreme": "XTREME's data set", "sib200": "SIB-200", "xsid": "xSID's intents"}
-    for layout, name in names.items():
+    for layout, name in NAMES.items():
         add(
             f"--{layout}",
             metavar="DIR",
@@ -50,6 +53,13 @@ def arguments():
         "with a header (id, sentence1, sentence2, label) or without, JSONL or a JSON array (.json) with these keys, Parquet, "
         "Arrow, or a directory of datasets' save_to_disk; all may be compressed (.gz, .xz, .bz2, .zst); - is standard input",
     )
+    add(
+        "--tags",
+        choices=("detect", *TAG_LAYOUTS),
+        help="the subsets have a tag for each word (named entities, parts of speech): conll, a word and in the last column its "
+        "tag on each line, and a blank line after each sentence; panx, the same with words as in en:Rome; conllu, Universal "
+        "Dependencies' FORM and UPOS; json, objects with lists of tokens and tags; detect, whichever of these it is",
+    )
     add("--replace", action="store_true", help="replace subsets that DATA has already")
     add(
         "--labels",
@@ -62,14 +72,15 @@ def arguments():
         metavar="ROLE=COLUMN,...",
         help="names of the columns or keys: sentence1 (or premise), sentence2 (or hypothesis), label, and if there are id "
         "and language, as in premise=sentence1,hypothesis=sentence2,label=gold; without a header numbers, from 1 (default: "
-        "their usual names)",
+        "their usual names). With --tags: token and tag",
     )
     add(
         "--missing-label",
         metavar="NAME",
         action="append",
         default=[],
-        help="skip rows with this label, as those with -; may be given several times",
+        help="skip rows with this label, as those with -; may be given several times. Words with this tag are read, but "
+        "neither trained on nor scored",
     )
     add(
         "--label-names",
@@ -101,6 +112,16 @@ def arguments():
             f"--source-language {args.source_language!r}: a language code is needed, as in test.LANG, or several, as in en,de"
         )
     layouts = [layout for layout in LAYOUTS if getattr(args, layout)]
+    tagged, others = ([layout for layout in layouts if (layout in TAGGED) == is_tagged] for is_tagged in (True, False))
+    if tagged:
+        args.tags = args.tags or "detect"
+    if others and args.tags:
+        raise InputError(
+            f"--{others[0]} with {f'--{tagged[0]}' if tagged else '--tags'}: it has one label for each example; leave one out"
+        )
+    for option in ("delimiter", "quoting"):
+        if args.tags and getattr(args, option):
+            raise InputError(f"--{option} with tags for words: no layout of theirs has quotation marks; leave it out")
     args.missing_label += [label for layout in layouts for label in MISSING_LABELS.get(layout, ())]
     args.quoting = args.quoting or next((QUOTING[layout] for layout in layouts if layout in QUOTING), None)
     return args
@@ -130,7 +151,7 @@ def subset_files(args: argparse.Namespace) -> dict[str, Path]:
             f"--subset {name}.{sources[0]}={files[name]}"
         )
     if not files:
-        raise InputError("nothing to binarize: give --xnli, --pawsx, --xtreme or --subset")
+        raise InputError(f"nothing to binarize: give {', '.join(f'--{layout}' for layout in LAYOUTS)} or --subset")
     return files
 
 
@@ -138,24 +159,34 @@ def main() -> None:
     args = arguments()
     files = subset_files(args)
     reading = Reading(
-        columns=parse_columns(args.columns) if args.columns else {},
+        columns=(parse_tag_columns if args.tags else parse_columns)(args.columns) if args.columns else {},
         quoting=args.quoting,
         missing=frozenset(args.missing_label),
         delimiter=args.delimiter,
         label_names=tuple(parse_labels(args.label_names, "--label-names")) if args.label_names else (),
+        tags=args.tags,
     )
     meta = binarize(args.plm_dir, args.data, files, args.labels, args.source_language, args.workers, reading, args.replace)
     subsets = {name: meta["subsets"][name] for name in files}
-    skipped = {reason: sum(subset["skipped"][reason] for subset in subsets.values()) for reason in REASONS}
+    skipped = {reason: sum(subset["skipped"].get(reason, 0) for subset in subsets.values()) for reason in REASONS}
+    if args.tags:
+        untagged = sum(subset["skipped"].get(UNTAGGED, 0) for subset in subsets.values())
+        left_out = f"{untagged:,} sentences without tags"
+        examples = f"sentences, {sum(subset['words'] for subset in subsets.values()):,} words with tags"
+    else:
+        left_out = (
+            f"{skipped[UNTRANSLATED]:,} rows without translation (NS) and {skipped[UNDECIDED]:,} without label (-), "
+            f"{skipped[BLANK]:,} blank lines, {skipped[OTHER_LANGUAGE]:,} rows of other languages"
+        )
+        examples = "examples"
     read: dict[str, list[str]] = {}
     for name, subset in subsets.items():
         read.setdefault(f"{subset['format']}, {subset['columns']}", []).append(name)
     kept = [name for name in meta["subsets"] if name not in files]
     print_line(
-        f"wrote {args.data}: {len(subsets)} subsets, {sum(subset['examples'] for subset in subsets.values()):,} examples, "
+        f"wrote {args.data}: {len(subsets)} subsets, {sum(subset['examples'] for subset in subsets.values()):,} {examples}, "
         f"{sum(subset['tokens'] for subset in subsets.values()):,} tokens, labels {', '.join(meta['labels'])}; skipped "
-        f"{skipped[UNTRANSLATED]:,} rows without translation (NS) and {skipped[UNDECIDED]:,} without label (-), "
-        f"{skipped[BLANK]:,} blank lines, {skipped[OTHER_LANGUAGE]:,} rows of other languages; read "
+        f"{left_out}; read "
         + "; ".join(f"{', '.join(names)} as {described}" for described, names in read.items())
         + (f"; kept {', '.join(kept)}" if kept else "")
     )

@@ -30,7 +30,12 @@ from salt_fairseq.errors import InputError
 from salt_fairseq.storage.files import replacing, sha256
 
 KEPT = ("args", "cfg", "criterion", "optimizer_history", "task_state")  # of the first checkpoint
-ALIKE = {"labels": ("task_state", "labels"), "PLM": ("cfg", "model", "plm_description"), "pooling": ("cfg", "model", "pooling")}
+ALIKE = {
+    "task": ("cfg", "task", "_name"),
+    "labels": ("task_state", "labels"),
+    "PLM": ("cfg", "model", "plm_description"),
+    "pooling": ("cfg", "model", "pooling"),
+}
 
 
 def average(paths: Sequence[Path], moving: bool = False) -> dict[str, Any]:

@@ -17,7 +17,8 @@ import torch
 from salt_fairseq.errors import InputError
 from salt_fairseq.storage.archives import check_archive, check_tensors
 
-NAMES = {"model": "salt_encoder", "task": "salt_sentence_pair", "criterion": "salt_classification"}
+TOKEN_LABELLING = "salt_token_labelling"
+NAMES = {"model": ("salt_encoder",), "task": ("salt_sentence_pair", TOKEN_LABELLING), "criterion": ("salt_classification",)}
 OPTIONS = {"task": "--task", "model": "--arch", "criterion": "--criterion"}
 TYPES = {  # of what is used after training
     "task.data": str,
@@ -65,16 +66,15 @@ def read_checkpoint_file(path: str | Path) -> dict[str, Any]:
 
 def check_names(cfg: Any, path: str | Path) -> None:
     """Raise unless a configuration, as plain dicts, names this project's task, model and criterion."""
-    for group, name in NAMES.items():
+    for group, names in NAMES.items():
         values = cfg.get(group) if isinstance(cfg, dict) else None
         present = values.get("_name") if isinstance(values, dict) else None
-        if present != name:
+        if present not in names:
             if not isinstance(present, str):
                 raise InputError(f"{path} is not a checkpoint of this project's fairseq-train (it names no {group})")
             shown = present if present.isidentifier() else repr(present)
-            raise InputError(
-                f"{path} holds the {group} {shown:.60}: a checkpoint trained with {OPTIONS[group]} {name} is needed"
-            )
+            needed = f"{OPTIONS[group]} {' or '.join(names)}"
+            raise InputError(f"{path} holds the {group} {shown:.60}: a checkpoint trained with {needed} is needed")
 
 
 def _odd_setting(cfg: dict[str, Any]) -> str | None:

@@ -11,10 +11,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
-from salt_fairseq.checkpoint_file import read_checkpoint_file
+from salt_fairseq.checkpoint_file import TOKEN_LABELLING, read_checkpoint_file
 from salt_fairseq.data.directory import DataDirectory
 from salt_fairseq.errors import InputError
 from salt_fairseq.models.salt_encoder import SaltEncoder, SaltEncoderConfig
+from salt_fairseq.models.salt_tagger import SaltTagger
 from salt_fairseq.modules.encoder import without_weights
 from salt_fairseq.plm import Description
 from salt_fairseq.storage.files import sha256
@@ -32,6 +33,11 @@ class Checkpoint:
     updates: int  # training steps
     sha256: str  # of the file
     is_average: bool = False  # of several checkpoints
+
+    @property
+    def has_token_labels(self) -> bool:
+        """Whether it labels each token, or each example."""
+        return isinstance(self.model, SaltTagger)
 
     @property
     def classes(self) -> int:
@@ -53,17 +59,16 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             f"{path} is not a checkpoint of this project's fairseq-train ({type(error).__name__}: {reason})"
         ) from None
     task, updates = saved.get("task_state") or {}, saved["optimizer_history"][-1]["num_updates"]
-    return Checkpoint(
-        Path(path), _model(model_cfg, saved["model"], path), cfg, task, updates, sha256(path), "averaged" in saved
-    )
+    model = _model(model_cfg, saved["model"], path, cfg.task._name == TOKEN_LABELLING)
+    return Checkpoint(Path(path), model, cfg, task, updates, sha256(path), "averaged" in saved)
 
 
-def _model(cfg: DictConfig, state: dict[str, torch.Tensor], path: str | Path) -> SaltEncoder:
+def _model(cfg: DictConfig, state: dict[str, torch.Tensor], path: str | Path, has_token_labels: bool) -> SaltEncoder:
     classifier = state.get("classifier.weight")
     if not all(map(torch.is_tensor, state.values())) or classifier is None or classifier.dim() != 2:
         raise InputError(f"{path} lacks classifier.weight, or its weights are no tensors: train again")
     with without_weights():
-        model = SaltEncoder(cfg, len(classifier))
+        model = (SaltTagger if has_token_labels else SaltEncoder)(cfg, len(classifier))
     try:
         nn.Module.load_state_dict(model, state, assign=True)  # fairseq's own method knows no assign
     except RuntimeError as error:

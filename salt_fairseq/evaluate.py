@@ -1,4 +1,4 @@
-"""Evaluate fine-tuned checkpoints: accuracy, macro-F1 and predictions on any subsets, and in the generalized setting.
+"""Evaluate fine-tuned checkpoints: accuracy, F1 and predictions on any subsets, and in the generalized setting.
 
 python -m salt_fairseq.evaluate data/xnli --path checkpoints/checkpoint_best.pt --subsets 'test.*' --out results.json
 python -m salt_fairseq.evaluate data/xnli --path salt.1.pt salt.2.pt --generalized test --out matrix.json
@@ -32,20 +32,19 @@ from salt_fairseq.checkpoints import Checkpoint
 from salt_fairseq.cli.arguments import command_parser, positive
 from salt_fairseq.cli.device import add_device, check_device
 from salt_fairseq.cli.printable import print_line
-from salt_fairseq.cli.progress import progress_bar
-from salt_fairseq.data.directory import DataDirectory, Examples
-from salt_fairseq.data.distinct_pairs import Batches, DistinctPairs
+from salt_fairseq.data.directory import IGNORED, SENTENCES, TOKENS, DataDirectory, Examples, TokenLabels
+from salt_fairseq.data.distinct_pairs import Batches
 from salt_fairseq.data.selection import selected_subsets
 from salt_fairseq.errors import InputError
 from salt_fairseq.evaluation import scores
+from salt_fairseq.evaluation.entities import are_entity_tags, entity_counts, f1, seqeval
 from salt_fairseq.evaluation.fitting import load_all_fitting, load_average, selection
+from salt_fairseq.evaluation.scoring import Inputs, Labels, score
 from salt_fairseq.evaluation.text import details, doubts, summary
-from salt_fairseq.models.salt_encoder import SaltEncoder
 from salt_fairseq.storage.files import check_output, write_json
 from salt_fairseq.storage.resumable import Resumable, resuming
 
 CPU_TOKENS, GPU_TOKENS = 2048, 32768
-NOT_FINITE = -1
 EARLIER = rb'\{"salt_fairseq":'  # how a file of results begins
 LOSS_DIGITS = 4  # that do not depend on how examples are batched
 
@@ -92,38 +91,6 @@ def arguments() -> argparse.Namespace:
     return args
 
 
-@torch.no_grad()  # under inference_mode, autocast would cast the weights anew for each batch
-def score(model: SaltEncoder, batches: Batches, device: str, description: str, resumable: Resumable, name: str) -> np.ndarray:
-    """float32 (pairs, labels): the logits of each distinct pair.
-
-    ``resumable`` keeps under ``name`` what is scored so far; pairs that a killed run has scored are not scored again.
-    """
-    model.to(device)
-    before = resumable.load(name)
-    before = torch.empty(0, model.classifier.out_features) if before is None else before
-    scored = torch.empty(len(batches.order), model.classifier.out_features, device=device)
-    scored[: len(before)] = before.to(device)
-    # Inside this context, the model's own one keeps the weights that it casts to bf16 from batch to batch.
-    autocast = torch.autocast(torch.device(device).type, torch.bfloat16, enabled=model.cfg.autocast_bf16)
-    progress = progress_bar(total=batches.padded_tokens, desc=description, unit=" tokens", unit_scale=True, leave=False)
-    seen, rows = 0, 0  # progress.n stays 0 where progress bars are turned off (TQDM_DISABLE=1)
-    with autocast, progress:
-        for start, stop, tokens in batches:
-            progress.update(tokens.numel())
-            seen, rows = seen + tokens.numel(), rows + stop - start
-            if stop <= len(before):
-                continue
-            logits, _ = model(tokens)
-            scored[start:stop] = logits
-            if resumable.due():
-                resumable.save(name, scored[:stop].cpu())
-    if rows != len(scored) or seen != batches.padded_tokens:
-        raise RuntimeError("not every example was scored exactly once")
-    in_order = np.empty(scored.shape, np.float32)
-    in_order[batches.order] = scored.cpu().numpy()
-    return in_order
-
-
 @dataclasses.dataclass
 class Evaluation:
     """What every checkpoint is evaluated on, and how; ``dtype`` None is the checkpoint's own."""
@@ -135,8 +102,20 @@ class Evaluation:
     max_tokens: int
 
     def __post_init__(self) -> None:
-        self.pairs = DistinctPairs(self.subsets)
+        self.has_token_labels = self.data.has_token_labels
+        self.entity_tags = self.has_token_labels and are_entity_tags(self.data.labels)
+        if self.entity_tags:
+            seqeval()  # raises now where it is missing
         self.head = self._head()
+        self._inputs: dict[int, Inputs] = {}  # by the greatest length, of one checkpoint after another
+
+    def inputs(self, checkpoint: Checkpoint) -> Inputs:
+        """What the checkpoint reads of the subsets; the same for checkpoints of one PLM's vocabulary and greatest length."""
+        longest = checkpoint.cfg.task.max_length if self.has_token_labels else 0
+        if longest not in self._inputs:
+            join = checkpoint.model.description.join
+            self._inputs = {longest: Inputs(self.subsets, join, longest, self.has_token_labels)}
+        return self._inputs[longest]
 
     def _head(self) -> dict[str, Any]:
         """What the results say before they come to the checkpoints."""
@@ -144,7 +123,7 @@ class Evaluation:
         for name, examples in self.subsets.items():
             stored = zip(self.data.sides, self.data.stored_subsets(name))
             hashes = {side: self.data.meta["subsets"][subset]["sha256"][side] for side, subset in stored}
-            described[name] = {"examples": len(examples.targets), "sha256": hashes}
+            described[name] = {"examples": len(examples.rows[0]), "sha256": hashes}
         versions = {
             "python": platform.python_version(),
             "torch": torch.__version__,
@@ -158,7 +137,9 @@ class Evaluation:
             "max_tokens": self.max_tokens,
             "data": {"path": str(self.data.path), "source_language": self.data.meta["source_language"], "subsets": described},
             "labels": self.data.labels,
-            "targets": {name: examples.targets.tolist() for name, examples in self.subsets.items()},
+            "labelled": TOKENS if self.has_token_labels else SENTENCES,
+            "measure": "f1" if self.entity_tags else "accuracy",
+            "targets": {name: _listed(examples.targets) for name, examples in self.subsets.items()},
         }
 
     def resumed(self, checkpoint: Checkpoint, resumable: Resumable) -> tuple[dict[str, Any], str]:
@@ -171,21 +152,29 @@ class Evaluation:
         results = self._results(checkpoint, resumable, f"{name}.logits.pt")
         resumable.save(f"{name}.json.pt", compact(results))
         seconds = time.perf_counter() - start
-        return results, f"{seconds:.1f} s, {len(self.pairs) / seconds:,.0f} distinct pairs/s"
+        distinct = len(self.inputs(checkpoint).pairs)
+        return (
+            results,
+            f"{seconds:.1f} s, {distinct / seconds:,.0f} distinct {'sentences' if self.has_token_labels else 'pairs'}/s",
+        )
 
     def _results(self, checkpoint: Checkpoint, resumable: Resumable, name: str) -> dict[str, Any]:
         model, cfg = checkpoint.model, OmegaConf.to_container(checkpoint.cfg)
         if self.dtype is not None:
             model.cfg.autocast_bf16 = self.dtype == "bf16"
-        batches = Batches(self.pairs, model.description.join, cfg["task"]["max_length"], self.max_tokens, self.device)
-        scored = score(model, batches, self.device, checkpoint.path.name, resumable, name)
-        labels = np.where(np.isfinite(scored).all(axis=1), scored.argmax(axis=1), NOT_FINITE)
-        predictions = {subset: labels[numbers] for subset, numbers in self.pairs.number.items()}
-        self._check_finite(predictions, checkpoint.path)
-        targets = {subset: examples.targets for subset, examples in self.subsets.items()}
+        inputs = self.inputs(checkpoint)
+        batches = Batches(inputs.pairs, model.description.join, cfg["task"]["max_length"], self.max_tokens, self.device)
+        scored, first = score(
+            model, batches, self.device, checkpoint.path.name, resumable, name, has_token_labels=self.has_token_labels
+        )
+        logits = {subset: scored[first[labels.numbers] + labels.places] for subset, labels in inputs.labels.items()}
+        self._check_finite(logits, inputs, checkpoint.path)
+        targets = {subset: labels.targets for subset, labels in inputs.labels.items()}
+        predictions = {subset: values.argmax(axis=1) for subset, values in logits.items()}
         confusion = {
             subset: scores.confusion_matrix(targets[subset], predictions[subset], scored.shape[1]) for subset in targets
         }
+        listed = {subset: self._by_example(predictions[subset], inputs.labels[subset]) for subset in targets}
         return {
             "plm": model.description.name,
             "seed": cfg["common"]["seed"],
@@ -194,27 +183,43 @@ class Evaluation:
             "dtype": "bf16" if model.cfg.autocast_bf16 else "fp32",
             "task": cfg["task"],
             "model": {key: value for key, value in cfg["model"].items() if key != "plm_description"},
+            **({"f1": {subset: self._entity_f1(subset, listed[subset]) for subset in targets}} if self.entity_tags else {}),
             "accuracy": {subset: scores.accuracy(confusion[subset]) for subset in targets},
             "macro_f1": {subset: scores.macro_f1(confusion[subset]) for subset in targets},
-            "loss": {
-                subset: round(scores.cross_entropy(scored[self.pairs.number[subset]], targets[subset]), LOSS_DIGITS)
-                for subset in targets
-            },
+            "loss": {subset: round(scores.cross_entropy(logits[subset], targets[subset]), LOSS_DIGITS) for subset in targets},
             "confusion": {subset: confusion[subset].tolist() for subset in targets},
-            "predictions": {subset: predictions[subset].tolist() for subset in targets},
+            "predictions": listed,
         }
 
-    def _check_finite(self, predictions: dict[str, np.ndarray], path: Path) -> None:
+    def _by_example(self, predictions: np.ndarray, labels: Labels) -> list:
+        """The numbers of the predicted labels, in a list for each example where its tokens are labelled."""
+        if not self.has_token_labels:
+            return predictions.tolist()
+        ends = np.searchsorted(labels.examples, np.arange(1, labels.examples[-1] + 1))
+        return [part.tolist() for part in np.split(predictions, ends)]
+
+    def _entity_f1(self, subset: str, predictions: list[list[int]]) -> float:
+        names, targets = self.data.labels, self.head["targets"][subset]
+        return f1(*entity_counts(*([[names[i] for i in row] for row in rows] for rows in (targets, predictions))))
+
+    def _check_finite(self, logits: dict[str, np.ndarray], inputs: Inputs, path: Path) -> None:
         """Raise for the first example without a prediction."""
-        for name, labels in predictions.items():
-            bad = np.flatnonzero(labels == NOT_FINITE)
+        for name, values in logits.items():
+            bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
             if len(bad):
                 premises, _ = self.data.stored_subsets(name)
-                example = self.data.ids(premises)[self.subsets[name].rows[0][bad[0]]]
+                example = self.data.ids(premises)[self.subsets[name].rows[0][inputs.labels[name].examples[bad[0]]]]
                 raise InputError(
                     f"{path} gives logits that are not finite, first for example {example} of {name}: train again "
                     "with a smaller learning rate, or try --dtype fp32"
                 )
+
+
+def _listed(targets: np.ndarray | TokenLabels) -> list:
+    """Label numbers, in a list for each example where its tokens are labelled."""
+    if not isinstance(targets, TokenLabels):
+        return targets.tolist()
+    return [row[row.ne(IGNORED)].tolist() for row in (targets[i] for i in range(len(targets)))]
 
 
 def compact(value: Any) -> str:
@@ -230,13 +235,14 @@ def evaluate_all(args: argparse.Namespace, resumable: Resumable) -> None:
     else:
         checkpoints = load_all_fitting(args.path, data, args.max_tokens)
     evaluation = Evaluation(data, {name: data.load(name) for name in names}, args.device, args.dtype, args.max_tokens)
-    examples = sum(map(len, evaluation.pairs.number.values()))
-    print_line(f"{len(names):,} subsets, {examples:,} examples, {len(evaluation.pairs):,} distinct")
+    examples = sum(len(subset.rows[0]) for subset in evaluation.subsets.values())
+    distinct = len(evaluation.inputs(checkpoints[0]).pairs)
+    print_line(f"{len(names):,} subsets, {examples:,} examples, {distinct:,} distinct")
     results = []
     while checkpoints:
         checkpoint = checkpoints.pop(0)  # so that its memory is free afterwards
         result, speed = evaluation.resumed(checkpoint, resumable)
-        print_line(f"{checkpoint.path}: {summary(result['accuracy'], data, args.generalized)} ({speed})")
+        print_line(f"{checkpoint.path}: {summary(result, evaluation.head['measure'], data, args.generalized)} ({speed})")
         for line in details(result, data.labels):
             print_line(f"  {line}")
         for doubt in doubts(result):

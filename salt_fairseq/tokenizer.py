@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -56,6 +57,17 @@ class Tokenizer:
         """Ids of each text, without specials. Lone surrogates, which are not text, are read as U+FFFD."""
         texts = [SURROGATES.sub(_replace_surrogates, text) for text in texts]
         return [encoding.ids for encoding in self._fast.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def pieces_of_words(self, sentences: Sequence[Sequence[str]]) -> list[list[list[int]]]:
+        """Ids of each word of each sentence, none for a word without visible character.
+
+        Each word is read by itself, as transformers reads ``is_split_into_words``, but with a blank before every word except
+        the first where the blank is what marks a word (Gemma's tokenizer).
+        """
+        texts = [[f" {word}" if i and not self.marks_first_word else word for i, word in enumerate(s)] for s in sentences]
+        distinct = list(dict.fromkeys(itertools.chain.from_iterable(texts)))
+        ids_of = dict(zip(distinct, self(distinct)))
+        return [[ids_of[text] for text in sentence] for sentence in texts]
 
     def caseless_word(self, word: str) -> str:
         """The word as the tokenizer reads it, without case: an uncased BERT also drops its accents."""

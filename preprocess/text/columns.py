@@ -18,6 +18,7 @@ ROLES = {  # names of columns in published files, in lower case; of several ids 
     "label": ("label", "gold_label", "gold", "is_duplicate", "class", "category", "intent", "topic"),
 }
 NAMES = tuple(ROLES)
+TAGGED = ("token", "tag")  # roles in text with a tag for each word
 KNOWN = {name for names in ROLES.values() for name in names}
 SYNONYMS = {"premise": "sentence1", "hypothesis": "sentence2"}  # of roles in --columns
 DERIVED = re.compile(r"sentence[12]_(binary_parse|parse|tokenized)")  # XNLI's and MultiNLI's other forms of their sentences
@@ -51,9 +52,12 @@ class Columns:
         def name(at):
             return self.names is not None and self.names[at].strip() or f"column {at + 1}"
 
-        read = ", ".join(f"{role} = {name(self.positions[role])}" for role in NAMES if role in self.positions)
+        roles = sorted(self.positions, key=(*NAMES, *TAGGED).index)
+        read = ", ".join(f"{role} = {name(self.positions[role])}" for role in roles)
         unused = [name(at) for at in self.unused]
-        kind = "pairs" if "sentence2" in self.positions else "single sentences"
+        kind = (
+            "words with tags" if "tag" in self.positions else "pairs" if "sentence2" in self.positions else "single sentences"
+        )
         return f"{kind} ({read}; not used: {', '.join(unused) or 'none'})"
 
     @property

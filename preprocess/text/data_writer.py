@@ -16,11 +16,13 @@ from tqdm import tqdm
 from preprocess.text import blocks
 from preprocess.text.encoded_blocks import BadText, encode_block
 from preprocess.text.existing_data import ExistingData, existing_data
-from preprocess.text.labels import label_order, parse_labels
+from preprocess.text.labels import label_order, parse_labels, tag_order
 from preprocess.text.parallel import in_order
 from preprocess.text.readers import AS_PUBLISHED, Reading, TextFile
 from preprocess.text.subset_writer import SubsetWriter
+from preprocess.text.tagged_sentences import encode_tagged, open_tagged
 from salt_fairseq.cli.progress import progress_bar
+from salt_fairseq.data.directory import SENTENCES, TOKENS
 from salt_fairseq.data.subset import Subset, source_languages
 from salt_fairseq.plm import Description
 from salt_fairseq.storage.files import replacing
@@ -52,12 +54,13 @@ def binarize(
     names = None if labels is None else parse_labels(labels)
     existing = existing_data(data, files, replace)
     if existing:
-        existing.check(description, source_language, names)
+        existing.check(description, source_language, names, reading.tags is not None)
         if existing.kept:
             names = existing.meta["labels"]
     if names:
         reading = dataclasses.replace(reading, labels=frozenset(names))
-    texts = {path: TextFile.open(path, reading) for path in dict.fromkeys(files.values())}
+    open_file = TextFile.open if reading.tags is None else open_tagged
+    texts = {path: open_file(path, reading) for path in dict.fromkeys(files.values())}
     languages = {name: Subset.parse(name).pair(source_language)[0] for name in files}
     tasks = [(texts[path], block, languages[name]) for name, path in files.items() for block in texts[path].blocks]
     size = sum(block.size for _, block, _ in tasks)
@@ -65,6 +68,7 @@ def binarize(
         "PLM": description.sha256["tokenizer.json"],
         "labels": names,
         "reading": [reading.columns, reading.quoting, reading.delimiter, list(reading.label_names), sorted(reading.missing)],
+        "tags": reading.tags,
         "source language": source_language,
         "files": [[name, texts[path].sha256, texts[path].format.name] for name, path in files.items()],
         "size of blocks": blocks.BLOCK,
@@ -73,7 +77,10 @@ def binarize(
 
     def work(task):
         file, block, language = task
-        facts, arrays = encode_block(file, block, language, tokenizer)
+        if reading.tags is None:
+            facts, arrays = encode_block(file, block, language, tokenizer)
+        else:
+            facts, arrays = encode_tagged(file, block, tokenizer)
         return facts, [torch.from_numpy(array) for array in arrays]  # as it can be saved
 
     # The processes start before the lock is taken: they inherit open files, and would hold the lock after a SIGKILL.
@@ -92,7 +99,8 @@ def binarize(
             decisive = _decisive(subsets, existing, source_language)
             if decisive and labels is None:
                 decisive.check_plausible()
-            names = names or label_order(list(decisive.counts), decisive.file.label_names)
+            order = tag_order if decisive and decisive.is_tagged else label_order
+            names = names or order(list(decisive.counts), decisive.file.label_names)
             entries = {name: subset.write_labels(names) for name, subset in subsets.items()}
             for subset in subsets.values():
                 if subset is not decisive and labels is None:
@@ -108,6 +116,7 @@ def binarize(
         meta = {
             "source_language": source_language,
             "labels": names,
+            "labelled": SENTENCES if reading.tags is None else TOKENS,
             "plm": {
                 "name": description.name,
                 "special_tokens": description.special_tokens,

@@ -1,6 +1,7 @@
 """A block of examples as a chunk of token ids: the unit of work that is done in parallel and resumed."""
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -49,10 +50,10 @@ def encode_block(file: TextFile, block: Block, language: str, tokenizer: Tokeniz
     number = {label: i for i, label in enumerate(lines)}
     labels = np.fromiter((number[example.label] for example in examples), np.int32, len(examples))
     facts = {"rows": reader.rows, "skipped": reader.skipped, "ids": [example.id for example in examples], "labels": lines}
-    return facts, [labels, *(array for side in sides for array in _flat([ids_of[sentence] for sentence in side]))]
+    return facts, [labels, *(array for side in sides for array in flat([ids_of[sentence] for sentence in side]))]
 
 
-def _flat(sentences):
+def flat(sentences: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
     """Sizes and ids of sentences, lists of ids, each followed by eos."""
     sizes = np.fromiter(map(len, sentences), np.int32, len(sentences)) + np.int32(1)
     ids = np.full(sizes.sum(), EOS, np.int32)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from salt_fairseq.data.directory import SHAPE
+from salt_fairseq.data.directory import SHAPE, TOKENS
 from salt_fairseq.data.subset import source_languages
 from salt_fairseq.errors import InputError
 from salt_fairseq.plm import Description
@@ -30,11 +30,16 @@ class ExistingData:
     meta: dict[str, Any]
     kept: list[str]
 
-    def check(self, description: Description, source_language: str, labels: list[str] | None) -> None:
+    def check(self, description: Description, source_language: str, labels: list[str] | None, is_tagged: bool) -> None:
         """Raise unless subsets with these properties (labels: None if they are not given) can stand beside those kept."""
         if not self.kept:
             return
         plm, has = self.meta["plm"], f"{self.path} has {', '.join(self.kept)}"
+        if is_tagged != (self.meta.get("labelled") == TOKENS):
+            raise InputError(
+                f"{has}, with a label for each {'sentence or pair' if is_tagged else 'token'}: add subsets of that kind, "
+                f"{'without' if is_tagged else 'with'} --tags, or write to another directory"
+            )
         if (
             plm["vocabulary_sha256"] != description.vocabulary_sha256
             or plm.get("tokenizer_sha256", description.sha256["tokenizer.json"]) != description.sha256["tokenizer.json"]

@@ -9,6 +9,7 @@ from preprocess.text.readers import TextFile
 from salt_fairseq.errors import InputError
 
 NLI_LABELS = ["entailment", "neutral", "contradiction"]
+UPOS = "ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X".split()
 MISSING = {"nan", "none", "null", "na", "n/a", "<na>", "-1"}  # how other programs write that there is no value
 MOST_DISTINCT = 5  # labels that a handful of examples may have, each its own
 MOST_ALIKE = 20  # examples that may have one label by chance: with two equally frequent ones, one time in 500,000
@@ -32,6 +33,16 @@ def label_order(labels: list[str], names: Sequence[str] = ()) -> list[str]:
     if set(labels) <= set(NLI_LABELS):
         return NLI_LABELS
     return sorted(labels, key=int) if all(re.fullmatch(r"-?\d{1,18}", label) for label in labels) else labels
+
+
+def tag_order(tags: list[str], names: Sequence[str] = ()) -> list[str]:
+    """The order of ``tags`` of words: that of ``names``, those of integer tags, or all of Universal Dependencies' (UPOS) where
+    they are some of these, or alphabetical, as transformers' example of token classification sorts them."""
+    if set(tags) <= set(names):
+        return list(names)
+    if set(tags) <= set(UPOS):
+        return UPOS
+    return sorted(tags, key=int) if all(re.fullmatch(r"\d{1,18}", tag) for tag in tags) else sorted(tags)
 
 
 def check_plausible(counts: Counter[str], lines: Mapping[str, int], skipped: int, file: TextFile) -> None:

@@ -1,4 +1,4 @@
-"""The files of XNLI, PAWS-X, XTREME, SIB-200 and xSID as they are published."""
+"""The files of XNLI, PAWS-X, XTREME with PAN-X and UDPOS, SIB-200 and xSID as they are published."""
 
 from __future__ import annotations
 
@@ -19,12 +19,25 @@ LAYOUTS = {  # what is read, with the source language or any other for SOURCE an
     "zh-Hant",
     "xsid": "train.SOURCE.tsv (or .tsv.xz), LANG.valid.tsv and LANG.test.tsv, in DIR; the dialect of de-st is de_st, and the "
     "intent GetWeather, which weather/find names as well, is skipped",
+    "panx": "train-SOURCE.tsv, dev-LANG.tsv and test-LANG.tsv, in DIR, or SOURCE/train, LANG/dev and LANG/test",
+    "udpos": "train-SOURCE.tsv, dev-LANG.tsv and test-LANG.tsv, in DIR",
 }
+NAMES = {
+    "xnli": "XNLI",
+    "pawsx": "PAWS-X",
+    "xtreme": "XTREME's data set",
+    "sib200": "SIB-200",
+    "xsid": "xSID's intents",
+    "panx": "PAN-X, which has a named entity's tag for each word,",
+    "udpos": "XTREME's UDPOS, which has a part of speech for each word,",
+}
+TAGGED = ("panx", "udpos")  # with a tag for each word
+BELOW = ("xnli", "pawsx", "sib200")  # whose files may lie in folders
 CODE = rf"(?=[a-z]{{2,3}}(?:-|$|/)){LANGUAGE}"  # no other word is a language in the name of a file
 TRAIN = rf"multinli\.train\.\w+|train([-.]{CODE})?"
 XNLI_FILES = {"xnli.dev.tsv": "valid", "xnli.test.tsv": "test"}
 XNLI_LANGUAGES = "ar bg de el en es fr hi ru sw th tr ur vi zh".split()
-FILES = {  # split and language in the names of files that hold one of each, without their ending
+FILES = {  # split and language in the names of files that hold one of each, without their ending; of others as of XTREME's
     "pawsx": rf"(?P<language>{CODE})/(?P<split>train|dev_2k|test_2k)",
     "xtreme": rf"(?P<split>train|dev|test)-(?P<language>{CODE})",
     "sib200": r"(?P<language>[a-z]{3}_[A-Z][a-z]{3})/(?P<split>train|dev|test)",
@@ -42,13 +55,15 @@ def official_files(
 ) -> tuple[dict[str, Path], list[Path]]:
     """Subset name to file for a downloaded data set, and the TSV files that are left out.
 
-    The layout is one of :data:`LAYOUTS`: ``xnli`` is XNLI-1.0 and XNLI-MT-1.0, ``pawsx`` is x-final. Names must match exactly;
-    train and valid are in the source language (or several, ``en,de``), and must be there unless they are among the ``others``,
-    subsets that are given otherwise, or the directory has them in no language. Of other languages only ``languages`` are read,
-    if there are any.
+    The layout is one of :data:`LAYOUTS`: ``xnli`` is XNLI-1.0 and XNLI-MT-1.0, ``pawsx`` is x-final, ``panx`` has a folder for
+    each language, or files as XTREME's scripts write them. Names must match exactly; train and valid are in the source language
+    (or several, ``en,de``), and must be there unless they are among the ``others``, subsets that are given otherwise, or the
+    directory has them in no language. Of other languages only ``languages`` are read, if there are any.
     """
     endings = "*.tsv*" if layout == "xsid" else "*.tsv"
-    paths = sorted(directory.glob(endings) if layout in ("xtreme", "xsid") else directory.rglob(endings))
+    paths = sorted(directory.rglob(endings) if layout in BELOW else directory.glob(endings))
+    if layout == "panx" and not paths:
+        paths = sorted(path for split in ("train", "dev", "test") for path in directory.glob(f"*/{split}"))
     sources, files = source_languages(source_language), dict[str, Path]()
     for path in paths:
         for name in _xnli(path, sources) if layout == "xnli" else _by_language(layout, path, sources):
@@ -98,9 +113,11 @@ def _by_language(layout, path, sources):
     name = _stem(path)
     if layout in ("pawsx", "sib200"):
         name = f"{path.parent.name}/{name}"
+    if layout == "panx" and not path.suffix:
+        name = f"{name}-{path.parent.name}"
     if layout == "xsid":
         name = re.sub(r"^(train)\.(.+)", r"\2.\1", name)
-    if not (match := re.fullmatch(FILES[layout], name)):
+    if not (match := re.fullmatch(FILES.get(layout, FILES["xtreme"]), name)):
         return []
     language = match["language"]
     if layout == "sib200":

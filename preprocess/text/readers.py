@@ -42,7 +42,7 @@ class Example:
 @dataclass(frozen=True)
 class Reading:
     """How to read files: the options ``--columns``, ``--quoting`` ("csv", "none" or None), ``--missing-label``, ``--labels``,
-    ``--delimiter`` (a key of ``DELIMITERS`` or None) and ``--label-names``."""
+    ``--delimiter`` (a key of ``DELIMITERS`` or None), ``--label-names`` and ``--tags`` (None for sentences with one label)."""
 
     columns: dict[str, str] = field(default_factory=dict)
     quoting: str | None = None
@@ -50,6 +50,7 @@ class Reading:
     labels: frozenset[str] = frozenset()
     delimiter: str | None = None
     label_names: tuple[str, ...] = ()
+    tags: str | None = None
 
 
 AS_PUBLISHED = Reading()

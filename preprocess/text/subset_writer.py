@@ -9,13 +9,14 @@ import numpy as np
 from preprocess.text.encoded_blocks import BadText, mixed
 from preprocess.text.labels import check_others, check_plausible, unknown_label
 from preprocess.text.readers import UNDECIDED, TextFile, every_example
-from salt_fairseq.data.directory import FIRST_LABEL, inputs_of
+from salt_fairseq.data.directory import FIRST_LABEL, UNLABELLED, inputs_of
 from salt_fairseq.storage.files import sha256
 from salt_fairseq.storage.indexed_data import IndexedWriter, write_flat
 
 
 class SubsetWriter:
-    """Writes the chunks of :func:`~preprocess.text.encoded_blocks.encode_block` in the order of their blocks.
+    """Writes the chunks of :func:`~preprocess.text.encoded_blocks.encode_block`, or of
+    :func:`~preprocess.text.tagged_sentences.encode_tagged`, in the order of their blocks.
 
     ``is_pairs`` is None before the first example; ``counts`` has the labels in the order of their first examples.
     """
@@ -23,12 +24,13 @@ class SubsetWriter:
     def __init__(self, directory: Path, name: str, file: TextFile, language: str, dtype: type):
         self.is_pairs: bool | None = None
         self.counts: Counter[str] = Counter()
-        self.file = file
+        self.file, self.is_tagged = file, file.reading.tags is not None
         self._directory, self._name, self._language, self._dtype = directory, name, language, dtype
         self._skipped: Counter[str] = Counter()
         self._rows = 0
         self._first_lines: dict[str, int] = {}  # of each label
-        self._targets: list[np.ndarray] = []
+        self._targets: list[np.ndarray] = []  # the number of each label, or -1
+        self._target_sizes: list[np.ndarray] = []  # labels of each example
         self._hashes: list[np.ndarray] = []
         self._inputs: list[IndexedWriter] = []
         self._open = contextlib.ExitStack()
@@ -50,8 +52,9 @@ class SubsetWriter:
         for label, line in facts["labels"].items():
             self._first_lines.setdefault(label, line)
         number = {label: i for i, label in enumerate(self._first_lines)}
-        self._targets.append(np.array([number[label] for label in facts["labels"]], np.int32)[labels])
-        self.counts.update(dict(zip(facts["labels"], np.bincount(labels).tolist())))
+        self._targets.append(np.array([*(number[label] for label in facts["labels"]), -1], np.int32)[labels])
+        self._target_sizes.append(inputs[0] if len(labels) and self.is_tagged else np.ones_like(labels))
+        self.counts.update(dict(zip(facts["labels"], np.bincount(labels[labels >= 0]).tolist())))
         self._skipped.update(facts["skipped"])
         self._rows += facts["rows"]
 
@@ -80,7 +83,7 @@ class SubsetWriter:
         self._hashes.clear()
         suspects = set(hashes[1:][hashes[1:] == hashes[:-1]].tolist())
         seen: dict[str | int, int] = {}  # id to line
-        for example in every_example(self.file, self._language) if suspects else ():
+        for example in every_example(self.file, self._language) if suspects and not self.is_tagged else ():
             if hash(example.id) in suspects and (line := seen.setdefault(example.id, example.line)) != example.line:
                 raise BadText(f"{self.file.where(example.line)}: id {example.id} stands on {unit} {line} already")
 
@@ -100,16 +103,17 @@ class SubsetWriter:
     def write_labels(self, labels: list[str]) -> dict:
         """Write the last file, once the order of the labels is known; returns the subset's entry in ``meta.json``."""
         self.check_labels(labels)
-        number = np.array([labels.index(label) + FIRST_LABEL for label in self._first_lines], np.int32)
-        targets = number[np.concatenate(self._targets)]
-        write_flat(self._directory / "label" / self._name, [(np.ones_like(targets), targets)], np.uint16)
+        number = np.array([*(labels.index(label) + FIRST_LABEL for label in self._first_lines), UNLABELLED], np.int32)
+        targets, sizes = number[np.concatenate(self._targets)], np.concatenate(self._target_sizes)
+        write_flat(self._directory / "label" / self._name, [(sizes, targets)], np.uint16)
         sides = inputs_of(bool(self.is_pairs))
         return {
             "file": str(self.file.path),
             "format": self.file.format.name,
             "columns": str(self.file.columns),
             "skipped": dict(self._skipped),
-            "examples": len(targets),
+            "examples": len(sizes),
+            **({"words": sum(self.counts.values())} if self.is_tagged else {}),
             "examples_by_label": {label: self.counts[label] for label in labels},
             "tokens": sum(writer.elements for writer in self._inputs),
             "sha256": {side: sha256(self._directory / side / f"{self._name}.bin") for side in sides},

@@ -30,7 +30,7 @@ def sentence_of(error: BaseException) -> str | None:
         package = error.name.split(".")[0]
         return f"the package {package} cannot be imported ({lines[0]}): install it (pip install {package})"
     if isinstance(error, KeyError) and error.args == (None,) and _raised_in_fairseq(error):  # of fairseq-validate
-        return "--task is missing: add --task salt_sentence_pair"
+        return "--task is missing: add --task salt_sentence_pair or --task salt_token_labelling"
     if isinstance(error, BAD_OPTIONS) and lines[0] and _raised_in_fairseq(error):
         return f"fairseq says: {lines[0]}; correct the options ({DEBUG}=1 shows where in the code)"
     if raised_by(error, "omegaconf.errors", "OmegaConfBaseException"):

@@ -99,6 +99,10 @@ class CodeSwitching:
         ids, log_probs = self._candidates[side][i]
         return torch.where(log_probs >= self.log_threshold, ids, tokens)
 
+    def labels(self, side: int, i: int, labels: torch.Tensor) -> torch.Tensor:
+        """Labels of :meth:`text`, LongTensor (T,): one token stands for one."""
+        return labels
+
     def aligned(self, side: int, i: int, tokens: torch.Tensor) -> torch.Tensor:
         """The same, token by token, LongTensor (T, 1): here one token stands for one."""
         return self.text(side, i, tokens)[:, None]

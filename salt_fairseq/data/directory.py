@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import torch
 
 from salt_fairseq.data.joined import JoinedSequences, Sentences
 from salt_fairseq.data.subset import Subset, source_languages
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 INPUTS = ("input0", "input1")
 FIRST_LABEL = 4  # as in fairseq's Dictionary, whose four specials stand before the labels
+UNLABELLED = 1  # stored in the place of a token's label: fairseq's padding
+IGNORED = -100  # the same in batches, as torch's cross-entropy has it
+SENTENCES, TOKENS = "sentences", "tokens"  # what is labelled, each example or each of its tokens
 SHAPE = {  # of what meta.json must say
     "labels": [str],
     "source_language": str,
@@ -35,12 +39,28 @@ def inputs_of(is_pairs: bool) -> tuple[str, ...]:
     return INPUTS if is_pairs else INPUTS[:1]
 
 
+class TokenLabels:
+    """The labels of the tokens of ``len()`` sentences: item i is a LongTensor (T,) for sentence i, eos included, with
+    :data:`IGNORED` in the place of tokens without a label."""
+
+    def __init__(self, stored: Sentences):
+        self.stored = stored
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+    def __getitem__(self, i: int) -> torch.Tensor:
+        labels = self.stored[i]
+        return torch.where(labels == UNLABELLED, IGNORED, labels - FIRST_LABEL)
+
+
 class Examples(NamedTuple):
-    """Example i has row ``rows[k][i]`` of ``inputs[k]`` for its sentence k, and label ``targets[i]``."""
+    """Example i has row ``rows[k][i]`` of ``inputs[k]`` for its sentence k, and label ``targets[i]``, or such a label for each
+    of its tokens."""
 
     inputs: Sequence[Sentences]
     rows: list[np.ndarray]  # of each input int64 (N,)
-    targets: np.ndarray  # int64 (N,)
+    targets: np.ndarray | TokenLabels  # int64 (N,)
 
 
 def _joined(parts: list[Examples]) -> Examples:
@@ -51,7 +71,10 @@ def _joined(parts: list[Examples]) -> Examples:
         starts = np.cumsum([0, *map(len, sentences.parts)])
         rows.append(np.concatenate([part.rows[k] + start for part, start in zip(parts, starts)]))
         inputs.append(sentences)
-    return Examples(inputs, rows, np.concatenate([part.targets for part in parts]))
+    of_tokens = [part.targets.stored for part in parts if isinstance(part.targets, TokenLabels)]
+    if of_tokens:
+        return Examples(inputs, rows, TokenLabels(JoinedSequences(of_tokens)))
+    return Examples(inputs, rows, np.concatenate([np.asarray(part.targets) for part in parts]))
 
 
 class DataDirectory:
@@ -79,6 +102,11 @@ class DataDirectory:
     def labels(self) -> list[str]:
         """Names of the labels, in the order of their numbers."""
         return self.meta["labels"]
+
+    @property
+    def has_token_labels(self) -> bool:
+        """Whether the tokens of each example are labelled, and not the example."""
+        return self.meta.get("labelled") == TOKENS
 
     @property
     def is_pairs(self) -> bool:
@@ -121,9 +149,10 @@ class DataDirectory:
             self._sentences[subset, side] = load_indexed(self._manifest, f"{side}/{subset}")
         return self._sentences[subset, side]
 
-    def targets(self, subset: str) -> np.ndarray:
-        """int64 (N,): the label of each example."""
-        return load_indexed(self._manifest, f"label/{subset}").elements.astype(np.int64) - FIRST_LABEL
+    def targets(self, subset: str) -> np.ndarray | TokenLabels:
+        """int64 (N,): the label of each example; or the labels of the tokens of each."""
+        stored = load_indexed(self._manifest, f"label/{subset}")
+        return TokenLabels(stored) if self.has_token_labels else stored.elements.astype(np.int64) - FIRST_LABEL
 
     def checksums(self, subset: str, substitutes: Iterable[str] = ()) -> dict[str, str]:
         """Those of a subset's sentences and labels, wherever the directory lies, and of all files of directories in it, such
@@ -173,7 +202,7 @@ class DataDirectory:
         places = [{id: i for i, id in enumerate(self.ids(subset))} for subset in subsets]
         shared = [id for id in places[0] if id in places[1]]
         rows = [np.array([place[id] for id in shared], dtype=np.int64) for place in places]
-        targets, others = (self.targets(subset)[chosen] for subset, chosen in zip(subsets, rows))
+        targets, others = (np.asarray(self.targets(subset))[chosen] for subset, chosen in zip(subsets, rows))
         different = np.flatnonzero(targets != others)
         if len(different):
             raise InputError(

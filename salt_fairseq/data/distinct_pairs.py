@@ -47,7 +47,7 @@ class DistinctPairs:
 
 class Batches:
     """All distinct pairs, longest first: ``(start, stop, LongTensor (stop - start, T) on device)`` for those numbered
-    ``order[start:stop]``, of at most ``max_tokens`` with padding.
+    ``order[start:stop]``, of at most ``max_tokens`` with padding; ``sizes`` int64 (pairs,) are in that order.
 
     Sentences are joined by ``join`` and truncated to ``max_length`` as :class:`Joiner` does, but all of a batch
     at once and from tokens that lie on the device, so that a loop over batches never waits for the host.
@@ -62,8 +62,8 @@ class Batches:
             kept[:, i] = truncated_lengths(kept[:, i].tolist(), joiner.budget)
         sizes = kept.sum(0) + joiner.specials
         self.order = np.argsort(-sizes, kind="stable")
-        sizes = sizes[self.order]
-        self._bounds = [(start, stop, int(sizes[start])) for start, stop in token_batches(sizes, max_tokens)]
+        self.sizes = sizes[self.order]
+        self._bounds = [(start, stop, int(self.sizes[start])) for start, stop in token_batches(self.sizes, max_tokens)]
         self.padded_tokens = sum((stop - start) * longest for start, stop, longest in self._bounds)
         self._tokens = torch.from_numpy(pairs.tokens).to(device)
         self._kept = torch.from_numpy(kept[:, self.order]).to(device)

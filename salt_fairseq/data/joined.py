@@ -68,6 +68,10 @@ class JoinedSource:
         part, within = self._places(i)
         return self._sources[part].text(side, within, tokens)
 
+    def labels(self, side: int, i: int, labels: torch.Tensor) -> torch.Tensor:
+        part, within = self._places(i)
+        return self._sources[part].labels(side, within, labels)
+
     def aligned(self, side: int, i: int, tokens: torch.Tensor) -> torch.Tensor:
         part, within = self._places(i)
         return self._sources[part].aligned(side, within, tokens)

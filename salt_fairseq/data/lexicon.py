@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from salt_fairseq.data.directory import IGNORED
 from salt_fairseq.errors import InputError
 from salt_fairseq.modules.encoder import PAD
 from salt_fairseq.storage.indexed_data import load_indexed, write_indexed
@@ -110,6 +111,17 @@ class LexicalSubstitution:
             parts += [tokens[at:start], ids]
             at = end
         return torch.cat([*parts, tokens[at:]])
+
+    def labels(self, side: int, i: int, labels: torch.Tensor) -> torch.Tensor:
+        """Labels of :meth:`text`, LongTensor (T',), from those of the tokens, LongTensor (T,): a substitute's first token has
+        the label of the word's first token, and its other tokens have none."""
+        parts, at = [], 0
+        for start, end, ids in self._drawn(side, i):
+            if labels[start + 1 : end].ne(IGNORED).any():
+                raise RuntimeError(f"a word of the lexicon covers two labels of sentence {i}")
+            parts += [labels[at : start + 1], labels.new_full((len(ids) - 1,), IGNORED)]
+            at = end
+        return torch.cat([*parts, labels[at:]])
 
     def aligned(self, side: int, i: int, tokens: torch.Tensor) -> torch.Tensor:
         """LongTensor (T, M): at each token of a substituted word all ids of its substitute, padded; else the token."""

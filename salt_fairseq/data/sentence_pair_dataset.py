@@ -1,4 +1,4 @@
-"""The data set that the task trains and validates on: sentence pairs in their :class:`~salt_fairseq.data.streams.Streams`.
+"""The data set that the task trains and validates on: sentences or pairs in their :class:`~salt_fairseq.data.streams.Streams`.
 
 An item is an example of the data directory: its stored sentences, with the stream's substitutes, joined by
 :class:`~salt_fairseq.data.joining.Joiner`. The collater pads items to the batch that the model reads.
@@ -15,7 +15,7 @@ from fairseq.data import FairseqDataset
 
 from salt_fairseq.data.directory import Examples
 from salt_fairseq.data.joining import Joiner
-from salt_fairseq.data.streams import Streams
+from salt_fairseq.data.streams import Source, Streams
 from salt_fairseq.errors import InputError
 from salt_fairseq.modules.encoder import EOS, PAD
 from salt_fairseq.plm import pad
@@ -69,7 +69,7 @@ class SentencePairDataset(FairseqDataset):
         return len(self.sizes)
 
     def __getitem__(self, i: int) -> dict[str, Any]:
-        """``tokens`` LongTensor (T,), ``target``, and to be mixed in, ``substitutes`` LongTensor (T, M)."""
+        """``tokens`` LongTensor (T,), the :meth:`target`, and to be mixed in, ``substitutes`` LongTensor (T, M)."""
         instance, source = i % len(self.targets), self.streams.source(i, len(self.targets))
         places = [int(rows[instance]) for rows in self.rows]
         sentences = [stored[place] for stored, place in zip(self.inputs, places)]
@@ -77,7 +77,7 @@ class SentencePairDataset(FairseqDataset):
         if source is not None and not self.streams.mixed:
             sentences = [source.text(*one) for one in numbered]
         tokens = self._joiner(sentences)
-        item = {"id": i, "target": int(self.targets[instance]), "tokens": tokens}
+        item = {"id": i, "target": self.target(instance, None if self.streams.mixed else source), "tokens": tokens}
         if self.streams.mixed:
             aligned = [source.aligned(*one) for one in numbered] if source is not None else [s[:, None] for s in sentences]
             columns = [self._joiner(column) for column in zip(*(a.unbind(1) for a in _widened(aligned)))]
@@ -85,6 +85,14 @@ class SentencePairDataset(FairseqDataset):
             substitutes[:, 1:][tokens <= EOS] = PAD  # joining put specials into every column
             item["substitutes"] = substitutes
         return item
+
+    def target(self, instance: int, source: Source | None) -> Any:
+        """The label of an instance, whose text is substituted from ``source`` unless that is None."""
+        return int(self.targets[instance])
+
+    def collate_targets(self, targets: list[Any]) -> tuple[torch.Tensor, int]:
+        """What the criterion reads of a batch, LongTensor (B,), and the number of labels in it."""
+        return torch.tensor(targets), len(targets)
 
     def collater(self, items: list[dict[str, Any]]) -> dict[str, Any]:
         """``net_input.src_tokens`` LongTensor (B, T); if any stream has substitutes to mix, ``net_input.substitutes``,
@@ -95,10 +103,12 @@ class SentencePairDataset(FairseqDataset):
         if self.streams.mixed:
             widened = _widened([item["substitutes"] for item in items])
             net_input["substitutes"] = pad(widened) if widened[0].shape[1] > 1 else pad(widened)[:, :, 0]
+        target, labels = self.collate_targets([item["target"] for item in items])
         return {
             "id": torch.tensor([item["id"] for item in items]),
             "net_input": net_input,
-            "target": torch.tensor([item["target"] for item in items]),
+            "target": target,
+            "nlabels": labels,
             "nsentences": len(items),
             "ntokens": sum(len(item["tokens"]) for item in items),
         }

@@ -23,6 +23,9 @@ class Source(Protocol):
     def text(self, side: int, i: int, tokens: torch.Tensor) -> torch.Tensor:
         """The sentence with its substitutes in place, LongTensor (T',)."""
 
+    def labels(self, side: int, i: int, labels: torch.Tensor) -> torch.Tensor:
+        """Labels of what :meth:`text` returns, LongTensor (T',), from those of the sentence's tokens, LongTensor (T,)."""
+
     def aligned(self, side: int, i: int, tokens: torch.Tensor) -> torch.Tensor:
         """LongTensor (T, M): at each token the tokens of its substitute, padded, or the token itself."""
 

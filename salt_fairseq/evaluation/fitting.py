@@ -19,6 +19,8 @@ def load_fitting(path: Path, data: DataDirectory, max_tokens: int) -> Checkpoint
     """The :class:`Checkpoint` of a file, after checking that it was trained for such data."""
     checkpoint = load_checkpoint(path)
     data.check_vocabulary(checkpoint.model.description, path)
+    if checkpoint.has_token_labels != data.has_token_labels:
+        raise InputError(f"one of {path} and {data.path} is for labels of tokens and the other for those of sentences or pairs")
     labels = checkpoint.task.get("labels")
     if checkpoint.classes != len(data.labels) or labels not in (None, data.labels):
         raise InputError(

@@ -12,32 +12,37 @@ from salt_fairseq.data.selection import generalized_subsets, subset_by_language
 from salt_fairseq.data.subset import Subset
 from salt_fairseq.evaluation import scores
 
+MEASURES = {"f1": "entity F1", "accuracy": "accuracy", "macro_f1": "macro-F1"}
 MOST_LABELS = 12  # whose confusion matrix is printed
 
 
-def summary(accuracy: dict[str, float], data: DataDirectory, generalized: str | None) -> str:
-    """The averages over all languages of a split, in words; else each accuracy."""
-    sources, parts = data.source_languages, list[str]()
+def summary(result: dict[str, Any], measure: str, data: DataDirectory, generalized: str | None) -> str:
+    """The averages of the ``measure`` ("accuracy", "f1") over all languages of a split, in words; else that of each subset."""
+    sources, values, parts = data.source_languages, result[measure], list[str]()
     source = ", ".join(sources)
     for split in ("valid", "test"):
         names = subset_by_language(data, split)
-        scored = {language: accuracy[name] for language, name in names.items() if name in accuracy}
+        scored = {language: values[name] for language, name in names.items() if name in values}
         others = [value for language, value in scored.items() if language not in sources]
         if others and len(scored) == len(names):  # an average over only a part of the languages would mislead
             with_source = f", with {source} {statistics.fmean(scored.values()):.2f}" if scored.keys() >= set(sources) else ""
             parts.append(f"{split} avg. without {source} {statistics.fmean(others):.2f}{with_source}")
     if generalized:
-        cells = [accuracy[name] for name in generalized_subsets(data, generalized)]
+        cells = [values[name] for name in generalized_subsets(data, generalized)]
         parts.append(f"{len(cells)} pairs of languages {statistics.fmean(cells):.2f}")
-    return "; ".join(parts or [f"{name} {value:.2f}" for name, value in accuracy.items()])
+    text = "; ".join(parts or [f"{name} {value:.2f}" for name, value in values.items()])
+    return text if measure == "accuracy" else f"{MEASURES[measure]}: {text}"
 
 
 def details(result: dict[str, Any], labels: list[str]) -> list[str]:
-    """Lines with accuracy and macro-F1 on each subset in one language, and the confusion matrix of all of these together."""
+    """Lines with the measures on each subset in one language, and the confusion matrix of all of these together."""
     names = [name for name in result["accuracy"] if len(Subset.parse(name).languages) < 2]
-    width = max(map(len, ["subset", *names]), default=0)
-    lines = [f"{'subset':{width}}  accuracy  macro-F1"]
-    lines += [f"{name:{width}}  {result['accuracy'][name]:8.2f}  {result['macro_f1'][name]:8.2f}" for name in names]
+    width, measures = max(map(len, ["subset", *names]), default=0), [measure for measure in MEASURES if measure in result]
+    titles = [MEASURES[measure] for measure in measures]
+    lines = ["  ".join([f"{'subset':{width}}", *titles])]
+    for name in names:
+        cells = (f"{result[measure][name]:{len(title)}.2f}" for measure, title in zip(measures, titles))
+        lines.append("  ".join([f"{name:{width}}", *cells]))
     if names and len(labels) <= MOST_LABELS:
         total = np.sum([result["confusion"][name] for name in names], axis=0)
         header = [f"label \\ predicted ({'all of these' if len(names) > 1 else names[0]})", *labels]

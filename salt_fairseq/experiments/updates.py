@@ -22,7 +22,7 @@ from omegaconf import DictConfig
 from salt_fairseq.cli.arguments import command_parser
 from salt_fairseq.errors import InputError
 from salt_fairseq.plm import Description
-from salt_fairseq.tasks.salt_sentence_pair import SaltSentencePairTask
+from salt_fairseq.tasks.salt_task import SaltTask
 
 
 def composed(directory: Path, name: str, overrides: list[str]) -> DictConfig:
@@ -44,7 +44,7 @@ def updates(config: DictConfig) -> int:
     if epochs < 1:
         raise InputError("optimization.max_epoch is 0, so training would have no end: set it to at least 1, or --updates")
     infer_init_method(config.distributed_training)
-    task: SaltSentencePairTask = setup_task(config.task)
+    task: SaltTask = setup_task(config.task)
     task.description = Description.load(config.model.plm)  # as building the model would set it
     dataset, total = task.load_dataset("train"), 0
     for epoch in range(1, epochs + 1):

@@ -10,7 +10,7 @@ from torch import nn
 from salt_fairseq.errors import InputError
 from salt_fairseq.modules.choice import Choice
 from salt_fairseq.modules.dropout import Dropout
-from salt_fairseq.modules.encoder import PAD
+from salt_fairseq.modules.encoder import PAD, Architecture, Encoder
 from salt_fairseq.modules.mixup import Mixing, coefficients, mean_embeddings, mix
 from salt_fairseq.plm import Description, load_state
 
@@ -76,27 +76,32 @@ class SaltEncoder(BaseFairseqModel):
         arch, body = self.description.architecture, self.description.encoder_class
         self.pooling = self.description.pooling if cfg.pooling == PoolingChoice.plm else str(cfg.pooling)
         self.encoder = body(arch, cfg.dropout, cfg.attention_dropout)
-        self.pooler = body.pooler_class(arch)
-        self.has_plm_pooler = arch.pooler and self.pooling in body.poolings_of_pooler
+        self.pooler, self.has_plm_pooler = self._make_pooler(body, arch)
         self.classifier = nn.Linear(arch.dim, classes)
         self.dropout = Dropout(cfg.classifier_dropout)
         generator = torch.Generator().manual_seed(cfg.classifier_seed) if cfg.classifier_seed else None
         for layer in (self.pooler, self.classifier):
-            nn.init.normal_(layer.weight, std=0.02, generator=generator)  # BERT's initializer_range
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+            if isinstance(layer, nn.Linear):
+                nn.init.normal_(layer.weight, std=0.02, generator=generator)  # BERT's initializer_range
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
         if cfg.freeze_embeddings:
             self.encoder.embed_tokens.requires_grad_(False)
         self._generator = None
 
+    def _make_pooler(self, body: type[Encoder], arch: Architecture) -> tuple[nn.Module, bool]:
+        """The layer between features and dropout, and whether it starts with the PLM's weights."""
+        return body.pooler_class(arch), arch.pooler and self.pooling in body.poolings_of_pooler
+
     @classmethod
     def build_model(cls, cfg, task):
+        """The model of the task's kind."""
         if not 0 <= cfg.mixup_ratio <= 1:
             raise InputError(f"--mixup-ratio {cfg.mixup_ratio} is outside [0, 1]")
         for name in ("dropout", "attention_dropout", "classifier_dropout"):
             if not 0 <= getattr(cfg, name) < 1:
                 raise InputError(f"--{name.replace('_', '-')} {getattr(cfg, name)} is outside [0, 1)")
-        return cls(cfg, len(task.data.labels))
+        return task.model_class(cfg, len(task.data.labels))
 
     def load_plm(self, plm_dir):
         """Start from the weights of a PLM directory."""
@@ -120,7 +125,7 @@ class SaltEncoder(BaseFairseqModel):
         return self.description.architecture.positions
 
     def forward(self, src_tokens, substitutes=None, mixup_seed=0, perturbation=None):
-        """``src_tokens`` LongTensor (B, T), right-padded. Returns ``(FloatTensor (B, classes), None)``.
+        """``src_tokens`` LongTensor (B, T), right-padded. Returns ``(logits, None)``, those of :meth:`classify`.
 
         Only while training: ``substitutes`` LongTensor (B, T), or (B, T, M) where one has up to M tokens, are mixed in with
         coefficients that ``mixup_seed`` determines; ``perturbation`` FloatTensor (B, T, d) is added to the embeddings.
@@ -149,7 +154,7 @@ class SaltEncoder(BaseFairseqModel):
         return mix(originals, others, r)
 
     def classify(self, tokens, embeddings=None):
-        """Logits (B, classes) of tokens (B, T), whose embeddings (B, T, d) may be given."""
+        """Logits FloatTensor (B, classes) of tokens (B, T), whose embeddings (B, T, d) may be given."""
         with torch.autocast(tokens.device.type, torch.bfloat16, enabled=self.cfg.autocast_bf16):
             if self.pooling == "first":
                 vector = self.encoder(tokens, embeddings, first_tokens=1)[:, 0]

@@ -73,6 +73,7 @@ class Encoder(nn.Module):
     layer_class: type[nn.Module]  # built with (arch, index, dropout, attention_dropout), called with x, context, first_tokens
     pooler_class: Callable[[Any], nn.Linear]  # built with (arch): the vector (B, d) of a sentence or pair to what is classified
     poolings_of_pooler: tuple[str, ...] = ("first",)  # with which a pretrained pooler is the classifier's start
+    pools_tokens = False  # whether a classifier of single tokens has the pooler, too
     has_biases = True  # in the LM head's dense layer and LayerNorm
     fp16_overflow = ""  # why the body cannot compute in fp16, if it cannot
 

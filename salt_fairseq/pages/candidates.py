@@ -10,7 +10,7 @@ import numpy as np
 from salt_fairseq.candidates import Candidates, open_candidates
 from salt_fairseq.cli.printable import printable
 from salt_fairseq.data.code_switching import Threshold
-from salt_fairseq.data.directory import DataDirectory
+from salt_fairseq.data.directory import DataDirectory, TokenLabels
 from salt_fairseq.pages.rendering import fill, packed, render, template
 from salt_fairseq.tokenizer import MARKERS, Tokenizer
 
@@ -85,8 +85,9 @@ def candidates_page(
         "source": data.language(subset),
         "sides": len(data.sides),
         "ids": [printable(ids[i]) for i in examples],
-        "labels": [printable(label) for label in data.labels],
-        "targets": targets[list(examples)].tolist(),
+        # An example whose tokens are labelled has no label of its own.
+        "labels": [""] if data.has_token_labels else [printable(label) for label in data.labels],
+        "targets": [0] * len(examples) if isinstance(targets, TokenLabels) else targets[list(examples)].tolist(),
         "subset": len(targets),
         "words": ["", *(pieces[i] for i in used.tolist())],
         "rightToLeft": sorted(RIGHT_TO_LEFT),

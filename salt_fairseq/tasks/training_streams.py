@@ -1,4 +1,4 @@
-"""The streams that the options of ``salt_sentence_pair`` ask for, as :mod:`salt_fairseq.data.streams` describes them."""
+"""The streams that the options of a task ask for, as :mod:`salt_fairseq.data.streams` describes them."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from salt_fairseq.models.salt_encoder import SaltEncoderConfig
 from salt_fairseq.modules.encoder import BOS, EOS, PAD, UNK
 from salt_fairseq.modules.perturbation import ascend, random_in_ball
-from salt_fairseq.tasks import salt_sentence_pair
+from salt_fairseq.tasks import salt_task
 from salt_fairseq.tasks.salt_sentence_pair import SaltSentencePairConfig, SaltSentencePairTask
 from support.tiny_model import inside, seeded
 from support.tiny_plm import binarized, looked_up, tiny_plm
@@ -180,7 +180,7 @@ def test_a_training_step(real, monkeypatch):
         given.append(sample["net_input"])
         return F.cross_entropy(net(**sample["net_input"])[0], sample["target"], reduction="sum"), 1, {}
 
-    monkeypatch.setattr(salt_sentence_pair, "ascend", watched)
+    monkeypatch.setattr(salt_task, "ascend", watched)
     task.train_step(sample, net, criterion, Optimizer(), 7)
     assert all(p.grad.ne(0.25).any() for p in parameters), "the step itself does"
     [(delta, losses)], [net_input] = climbs, given

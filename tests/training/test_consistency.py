@@ -16,14 +16,14 @@ from support.tiny_model import batch, model
 
 
 def criterion(weight, direction="symmetric", mixes=True, augment="en"):
-    task = SimpleNamespace(cfg=SimpleNamespace(augment=augment, lexicon=""), mixes=mixes, target_dictionary=None)
+    task = SimpleNamespace(cfg=SimpleNamespace(augment=augment, lexicon=""), mixes=mixes, target_dictionary=None, has_token_labels=False)
     return SaltClassificationCriterion(task, weight, direction)
 
 
 def sample(**more):
     tokens, substitutes = batch()
     net_input = {"src_tokens": tokens, "substitutes": substitutes, "mixup_seed": 7, **more}
-    return {"net_input": net_input, "target": torch.tensor([1, 2]), "ntokens": 13, "nsentences": 2}
+    return {"net_input": net_input, "target": torch.tensor([1, 2]), "ntokens": 13, "nsentences": 2, "nlabels": 2}
 
 
 def test_divergence_is_scipys():

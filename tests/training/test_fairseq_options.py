@@ -5,7 +5,7 @@ import logging
 import pytest
 import torch
 
-from salt_fairseq.tasks.salt_sentence_pair import workers
+from salt_fairseq.tasks.salt_task import workers
 from support.training import trained, training
 
 pytestmark = pytest.mark.slow

@@ -89,7 +89,7 @@ class ModernBertPooler(nn.Linear):
 
 class ModernBertEncoder(Encoder):
     architecture_class, layer_class, pooler_class = ModernBertArchitecture, ModernBertLayer, ModernBertPooler
-    poolings_of_pooler = ("first", "mean")
+    poolings_of_pooler, pools_tokens = ("first", "mean"), True
     has_biases = False
     arch: ModernBertArchitecture
 
