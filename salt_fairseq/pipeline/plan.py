@@ -110,6 +110,11 @@ def _checked(given: dict[str, Any]) -> Settings:
     if missing:
         raise InputError(f"{missing[0]} is missing: salt train --model MODEL --train FILE --targets LANG,... --out DIR")
     settings = Settings(**given)
+    if "-" in (settings.train, settings.valid, *(settings.test or {}).values()):
+        raise InputError(
+            "standard input cannot be read again when the run goes on or is repeated: save it to a file, and name that (salt "
+            "binarize reads -)"
+        )
     for name in ("train", "valid", "out", "synonyms"):
         if getattr(settings, name):
             setattr(settings, name, os.path.abspath(getattr(settings, name)))

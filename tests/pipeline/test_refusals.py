@@ -41,6 +41,8 @@ def here(tmp_path, monkeypatch):
         ("--model embedded --train none.tsv --targets fr --out new", "none.tsv"),
         ("--model embedded --train train.tsv --targets fr --out new --hold-out all", "--hold-out all: a percentage between 0 and 100"),
         ("--model embedded --train train.tsv --targets fr --out new --test fr", "--test fr: LANG=FILE is needed"),
+        ("--model embedded --train - --targets fr --out new", "standard input cannot be read again when the run goes on"),
+        ("--model embedded --train train.tsv --targets fr --out new --test fr=-", "standard input cannot be read again"),
         ("--config none.yaml", "none.yaml does not exist"),
         ("--config bad.yaml", "bad.yaml has the setting 'epoch', which there is not"),
         ("--config odd.yaml", 'odd.yaml: seeds is "many", and should be'),

@@ -8,6 +8,7 @@ import sys
 import venv
 import zipfile
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -40,8 +41,11 @@ class Installed:
     wheel: Path
 
     def run(self, cwd, *words):
+        return self.program("python", cwd, "-m", *words)
+
+    def program(self, name, cwd, *words):
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        return subprocess.run([self.python, "-m", *map(str, words)], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+        return subprocess.run([self.python.parent / name, *map(str, words)], cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
 
 
 def test_content(installed):
@@ -57,6 +61,12 @@ def test_content(installed):
 def test_help(installed, tmp_path, module):
     done = installed.run(tmp_path, module, "--help")
     assert done.returncode == 0 and done.stdout.startswith("usage:"), done.stderr
+
+
+def test_console_script(installed, tmp_path):
+    done = installed.program("salt", tmp_path, "export", "--help")
+    assert done.returncode == 0 and done.stdout.startswith("usage: salt export"), done.stderr
+    assert installed.program("salt", tmp_path, "--version").stdout == f"salt_fairseq {metadata.version('salt_fairseq')}\n"
 
 
 @pytest.mark.long
