@@ -17,8 +17,19 @@ import pytest
 from fairseq_cli import train, validate
 
 import salt_fairseq
-from preprocess import binarize, distill, export_hf, import_plm, look_up, show_candidates, substitution_precision, target_vocabulary, train_lm_head
-from salt_fairseq import evaluate, predict
+from preprocess import (
+    binarize,
+    distill,
+    export_hf,
+    import_plm,
+    inspect_languages,
+    look_up,
+    show_candidates,
+    substitution_precision,
+    target_vocabulary,
+    train_lm_head,
+)
+from salt_fairseq import average, evaluate, predict
 from salt_fairseq.cli.command import print_sentence
 from salt_fairseq.report import __main__ as report
 from support.in_process import call
@@ -50,7 +61,9 @@ COMMANDS = {
             look_up,
             train_lm_head,
             substitution_precision,
+            inspect_languages,
             export_hf,
+            average,
             evaluate,
             report,
             predict,
@@ -59,7 +72,9 @@ COMMANDS = {
 }
 # The same as words for a process of its own.
 SCRIPTS = {
-    command: ["python", "-m", f"salt_fairseq.{command}"] if command in ("evaluate", "report", "predict") else ["python", f"{ROOT}/preprocess/{command}.py"]
+    command: ["python", "-m", f"salt_fairseq.{command}"]
+    if command in ("average", "evaluate", "report", "predict")
+    else ["python", f"{ROOT}/preprocess/{command}.py"]
     for command in COMMANDS
 } | {command: [command] for command in ("fairseq-train", "fairseq-validate", "fairseq-hydra-train")}
 # What a user types to run each command as it should be; a case changes words of it.
@@ -72,7 +87,9 @@ TYPED = {
     "look_up": "plm data --name again --dictionary fr=en-fr.txt",
     "train_lm_head": "plm new --text text.txt --steps 2 --unmasked itself",
     "substitution_precision": "plm data --dictionary fr=en-fr.txt",
+    "inspect_languages": "plm --languages fr --keep-shared-words --word-list fr=words.fr.txt --data data --device cpu",
     "export_hf": "checkpoint.pt new",
+    "average": "checkpoint.pt checkpoint.pt --out new.pt",
     "evaluate": "data --path checkpoint.pt --out new.json",
     "report": "a=results.json --out new",
     "predict": "checkpoint.pt --out new.tsv",
