@@ -115,6 +115,11 @@ def _checked(given: dict[str, Any]) -> Settings:
             "standard input cannot be read again when the run goes on or is repeated: save it to a file, and name that (salt "
             "binarize reads -)"
         )
+    if "," in settings.source_language:
+        raise InputError(
+            f"--source-language {settings.source_language}: salt train takes one file in one language; several are trained on "
+            "step by step, with preprocess/binarize.py, or with recipes/experiment.sh"
+        )
     for name in ("train", "valid", "out", "synonyms"):
         if getattr(settings, name):
             setattr(settings, name, os.path.abspath(getattr(settings, name)))

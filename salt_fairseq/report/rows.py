@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from pathlib import Path
 from statistics import fmean
 
@@ -55,7 +56,7 @@ def averages(results: Results, comparisons: Comparisons) -> list[dict]:
         row = {"system": name, "seeds": len(runs)}
         for measure in (results.without_source, results.with_source, GENERALIZED):
             if measure in results.measures:
-                title = measure.replace(".", "").replace(" ", "_")
+                title = re.sub("[.,]", "", measure).replace(" ", "_")
                 c = comparisons.get((name, measure))
                 row |= {
                     title: results.mean(name, measure),

@@ -1,6 +1,7 @@
-"""The layouts in which XNLI, PAWS-X and XTREME are published, in miniature, written here as their files look."""
+"""The layouts in which XNLI, PAWS-X, XTREME, SIB-200 and xSID are published, in miniature, written here as their files look."""
 
 import json
+import lzma
 
 import pytest
 
@@ -144,6 +145,47 @@ def test_xtreme(plm, xlmr_plm, tmp_path):
     (premises, hypotheses), (first, second), targets = data.load("test.fr-de")
     assert [plm.decode(premises[i]) for i in first] == ["fr three", "fr four"]
     assert [plm.decode(hypotheses[i]) for i in second] == ["de drei", "de vier"] and targets.tolist() == [1, 0]
+
+
+TOPICS = [("index_id", "category", "text"), ("7", "science/technology", '"""So, it turns,"" she said."'), ("9", "travel", "A new garden")]
+
+
+def test_sib200(plm, xlmr_plm, tmp_path, capsys):
+    """Cells quoted as in CSV, labels with slashes, and FLORES codes: the script is part of the language where it is not the usual one."""
+    for code in ("eng_Latn", "deu_Latn", "zho_Hans", "zho_Hant", "arb_Arab", "swh_Latn"):
+        for split in ("train", "dev", "test"):
+            write(tmp_path / "x" / "annotated" / code / f"{split}.tsv", TOPICS)
+    call(binarize, xlmr_plm, tmp_path / "data", "--sib200", tmp_path / "x", "--languages", "de,zh-Hant,ar,sw")
+    data = DataDirectory(tmp_path / "data")
+    languages = ("en", "de", "zh-Hant", "ar", "sw")
+    assert set(data.meta["subsets"]) == {"train", "valid", *(f"{split}.{language}" for split in ("valid", "test") for language in languages)}
+    assert data.labels == ["science/technology", "travel"] and data.ids("test.de") == ["7", "9"] and not data.is_pairs
+    assert texts(plm, data, "input0", "train") == decoded(plm, ['"So, it turns," she said.', "A new garden"])
+    files, left_out = official_files("sib200", tmp_path / "x", "en,de")
+    assert {name for name in files if "train" in name} == {"train.en", "train.de"} and len(files) == 2 + 2 * 6 and len(left_out) == 4
+
+
+def test_xsid(plm, xlmr_plm, tmp_path):
+    """Intents with slashes; dialects; the training set has one intent under two names, of which the test sets know one."""
+    rows = [("text", "intent"), ("Is it hot ?", "weather/find"), ("play it", "PlayMusic")]
+    (tmp_path / "x").mkdir()
+    train = "".join("\t".join(row) + "\n" for row in [*rows, ("is it cold", "GetWeather")])
+    (tmp_path / "x" / "train.en.tsv.xz").write_bytes(lzma.compress(train.encode()))
+    for name in ("en.valid", "en.test", "de-st.test", "gsw.test", "de.test.old", "train.de"):
+        write(tmp_path / "x" / f"{name}.tsv", rows)
+    call(binarize, xlmr_plm, tmp_path / "data", "--xsid", tmp_path / "x")
+    data = DataDirectory(tmp_path / "data")
+    assert set(data.meta["subsets"]) == {"train", "valid", "valid.en", "test.en", "test.de_st", "test.gsw"}
+    assert data.labels == ["weather/find", "PlayMusic"] and data.targets("train").tolist() == data.targets("test.de_st").tolist() == [0, 1]
+    assert data.language("test.de_st") == "de_st" and texts(plm, data, "input0", "train")[1] == "play it"
+
+
+def test_a_language_of_xnli_that_is_no_other(tmp_path):
+    for language in ("en", "fr", "zh"):
+        write(tmp_path / f"multinli.train.{language}.tsv", [])
+    write(tmp_path / "xnli.dev.tsv", [])
+    files, left_out = official_files("xnli", tmp_path, "fr,zh", languages=["de"])
+    assert set(files) == {"train.fr", "train.zh", "valid.fr", "valid.zh", "valid.de"} and [path.name for path in left_out] == ["multinli.train.en.tsv"]
 
 
 def test_a_subset_of_ones_own_wins(plm, xlmr_plm, tmp_path):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from salt_fairseq.candidates import open_candidates, write_candidates
-from salt_fairseq.data.code_switching import CodeSwitching, log_threshold, parse_thresholds
+from salt_fairseq.data.code_switching import CodeSwitching, log_threshold, parse_thresholds, thresholds_of
 from salt_fairseq.data.directory import DataDirectory
 from salt_fairseq.errors import InputError
 from salt_fairseq.models.salt_encoder import SaltEncoderConfig
@@ -40,6 +40,23 @@ def test_parse_thresholds():
     assert parse_thresholds("en=1e-3,1e-7") == {"en": ("probability", 1e-3), None: ("probability", 1e-7)}
     assert parse_thresholds("40%") == {None: ("fraction", 0.4)}
     assert parse_thresholds("en=0, fr=100%") == {"en": ("probability", 0), "fr": ("fraction", 1)}
+
+
+@pytest.mark.parametrize(
+    "text, source, expected",
+    [
+        ("source=1e-3,1e-7", "en", [1e-3, 1e-7, 1e-7]),
+        ("source=1e-3,1e-7", "de", [1e-7, 1e-7, 1e-3]),
+        ("en=1e-3,1e-7", "de", [1e-3, 1e-7, 1e-7]),  # English words, in sentences of any language
+        ("en=1e-3,source=0.5,1e-7", "en", [0.5, 1e-7, 1e-7]),
+        ("en=1e-3,source=0.5,1e-7", "de", [1e-3, 1e-7, 0.5]),
+        ("source=0.5,en=0.1,fr=0.2", "de", [0.1, 0.2, 0.5]),
+        ("zh=0.5,1", "de", [1, 1, 1]),  # another source language, which is no target language
+    ],
+)
+def test_thresholds_of_sentences_in_a_source_language(text, source, expected):
+    thresholds = thresholds_of(["en", "fr", "de"], text, source, ["de", "en", "zh"])
+    assert [thresholds[language] for language in ("en", "fr", "de")] == [("probability", value) for value in expected]
 
 
 @pytest.mark.parametrize("text", ["2", "-1e-3", "en=101%", "en=", "", "en:1e-3", "1e-3;1e-7", "1e-7,", "nan", "=%"])

@@ -170,6 +170,10 @@ def test_source_without_spaces(xlmr_plm, data, tmp_path, capsys):
         assert [line.split(", so hardly")[0] for line in warnings] == said
     meta = read_verified(tmp_path / "glued" / "candidates" / "fr" / "meta.json", "")
     assert meta["candidate_positions"] == meta["answered_positions"] == lettered
+    call(distill, xlmr_plm, tmp_path / "glued", *words(data, "fr"))  # by default, hardly any words are not enough
+    said = f"warning: only {100 / lettered:.1f}% of the tokens with a letter are whole words (source language en), so all of these tokens"
+    assert said in capsys.readouterr().err
+    assert read_verified(tmp_path / "glued" / "candidates" / "fr" / "meta.json", "") == meta
 
 
 def test_inputs_and_other_directories_stay(data, xlmr_plm, tmp_path):

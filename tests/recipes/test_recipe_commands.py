@@ -65,7 +65,7 @@ def recipe(tmp_path):
         started = [short(line) for line in calls.read_text().splitlines()]
         return done.returncode, done.stdout.splitlines(), done.stderr.splitlines(), started
 
-    run.here = here
+    run.here, run.calls = here, lambda: (tmp_path / "calls").read_text()
     return run
 
 
@@ -121,6 +121,19 @@ def test_other_settings(recipe):
     assert (code, errors, started) == (0, [], ["settings", "distill", "updates", "train SALT", "evaluate SALT.1", "report"])
 
 
+def test_a_download_and_its_languages(recipe):
+    """The folder comes first and is relative to where the command is typed; other source languages are other data."""
+    (recipe.here / "my data").mkdir()
+    words = ["my data", "--plm", "name", "--seeds", "1", "--out", "out", "--systems", "vanilla", "--languages", "de,fr"]
+    code, _, errors, started = recipe("sib200", *words, "--source-language", "en,de")
+    assert (code, errors, started[2]) == (0, [], "binarize")
+    assert recipe.calls().splitlines()[2].endswith("/binarize.py out/plm out/data --sib200 my data --languages de,fr --source-language en,de")
+    code, _, (error,), started = recipe("sib200", *words)
+    assert (code, started) == (1, ["settings"]) and "data.fingerprint records: --source-language en,de (now none); " in error
+    code, _, errors, started = recipe("sib200", *words[1:])  # finished data need no folder
+    assert (code, errors, started) == (0, [], ["settings", "report"])
+
+
 @contextlib.contextmanager
 def held(path):
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -158,7 +171,9 @@ def test_two_recipes_of_one_directory(recipe):
     assert (code, said, started, errors) == (1, [], [], ["error: other recipes are at work in out: wait until they have finished to start anew"])
 
 
-@pytest.mark.parametrize("name", ["xnli", "pawsx", "ablation", "baselines", "generalized", "experiment", "quickstart", "setup", "test", "benchmark"])
+@pytest.mark.parametrize(
+    "name", ["xnli", "pawsx", "sib200", "xsid", "ablation", "baselines", "generalized", "experiment", "quickstart", "setup", "test", "benchmark"]
+)
 @pytest.mark.parametrize("words", [["--help"], ["xnli", "--out", "x", "-h"]], ids=["first", "last"])
 def test_help_is_the_comment_at_the_head(name, words, tmp_path):
     done = subprocess.run(["bash", ROOT / "recipes" / f"{name}.sh", *words], cwd=tmp_path, capture_output=True, text=True)

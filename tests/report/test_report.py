@@ -206,6 +206,28 @@ def test_source_language_and_split(tmp_path, undrawn):
     assert table_cells(text, "avg. without de") == ["60.0"]
 
 
+def test_averages_leave_out_all_source_languages(tmp_path, undrawn):
+    """(50 + 20) / 2 without English and German, which come first; the best of a run is that of the highest mean on their dev sets."""
+    accuracy = {"valid.en": 90, "valid.de": 50, "test.ar": 50, "test.de": 80, "test.en": 90, "test.fr": 20}
+    other = accuracy | {"valid.en": 60, "valid.de": 84, "test.ar": 10}
+    runs = [{"path": f"{n}.pt", "sha256": f"{n}", "seed": 1, "updates": n, "accuracy": values} for n, values in ((100, accuracy), (200, other))]
+    for name, checkpoints in (("one", runs[:1]), ("two", runs)):
+        content = {"data": {"source_language": "en,de"}, "checkpoints": checkpoints}
+        (tmp_path / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+    call(report, f"one={tmp_path / 'one.json'}", "--out", tmp_path / "out")
+    lines = (tmp_path / "out" / "table.md").read_text().splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
+    shown = [["de", "80.0"], ["en", "90.0"], ["ar", "50.0"], ["fr", "20.0"], ["avg. without en, de", "35.0"], ["avg. with en, de", "60.0"]]
+    assert cells[2:] == shown
+    with open(tmp_path / "out" / "averages.csv", encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert float(row["avg_without_en_de"]) == 35 and float(row["avg_with_en_de"]) == 60
+    results = read_results({"one": [str(tmp_path / "one.json")]}, source="de")
+    assert results.per_seed("one", results.without_source) == [pytest.approx((50 + 90 + 20) / 3)]
+    call(report, f"two={tmp_path / 'two.json'}", "--selection", "best", "--out", tmp_path / "out")
+    assert table_cells((tmp_path / "out" / "table.md").read_text(), "avg. without en, de") == ["15.0"]
+
+
 def test_escapes():
     table = Table("A_B", ["|", "x"], [["a|b_c&50%#{}~^\\<", Cell("-1.5", "0.2", True, True)]], ["p ≤ 0.05 – Δ"])
     latex = table.latex(details=True).replace(r"\allowbreak{}", "")

@@ -33,7 +33,7 @@ def file(tmp_path):
 
 def test_selections(file):
     checkpoints = read_checkpoints({"a": [str(file)]})
-    selected = select_all(checkpoints.systems, "en")
+    selected = select_all(checkpoints.systems, ["en"])
     french = {selection: [run.accuracy["fr", "fr"] for run in runs] for (_, selection), runs in selected.items()}
     assert french == {"last": [51, 52], "best": [56, 53], "average": [71, 72], "oracle": [61, 63]}
 

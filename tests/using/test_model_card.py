@@ -43,3 +43,16 @@ def test_names_and_labels_in_the_model_card(checkpoints, tmp_path):
     assert ", ".join(shown) in ["".join(child.content for child in token.children) for token in inlines]
     assert [token.tag for token in tokens if token.type == "heading_open"] == ["h1", "h2", "h2"]
     assert {len(list(row)) for row in rows_of(tokens)} == {2}
+
+
+def test_source_languages_in_the_model_card(checkpoints):
+    """The average leaves both out: (40 + 60) / 2."""
+    checkpoint = load_checkpoint(checkpoints[0])
+    checkpoint.task["source_language"] = "en,de"
+    card = model_card.of_classifier(checkpoint, ["0", "1"], 2, {"test.fr": 40.0, "test.de": 90.0, "test.en": 80.0, "test.ru": 60.0})
+    assert "Fine-tuned on labels in the languages `en` and `de` alone; it is meant" in card
+    assert re.findall(r"^\| (\S+|average without en, de) \| (\d+\.\d\d) \|$", card, re.M)[:2] in (
+        [("de", "90.00"), ("en", "80.00")],
+        [("en", "80.00"), ("de", "90.00")],
+    )
+    assert "| average without en, de | 50.00 |" in card and '- "de"' in card and '- "en"' in card
