@@ -89,16 +89,17 @@ def export_classifier(
     checkpoint = load_checkpoint(path)
     labels, sentences = load_labels(checkpoint, data)
     directory = plm_directory(checkpoint, plm_dir)
-    accuracies = model_card.accuracies(results, checkpoint.sha256) if results else None
+    scores = model_card.scores(results, checkpoint.sha256) if results else None
     description, plm_description = checkpoint.model.description, Description.load(directory)
     published = load_published(directory, plm_description)
     if plm_description.sha256["model.pt"] != description.sha256["model.pt"]:  # the same vocabulary, but another model
         published = {"ids": published["ids"]}
+    task = hf_model.TOKENS if checkpoint.has_token_labels else hf_model.SEQUENCES
     is_mean = checkpoint.model.pooling == "mean"
-    weights = hf_model.tensors(checkpoint.model.state_dict(), description, published, is_classifier=True, is_mean=is_mean)
+    weights = hf_model.tensors(checkpoint.model.state_dict(), description, published, task, is_mean)
     cfg = checkpoint.cfg.model
     dropout = {"hidden": cfg.dropout, "attention": cfg.attention_dropout, "classifier": cfg.classifier_dropout}
-    config = hf_model.config(description, published, weights, labels, dropout, is_mean)
+    config = hf_model.config(description, published, weights, labels, dropout, is_mean, task)
     tokenizer = hf_tokenizer.files(
         directory,
         description,
@@ -114,7 +115,7 @@ def export_classifier(
         "model": {**OmegaConf.to_container(cfg), "plm": description.name, "pooling": checkpoint.model.pooling},
     }
     del provenance["model"]["plm_description"]
-    card = model_card.of_classifier(checkpoint, labels, sentences, accuracies, repository)
+    card = model_card.of_classifier(checkpoint, labels, sentences, scores, repository)
     inputs = [path, directory, *(given for given in (data, results) if given)]
     _write(out, inputs, weights, config, tokenizer, card, provenance, onnx)
     return config

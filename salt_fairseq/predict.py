@@ -1,6 +1,7 @@
-"""Label and probability for each sentence or pair of standard input: TSV, with a header or without, or JSONL.
+"""Label and probability for each sentence or pair of standard input (TSV or JSONL), or a tag for each word of sentences.
 
 python -m salt_fairseq.predict checkpoints/checkpoint_best.pt < pairs.tsv
+python -m salt_fairseq.predict checkpoints/tagger.pt < words.txt   # a word on each line, and a blank line after each sentence
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -32,10 +32,10 @@ from salt_fairseq.cli.printable import print_line, printable
 from salt_fairseq.cli.progress import progress_bar
 from salt_fairseq.data.joining import Joiner
 from salt_fairseq.data.sentence_rows import WHERE, Row, read_rows
-from salt_fairseq.data.token_batches import token_batches
 from salt_fairseq.errors import InputError
+from salt_fairseq.inference import batched_logits
 from salt_fairseq.modules.encoder import EOS
-from salt_fairseq.plm import pad
+from salt_fairseq.predict_tags import Tagger, predict_tags, read_words
 from salt_fairseq.storage.files import replacing
 from salt_fairseq.tokenizer import Tokenizer
 
@@ -99,14 +99,9 @@ class Classifier:
         """Rows of one or two sentences to probabilities FloatTensor (N, classes), in the same order; the bar ``progress`` is
         updated with each batch."""
         tokens = list(self.encode(rows, lines))
-        sizes = np.array([len(ids) for ids in tokens])
-        order = np.argsort(-sizes, kind="stable")
         probabilities = torch.empty(len(tokens), self.model.classifier.out_features)
-        device = next(self.model.parameters()).device
-        for start, stop in token_batches(sizes[order], self.max_tokens):
-            batch = order[start:stop]
-            logits, _ = self.model(pad([tokens[i] for i in batch]).to(device))
-            probabilities[batch] = logits.float().softmax(1).cpu()
+        for batch, logits in batched_logits(self.model, tokens, self.max_tokens):
+            probabilities[batch] = logits.softmax(1).cpu()
             if progress is not None:
                 progress.update(len(batch))
         return probabilities
@@ -162,13 +157,21 @@ def main() -> None:
     check_device(args.device)
     checkpoint = load_checkpoint(args.checkpoint)
     labels, columns = load_labels(checkpoint, args.data)
-    classifier = Classifier(checkpoint, load_tokenizer(checkpoint, args.plm), args.device, args.dtype, args.max_tokens)
+    in_use = (load_tokenizer(checkpoint, args.plm), args.device, args.dtype, args.max_tokens)
+    if checkpoint.has_token_labels and args.probabilities:
+        raise InputError(f"--probabilities: {args.checkpoint} tags words, and prints the tags alone; leave it out")
     if sys.stdin is None:
         raise InputError(f"{WHERE} is closed: give it the sentences")
-    rows, answers = read_rows(sys.stdin.buffer, columns), Answers(labels, args.probabilities, args.jsonl)
+
+    def write(out: BinaryIO) -> int:
+        if checkpoint.has_token_labels:
+            return predict_tags(Tagger(checkpoint, *in_use), labels, read_words(sys.stdin.buffer), args.jsonl, out)
+        rows, answers = read_rows(sys.stdin.buffer, columns), Answers(labels, args.probabilities, args.jsonl)
+        return predict(Classifier(checkpoint, *in_use), rows, answers, out)
+
     if args.out is None:
         try:
-            predict(classifier, rows, answers, sys.stdout.buffer)
+            write(sys.stdout.buffer)
         except BrokenPipeError:  # "| head" has read enough
             with contextlib.suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -176,8 +179,8 @@ def main() -> None:
     else:
         inputs = [args.checkpoint, STDIN]
         with replacing(args.out, begins=EARLIER, inputs=inputs) as temporary, open(temporary, "wb") as out:
-            total = predict(classifier, rows, answers, out)
-        print_line(f"wrote {args.out}: {total:,} lines")
+            total = write(out)
+        print_line(f"wrote {args.out}: {total:,} {'sentences' if checkpoint.has_token_labels else 'lines'}")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from preprocess.layouts.registry import LAYOUTS
 from salt_fairseq.modules.encoder import BOS, EOS, PAD
 from salt_fairseq.plm import Description
 
+SEQUENCES, TOKENS = "ForSequenceClassification", "ForTokenClassification"  # classifiers, as transformers' classes end
 LM_DROPOUT = {"hidden": 0.1, "attention": 0.1}
 SPECIAL_IDS = {  # besides padding
     "xlm-roberta": (("bos", BOS), ("eos", EOS)),
@@ -33,15 +34,14 @@ def published_ids(description: Description, published: dict) -> torch.Tensor:
 
 
 def tensors(
-    state: Mapping[str, torch.Tensor],
-    description: Description,
-    published: dict,
-    is_classifier: bool = False,
-    is_mean: bool = False,
+    state: Mapping[str, torch.Tensor], description: Description, published: dict, task: str = "", is_mean: bool = False
 ) -> dict[str, torch.Tensor]:
     """Published name to tensor. ``state`` is that of ``model.pt`` or of a fine-tuned checkpoint; ``published`` is what
-    :func:`salt_fairseq.plm.load_published` returns; ``is_mean``: whether a classifier reads the mean of all tokens."""
-    layout, architecture = layout_of(description, is_classifier), description.architecture
+    :func:`salt_fairseq.plm.load_published` returns; ``task``: :data:`SEQUENCES` or :data:`TOKENS` for a classifier;
+    ``is_mean``: whether it reads the mean of all tokens."""
+    is_classifier, architecture = bool(task), description.architecture
+    layout = layout_of(description, is_classifier)
+    classifier = {"": {}, SEQUENCES: layout.classifier, TOKENS: layout.tagger}[task]
     has_head = not is_classifier and description.lm_head != "untrained"
     prefix = layout.prefix if is_classifier or has_head else published.get("prefix", "")
     state = dict(state)
@@ -61,7 +61,7 @@ def tensors(
         if name == "lm_head.bias":
             weights.update(dict.fromkeys(layout.head_bias[: layout.head_bias_copies], tensor))
             continue
-        names = layout.published(module, prefix, is_classifier)
+        names = layout.published(module, prefix, classifier)
         weights.update({f"{there}.{part}": block for there, block in zip(names, tensor.chunk(max(1, len(names))))})
     if not is_classifier:  # fairseq's own names mean nothing there, nor do heads in whose place another was trained
         dropped = ("encoder.", "decoder.", *(layout.other_heads if has_head else ()))
@@ -106,13 +106,14 @@ def config(
     labels: list[str] | None = None,
     dropout: dict[str, float] = LM_DROPOUT,
     is_mean: bool = False,
+    task: str = SEQUENCES,
 ) -> dict:
-    """The value of ``config.json`` for the tensors ``weights``: that of a classifier if ``labels`` are given, which reads the
-    mean of all tokens if ``is_mean``. ``dropout``: the probabilities ``hidden``, ``attention`` and, of a classifier,
-    ``classifier``."""
+    """The value of ``config.json`` for the tensors ``weights``: that of a classifier if ``labels`` are given, which does the
+    ``task`` and reads the mean of all tokens if ``is_mean``. ``dropout``: the probabilities ``hidden``, ``attention`` and, of a
+    classifier, ``classifier``."""
     arch, layout = description.architecture, layout_of(description, labels is not None)
     ids, has_head = published_ids(description, published), description.lm_head != "untrained"
-    task = "ForSequenceClassification" if labels is not None else "ForMaskedLM" if has_head else "Model"
+    task = task if labels is not None else "ForMaskedLM" if has_head else "Model"
     prefix = layout.prefix if labels is not None or has_head else published.get("prefix", "")
     embeddings = {name: f"{prefix}{layout.modules[name]}.weight" for name in layout.rows if name in layout.modules}
     value = {
@@ -130,7 +131,7 @@ def config(
     if labels is not None:
         value |= {
             "classifier_dropout": dropout["classifier"],
-            "problem_type": "single_label_classification",
+            **({"problem_type": "single_label_classification"} if task == SEQUENCES else {}),
             "id2label": {str(i): label for i, label in enumerate(labels)},
             "label2id": {label: i for i, label in enumerate(labels)},
         }

@@ -9,50 +9,59 @@ from statistics import fmean
 from salt_fairseq.checkpoints import Checkpoint
 from salt_fairseq.data.subset import Subset, source_languages
 from salt_fairseq.errors import InputError
+from salt_fairseq.evaluation.scores import MEASURES
 from salt_fairseq.plm import Description
 from salt_fairseq.report.markup import code, escaped, in_cell
 from salt_fairseq.storage.files import read_json
 
+PAIR = '{"text": "A premise.", "text_pair": "A hypothesis."}'
+AGGREGATION = ', aggregation_strategy="first"'  # the label of a word's first piece
 
-def accuracies(results: str | Path, digest: str) -> dict[str, float]:
-    """Subset to accuracy (%) of the checkpoint with this SHA-256, from a file of ``salt_fairseq.evaluate``."""
+
+def scores(results: str | Path, digest: str) -> tuple[str, dict[str, float]]:
+    """The measure, and subset to score (%), of the checkpoint with this SHA-256, from a file of ``salt_fairseq.evaluate``."""
     content = read_json(results, "python -m salt_fairseq.evaluate")
     try:
-        entries = [dict(entry["accuracy"]) for entry in content["checkpoints"] if entry["sha256"] == digest]
+        key = content.get("measure", "accuracy")
+        measure = MEASURES[key]
+        entries = [dict(entry[key]) for entry in content["checkpoints"] if entry["sha256"] == digest]
     except (KeyError, TypeError, ValueError):
         raise InputError(f"{results} is not a file of python -m salt_fairseq.evaluate: name one with --results") from None
     if not entries:
         raise InputError(f"{results} has no results of this checkpoint (SHA-256 {digest[:12]}…): evaluate it first")
-    for subset, accuracy in entries[0].items():
-        if type(accuracy) not in (int, float) or not 0 <= accuracy <= 100:
-            raise InputError(f"{results} has the accuracy {accuracy!r} on {subset}, which is no percentage: evaluate again")
-    return entries[0]
+    for subset, score in entries[0].items():
+        if type(score) not in (int, float) or not 0 <= score <= 100:
+            raise InputError(f"{results} has the {measure} {score!r} on {subset}, which is no percentage: evaluate again")
+    return measure, entries[0]
 
 
 def of_classifier(
     checkpoint: Checkpoint,
     labels: list[str],
     sentences: int,
-    results: dict[str, float] | None = None,
+    results: tuple[str, dict[str, float]] | None = None,
     repository: str | None = None,
 ) -> str:
-    """Markdown for a checkpoint that reads so many ``sentences``; ``results`` is what :func:`accuracies` returns, and
+    """Markdown for a checkpoint that reads so many ``sentences``; ``results`` is what :func:`scores` returns, and
     ``repository`` the name on the hub with which the example loads the model."""
     cfg, description = checkpoint.cfg, checkpoint.model.description
     sources = source_languages(checkpoint.task.get("source_language", "en"))
-    by_language = _by_language(results or {}, sources)
+    measure, by_subset = results or ("", {})
+    by_language = _by_language(by_subset, sources)
     augment = [language for language in cfg.task.augment.split(",") if language]
-    kind = "sentence pairs" if sentences == 2 else "sentences"
-    example = '{"text": "A premise.", "text_pair": "A hypothesis."}' if sentences == 2 else '"A sentence."'
+    kind, example = ("sentence pairs", PAIR) if sentences == 2 else ("sentences", '"A sentence."')
+    task, call, options = "text-classification", f"model({example}, truncation=True)", ""
+    if checkpoint.has_token_labels:  # blanks separate words, as in the training data
+        kind, task, call, options = "words", "token-classification", 'model("Words , between blanks .")', AGGREGATION
     name = Path(cfg.task.data).name
     lines = [
-        *_front_matter("text-classification", sorted({*sources, *augment, *by_language})),
+        *_front_matter(task, sorted({*sources, *augment, *by_language})),
         f"# {escaped(description.name)}, fine-tuned on {escaped(name)}",
         "",
         f"Classifies {kind} as {', '.join(map(code, labels))}. Fine-tuned on labels in the language{'s'[: len(sources) > 1]} "
         f"{' and '.join(map(code, sources))} alone; it is meant for the other languages of its base model, too.",
         "",
-        *_usage("text-classification", f"model({example}, truncation=True)", repository),
+        *_usage(task, call, repository, options),
         "## Training",
         "",
         *_table(("", ""), _training(cfg, description, name, augment, checkpoint.updates, checkpoint.model.pooling)),
@@ -62,11 +71,11 @@ def of_classifier(
         "",
     ]
     if by_language:
-        rows = [(escaped(language), f"{accuracy:.2f}") for language, accuracy in by_language.items()]
-        others = [accuracy for language, accuracy in by_language.items() if language not in sources]
+        rows = [(escaped(language), f"{score:.2f}") for language, score in by_language.items()]
+        others = [score for language, score in by_language.items() if language not in sources]
         if others:
             rows.append((f"average without {escaped(', '.join(sources))}", f"{fmean(others):.2f}"))
-        lines += ["## Accuracy (%)", "", *_table(("language", "accuracy"), rows), ""]
+        lines += [f"## {measure[0].upper()}{measure[1:]} (%)", "", *_table(("language", measure), rows), ""]
     return "\n".join(lines)
 
 
@@ -141,12 +150,12 @@ def _origin(description):
     return description.name if Path(description.source).is_absolute() else description.source
 
 
-def _usage(task, call, repository):
+def _usage(task, call, repository, options=""):
     return [
         "```python",
         "from transformers import pipeline",
         "",
-        f'model = pipeline("{task}", "{repository or "PATH OF THIS DIRECTORY"}")',
+        f'model = pipeline("{task}", "{repository or "PATH OF THIS DIRECTORY"}"{options})',
         f"print({call})",
         "```",
         "",

@@ -38,13 +38,13 @@ def write(directory: Path, architecture: str) -> None:
     """Write ``model.onnx`` into ``directory``, which holds the other files of an export for the class ``architecture``.
 
     Its inputs are int64 (batch, length): ``input_ids``, ``attention_mask`` and, of a tokenizer that numbers sentences,
-    ``token_type_ids``; its output ``logits`` is float32, (batch, labels) of a classifier, (batch, length, pieces) of a masked
-    LM. Weights of more than 1.5 GiB are in ``model.onnx.data``. Raises where the model has no logits, where PyTorch cannot
-    export it, and where onnxruntime's logits are not PyTorch's.
+    ``token_type_ids``; its output ``logits`` is float32, (batch, labels) of a classifier, (batch, length, labels) of one of
+    tokens, and (batch, length, pieces) of a masked LM. Weights of more than 1.5 GiB are in ``model.onnx.data``. Raises where
+    the model has no logits, where PyTorch cannot export it, and where onnxruntime's logits are not PyTorch's.
     """
     import transformers
 
-    if not architecture.endswith(("ForSequenceClassification", "ForMaskedLM")):
+    if not architecture.endswith(("ForSequenceClassification", "ForTokenClassification", "ForMaskedLM")):
         raise InputError(f"--onnx is for classifiers and masked LMs, and {architecture} gives no logits: leave it out")
     transformers.logging.disable_progress_bar()  # loading takes a second
     model = getattr(transformers, architecture).from_pretrained(directory).float().eval()

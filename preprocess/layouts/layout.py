@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from salt_fairseq.modules.encoder import Architecture
@@ -39,10 +40,11 @@ class Layout:
     head: Mapping[str, str]  # modules of the LM head
     head_bias: tuple[str, ...]  # of which the first is written, or several
     decoder: str  # weight of the LM head, if stored
-    classifier: Mapping[str, str]  # pooler and classifier
+    classifier: Mapping[str, str]  # pooler and classifier of sentences and pairs
     eps: tuple[str, float]  # setting and its default
     needed: Mapping[str, Any]  # settings that have only one supported value, which is also transformers' default
     required: Mapping[str, Any] = field(default_factory=dict)  # and those whose default is another
+    tagger: Mapping[str, str] = field(default_factory=lambda: {"classifier": "classifier"})  # the same of tokens
     pooler: str = ""  # published module of the PLM's pooler
     is_head_pooler: bool = False  # whether published classifiers start from the LM head's dense layer and LayerNorm
     head_bias_copies: int = 1  # names of its bias under which the LM head is written
@@ -58,15 +60,16 @@ class Layout:
             return False
         return any(name.startswith(tuple(self.head.values())) or name in self.head_bias for name in names)
 
-    def published(self, module: str, prefix: str, is_classifier: bool = False) -> tuple[str, ...]:
-        """The published names of a module of this project; none if the layout lacks it."""
+    def published(self, module: str, prefix: str, classifier: Mapping[str, str] = MappingProxyType({})) -> tuple[str, ...]:
+        """The published names of a module of this project; none if the layout lacks it. ``classifier`` names the modules on top
+        of the body, where it is not a masked LM."""
         if module.startswith("encoder.layers."):
             _, _, index, name = module.split(".", 3)
             return tuple(f"{prefix}{self.layers}.{index}.{there}" for there in self.layer[name])
         if module in self.modules:
             return (f"{prefix}{self.modules[module]}",)
-        if is_classifier and module in self.classifier:
-            return (self.classifier[module],)
+        if module in classifier:
+            return (classifier[module],)
         if module in self.head:
             return (self.head[module],)
         return (f"{prefix}{self.pooler}",) if module == "pooler" and self.pooler else ()

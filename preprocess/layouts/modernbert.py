@@ -56,6 +56,7 @@ def _settings(arch: ModernBertArchitecture, dropout: Mapping[str, float], is_mea
     }
 
 
+CLASSIFIER = {"pooler": "head.dense", "pooler.layer_norm": "head.norm", "classifier": "classifier"}
 MODERNBERT = Layout(
     model_type="modernbert",
     body="modernbert",
@@ -86,7 +87,8 @@ MODERNBERT = Layout(
     head={"lm_head.dense": "head.dense", "lm_head.layer_norm": "head.norm"},
     head_bias=("decoder.bias",),
     decoder="decoder.weight",
-    classifier={"pooler": "head.dense", "pooler.layer_norm": "head.norm", "classifier": "classifier"},
+    classifier=CLASSIFIER,
+    tagger=CLASSIFIER,
     is_head_pooler=True,
     eps=("norm_eps", 1e-5),
     needed={

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+MEASURES = {"f1": "entity F1", "accuracy": "accuracy", "macro_f1": "macro-F1"}  # as they are stored and named
 NEAR_CHANCE = 0.99  # of ln C, the loss of a model that gives all C labels the same probability
 STANDARD_ERRORS = 2  # by which an accuracy must exceed that of the most frequent label
 

@@ -12,7 +12,6 @@ from salt_fairseq.data.selection import generalized_subsets, subset_by_language
 from salt_fairseq.data.subset import Subset
 from salt_fairseq.evaluation import scores
 
-MEASURES = {"f1": "entity F1", "accuracy": "accuracy", "macro_f1": "macro-F1"}
 MOST_LABELS = 12  # whose confusion matrix is printed
 
 
@@ -31,14 +30,17 @@ def summary(result: dict[str, Any], measure: str, data: DataDirectory, generaliz
         cells = [values[name] for name in generalized_subsets(data, generalized)]
         parts.append(f"{len(cells)} pairs of languages {statistics.fmean(cells):.2f}")
     text = "; ".join(parts or [f"{name} {value:.2f}" for name, value in values.items()])
-    return text if measure == "accuracy" else f"{MEASURES[measure]}: {text}"
+    return text if measure == "accuracy" else f"{scores.MEASURES[measure]}: {text}"
 
 
 def details(result: dict[str, Any], labels: list[str]) -> list[str]:
     """Lines with the measures on each subset in one language, and the confusion matrix of all of these together."""
     names = [name for name in result["accuracy"] if len(Subset.parse(name).languages) < 2]
-    width, measures = max(map(len, ["subset", *names]), default=0), [measure for measure in MEASURES if measure in result]
-    titles = [MEASURES[measure] for measure in measures]
+    width, measures = (
+        max(map(len, ["subset", *names]), default=0),
+        [measure for measure in scores.MEASURES if measure in result],
+    )
+    titles = [scores.MEASURES[measure] for measure in measures]
     lines = ["  ".join([f"{'subset':{width}}", *titles])]
     for name in names:
         cells = (f"{result[measure][name]:{len(title)}.2f}" for measure, title in zip(measures, titles))

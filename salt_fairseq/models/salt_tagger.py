@@ -16,6 +16,7 @@ class SaltTagger(SaltEncoder):
         if cfg.pooling != PoolingChoice.plm:
             raise InputError(f"--pooling {cfg.pooling} with labels for tokens: nothing is pooled; leave it out")
         super().__init__(cfg, classes)
+        self.pooling = "none"
 
     def _make_pooler(self, body: type[Encoder], arch: Architecture) -> tuple[nn.Module, bool]:
         return (body.pooler_class(arch), arch.pooler) if body.pools_tokens else (nn.Identity(), False)

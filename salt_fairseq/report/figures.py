@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from salt_fairseq.evaluation.scores import MEASURES
 from salt_fairseq.report.markup import one_line
 from salt_fairseq.report.results import GENERALIZED, Results
 from salt_fairseq.report.significance import Comparisons, deviation
@@ -83,7 +84,7 @@ def accuracies(results: Results) -> Figure:
     for name, line, spread in zip(names, means, deviations):
         _dots(axes, results, name, line, spread, names)
     bars = "" if np.isnan(deviations).all() else "\nbars: standard deviation over seeds"
-    axes.set_xlabel(f"accuracy (%){bars}")
+    axes.set_xlabel(f"{MEASURES[results.score]} (%){bars}")
     _legend(figure, results, names)
     return figure
 

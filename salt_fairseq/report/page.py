@@ -21,7 +21,8 @@ def report_page(
     """The page. ``tables`` and ``figures`` (SVG files) are by the names under which the report writes them, ``systems`` are
     the files of each system's results, ``notes`` warn of runs."""
     ordered = {**tables, "languages": [_transposed(part) for part in tables["languages"]]}
-    sections = [_section("Figures", "".join(_figure(name, path) for name, path in figures.items()), "figures")]
+    title = tables["languages"][0].title
+    sections = [_section("Figures", "".join(_figure(name, path, title) for name, path in figures.items()), "figures")]
     sections += [_table(part, f"{name}-{i}") for name, parts in ordered.items() for i, part in enumerate(parts)]
     sections += [_table(part, f"settings-{i}") for i, part in enumerate(settings(systems))]
     warnings = "".join(f'<p class="warning">{_text(note)}</p>' for note in notes)
@@ -113,10 +114,10 @@ def _cell(cell: Any) -> str:
     return f"{text} <small>± {_text(cell.deviation)}</small>" if cell.deviation else text
 
 
-def _figure(name: str, path: Path) -> str:
-    """The SVG as part of the page, its ids apart from those of other figures."""
+def _figure(name: str, path: Path, by_language: str) -> str:
+    """The SVG as part of the page, its ids apart from those of other figures; ``by_language`` is the title of the first one."""
     kind, _, of = name.partition(".")
-    title = {"figure": "Accuracy by language", "gains": "Differences to the baseline"}.get(kind, f"Generalized setting: {of}")
+    title = {"figure": by_language, "gains": "Differences to the baseline"}.get(kind, f"Generalized setting: {of}")
     svg = path.read_text(encoding="utf-8")
     svg = re.sub("<metadata>.*?</metadata>|<title>.*?</title>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     prefix = re.sub(r"\W", "_", name)

@@ -1,7 +1,8 @@
 """A file that ``python -m salt_fairseq.evaluate`` wrote, read and checked: its checkpoints, and what they predict.
 
 A subset ``test.fr`` is the pair of languages ``("fr", "fr")``, and ``test.fr-de`` of the generalized setting is
-``("fr", "de")``: premise in French, hypothesis in German. Accuracies are percentages.
+``("fr", "de")``: premise in French, hypothesis in German. Accuracies are percentages; where a file says that entity F1 is
+what measures its models, that stands in the place of accuracy.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from salt_fairseq.data.directory import TOKENS
 from salt_fairseq.data.subset import Subset
 from salt_fairseq.errors import InputError
 from salt_fairseq.evaluation import scores
@@ -37,6 +39,7 @@ class Run:
     dev_accuracy: dict[Pair, float] = field(default_factory=dict)
     macro_f1: dict[Pair, float] = field(default_factory=dict)
     correct: dict[Pair, np.ndarray] = field(default_factory=dict)  # bool (N,)
+    score: str = "accuracy"  # what its accuracies are, a key of scores.MEASURES
     unlearned: str | None = None  # why it seems to have learned nothing
 
     def __str__(self) -> str:
@@ -53,13 +56,21 @@ def read_file(path: str, split: str, targets: dict[Pair, np.ndarray], origin: di
     subsets = _object(data, "subsets", path)
     _check_same(origin, path, "labels", content.get("labels"))
     _check_same(origin, path, "source language", data.get("source_language"))
+    score = content.get("measure", "accuracy")
+    if score not in scores.MEASURES:
+        raise InputError(
+            f"{path}: the measure {score!r:.40} is none of {', '.join(scores.MEASURES)}: make it again with {EVALUATE}"
+        )
+    _check_same(origin, path, "measure", score)
     for subset in subsets:
         for key in ("examples", "sha256"):
             _check_same(origin, path, f"{key} of {subset}", _object(subsets, subset, path).get(key))
     own = {}
     for subset, labels in _object(content, "targets", path).items():
         pair = _pair(subset, split, data.get("source_language"))
-        if pair:
+        if content.get("labelled") == TOKENS:  # sentences are no units of one label, which the tests over examples need
+            _check_same(origin, path, f"targets of {subset}", labels)
+        elif pair:
             own[pair] = _labels(labels, f"{path}: the targets of {subset}")
             _check_same(origin, path, f"targets of {subset}", own[pair].tolist())
             examples = _object(subsets, subset, path).get("examples", len(own[pair]))
@@ -71,7 +82,7 @@ def read_file(path: str, split: str, targets: dict[Pair, np.ndarray], origin: di
     targets.update(own)
     labels = content.get("labels")
     count = len(labels) if isinstance(labels, list) else 0
-    return [_run(entry, path, split, data.get("source_language"), own, count) for entry in checkpoints]
+    return [_run(entry, path, split, data.get("source_language"), own, count, score) for entry in checkpoints]
 
 
 def _object(parent, key, path):
@@ -110,18 +121,19 @@ def _check_same(origin, path, what, value):
         )
 
 
-def _run(entry, path, split, source, targets, labels):
+def _run(entry, path, split, source, targets, labels, score):
     """The :class:`Run` of one entry of a file; ``labels`` is their number."""
     predictions = _object(entry, "predictions", path)
     run = Run(
         str(path), entry.get("path"), entry.get("sha256"), entry.get("seed"), entry.get("updates"), entry.get("selection")
     )
-    run.accuracy = _percentages(entry, "accuracy", path, split, source)
+    run.score, run.accuracy = score, _percentages(entry, score, path, split, source)
     if not run.accuracy:
         raise InputError(
-            f"{path} has no accuracy of a subset {split}.LANGUAGE: evaluate such subsets, or name another split with --split"
+            f"{path} has no {scores.MEASURES[score]} of a subset {split}.LANGUAGE: evaluate such subsets, or name another "
+            "split with --split"
         )
-    run.dev_accuracy = _percentages(entry, "accuracy", path, DEV, source)
+    run.dev_accuracy = _percentages(entry, score, path, DEV, source)
     run.macro_f1 = _percentages(entry, "macro_f1", path, split, source)
     losses, doubts = _object(entry, "loss", path), []
     for subset, accuracy in _object(entry, "accuracy", path).items():

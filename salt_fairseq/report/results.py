@@ -12,6 +12,7 @@ import numpy as np
 
 from salt_fairseq.data.subset import source_languages
 from salt_fairseq.errors import InputError
+from salt_fairseq.evaluation import scores
 from salt_fairseq.report.result_files import Pair, Run, read_file
 
 GENERALIZED = "avg. of all pairs"
@@ -26,6 +27,13 @@ class Results:
     languages: list[str]
     targets: dict[Pair, np.ndarray]  # int64 (N,), the labels of its examples
     notes: list[str] = field(default_factory=list)  # about runs, for the reader of the tables
+    score: str = "accuracy"  # what is measured, a key of scores.MEASURES
+
+    @property
+    def score_title(self) -> str:
+        """``Accuracy`` or ``Entity F1``."""
+        name = scores.MEASURES[self.score]
+        return name[0].upper() + name[1:]
 
     @cached_property
     def generalized_languages(self) -> list[str]:
@@ -133,7 +141,7 @@ def as_results(
     targets = {pair: labels for pair, labels in checkpoints.targets.items() if known.issuperset(pair)}
     fate = "It is left out of all numbers." if leave_out_unlearned else "It is part of all numbers (see --leave-out-unlearned)."
     notes = [f"{name}, {run} never learned: it {run.unlearned}. {fate}" for name, runs in unlearned.items() for run in runs]
-    return Results(systems, sources, languages, targets, notes)
+    return Results(systems, sources, languages, targets, notes, everyone[0].score)
 
 
 def check_runs(systems: dict[str, list[Run]]) -> None:
@@ -167,13 +175,13 @@ def _check_languages(run, everyone, languages, sources, split):
     for source in sources:
         if source not in languages or (source, source) not in run.accuracy:
             raise InputError(
-                f"{run.file} has no accuracy of the source language ({split}.{source}): evaluate it too, or name "
-                "another language with --source-language"
+                f"{run.file} has no {scores.MEASURES[run.score]} of the source language ({split}.{source}): evaluate it too, "
+                "or name another language with --source-language"
             )
     for language in languages:
         if (language, language) not in run.accuracy:
             other = next((other.file for other in everyone if (language, language) in other.accuracy), "--languages")
             raise InputError(
-                f"{run.file} has no accuracy of {split}.{language}, which {other} names: evaluate it, or name "
-                "the languages that all files have with --languages"
+                f"{run.file} has no {scores.MEASURES[run.score]} of {split}.{language}, which {other} names: evaluate it, or "
+                "name the languages that all files have with --languages"
             )

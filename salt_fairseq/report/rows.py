@@ -38,7 +38,7 @@ def languages(results: Results, comparisons: Comparisons) -> list[dict]:
                     "system": name,
                     "measure": measure,
                     "seeds": len(runs),
-                    "accuracy": results.mean(name, measure),
+                    results.score: results.mean(name, measure),
                     "standard_deviation": deviation(results.per_seed(name, measure)),
                     "macro_f1": results.macro_f1(name, measure),
                     "best": "*" if name in best(results, measure) else "",
@@ -141,7 +141,7 @@ def selections(results: dict[tuple[str, str], Results]) -> list[dict]:
             "selection": selection,
             "measure": measure,
             "seeds": len(each.systems[name]),
-            "accuracy": each.mean(name, measure),
+            each.score: each.mean(name, measure),
             "standard_deviation": deviation(each.per_seed(name, measure)),
         }
         for (name, selection), each in results.items()

@@ -96,12 +96,12 @@ def languages(results: Results, baseline: str, comparisons: Comparisons) -> Tabl
         for name, runs in results.systems.items()
     ]
     notes = [
-        "Accuracy in percent, mean ± standard deviation over seeds.",
+        f"{results.score_title} in percent, mean ± standard deviation over seeds.",
         _averages_note(results),
         *_style_note(results, baseline, comparisons, measures),
         *results.notes,
     ]
-    return Table("Accuracy by language", ["Model", "seeds", *measures], rows, notes, label="languages", extra={1})
+    return Table(f"{results.score_title} by language", ["Model", "seeds", *measures], rows, notes, label="languages", extra={1})
 
 
 def by_language(results: Results, baseline: str) -> Table:
@@ -113,7 +113,12 @@ def by_language(results: Results, baseline: str) -> Table:
     for measure in results.measures:
         differences = [difference(results, name, baseline, measure) for name in others]
         rows.append([measure, *(_accuracy(results.per_seed(name, measure)) for name in names), *map(signed, differences)])
-    return Table("Accuracy by language", header, rows, [f"Accuracy in percent. {_seeds(results)}", *results.notes])
+    return Table(
+        f"{results.score_title} by language",
+        header,
+        rows,
+        [f"{results.score_title} in percent. {_seeds(results)}", *results.notes],
+    )
 
 
 def averages(results: Results, baseline: str, comparisons: Comparisons) -> Table:
@@ -129,7 +134,7 @@ def averages(results: Results, baseline: str, comparisons: Comparisons) -> Table
         rows.append(row)
     tests = [[f"Δ {title}", "Welch p", "bootstrap p"] for title in columns if len(results.systems) > 1]
     notes = [
-        f"Accuracy in percent, mean ± standard deviation over seeds. {_averages_note(results)}",
+        f"{results.score_title} in percent, mean ± standard deviation over seeds. {_averages_note(results)}",
         *_style_note(results, baseline, comparisons, columns),
         *results.notes,
     ]
@@ -148,7 +153,7 @@ def selections(results: dict[tuple[str, str], Results]) -> Table:
         for (name, selection), each in results.items()
     ]
     notes = [
-        f"Accuracy in percent, mean ± standard deviation over seeds. {_averages_note(first)}",
+        f"{first.score_title} in percent, mean ± standard deviation over seeds. {_averages_note(first)}",
         "The oracle looks at labels in the target languages, which zero-shot transfer has none of: a bound, not a result.",
     ]
     return Table(

@@ -30,7 +30,7 @@ def test_names_and_labels_in_the_model_card(checkpoints, tmp_path):
     saved["cfg"]["task"] |= {"data": f"/x/{HOSTILE[0]}", "augment": ",".join(HOSTILE), "thresholds": HOSTILE[1] + HOSTILE[4]}
     torch.save(saved, tmp_path / "hostile.pt")
     checkpoint = load_checkpoint(tmp_path / "hostile.pt")
-    card = model_card.of_classifier(checkpoint, HOSTILE, 2, {f"test.{name}": 50.0 for name in ("fr", "x_y")}).split("---\n", 2)[2]
+    card = model_card.of_classifier(checkpoint, HOSTILE, 2, ("accuracy", {f"test.{name}": 50.0 for name in ("fr", "x_y")})).split("---\n", 2)[2]
     tokens = MarkdownIt("commonmark").enable("table").parse(card)
     inlines = [token for token in tokens if token.type == "inline"]
 
