@@ -13,7 +13,6 @@ if __name__ == "__main__":
 import argparse
 import contextlib
 import hashlib
-import itertools
 import json
 import os
 import sys
@@ -87,8 +86,12 @@ def vocabularies_of(
     vocabularies = {
         source: target_vocabularies(tokenizer, languages, word_lists, source, args.keep_shared_words) for source in sources
     }
-    warnings = (check_vocabularies(tokenizer, of_source, word_lists) for of_source in vocabularies.values())
-    return vocabularies, list(dict.fromkeys(itertools.chain.from_iterable(warnings)))
+    warnings = [
+        f"source language {source}: {warning}" if len(sources) > 1 else warning
+        for source, of_source in vocabularies.items()
+        for warning in check_vocabularies(tokenizer, of_source, word_lists)
+    ]
+    return vocabularies, warnings
 
 
 def check_outputs(args: argparse.Namespace) -> None:
