@@ -19,6 +19,7 @@ PYTHON = f"""#!/usr/bin/env bash
 echo "$*" >> "$CALLS"
 for out; do :; done # the last word
 case "$1 $2" in
+    */benchmarks/*) ;;
     *salt_fairseq.experiments.settings*) exec {sys.executable} "$@" ;;
     *salt_fairseq.experiments.updates*) echo 7 ;;
     *salt_fairseq.evaluate*) printf '2 subsets\\n%s: test avg. without en 50.00 (1 s)\\nwrote\\n' "$5"; touch "$out" ;;
@@ -39,6 +40,7 @@ FLOCK = f"""#!/usr/bin/env bash
 [ "$1" != --timeout ] || set -- --timeout {WAIT} "${{@:3}}"
 exec {shutil.which("flock")} "$@"
 """
+BUSY = "{} is being written by another recipe: wait until it has finished, or choose another output directory"
 SUBSETS = ["--subset", "train=train.tsv", "test.en=test.tsv", "test.fr=test.tsv"]
 
 
@@ -49,6 +51,7 @@ def recipe(tmp_path):
     shutil.copytree(ROOT / "recipes", root / "recipes")
     (root / "recipes" / "setup.sh").write_text("")
     (root / ".venv" / "bin").mkdir(parents=True)
+    shutil.copytree(ROOT / "tests" / "benchmarks", root / "tests" / "benchmarks")
     for name, text in {"python": PYTHON, "fairseq-hydra-train": TRAIN, "flock": FLOCK}.items():
         (root / ".venv" / "bin" / name).write_text(text)
         (root / ".venv" / "bin" / name).chmod(0o755)
@@ -165,14 +168,33 @@ def test_two_recipes_of_one_directory(recipe):
         code, said, errors, started = recipe("pawsx", *words)
         assert time.monotonic() - began > WAIT
     assert (code, said, started) == (1, [], [])
-    assert errors == ["error: out is being written by another recipe: wait until it has finished, or choose another output directory"]
+    assert errors == [f"error: {BUSY.format('out')}"]
     with held(recipe.here / "out" / ".recipes.lock"):
         code, said, errors, started = recipe("pawsx", *words, "--force")
     assert (code, said, started, errors) == (1, [], [], ["error: other recipes are at work in out: wait until they have finished to start anew"])
 
 
+def test_everything_for_a_gpu(recipe):
+    """A part that fails does not stop the next ones; what is finished is not done again."""
+    words = ["--text", "test.tsv", *SUBSETS, "--seeds", "1", "--device", "cpu", "--out", "out"]
+    (recipe.here / "out" / "experiment").mkdir(parents=True)
+    with held(recipe.here / "out" / "experiment" / ".lock"):
+        code, said, errors, started = recipe("gpu", *words)
+    assert code == 1 and [line.split(":")[0] for line in said] == ["tests", "distill", "train", "experiment", "tests", "distill", "train"]
+    assert errors == [f"error: failed: experiment; out/experiment.log ends with: error: {BUSY.format('out/experiment')}"]
+    code, said, errors, started = recipe("gpu", *words)
+    assert (code, errors, said[-1].split(" in ")[0]) == (0, [], "experiment: done")
+    assert [each for each in started if each in ("pytest", "distill", "report") or each.startswith("train")] == [
+        "distill",
+        "train vanilla",
+        "train SALT",
+        "report",
+    ]
+    assert recipe("gpu", "--text", "absent", *words[2:])[2] == ["error: --text absent: no such file"]
+
+
 @pytest.mark.parametrize(
-    "name", ["xnli", "pawsx", "sib200", "xsid", "ablation", "baselines", "generalized", "experiment", "quickstart", "setup", "test", "benchmark"]
+    "name", ["xnli", "pawsx", "sib200", "xsid", "ablation", "baselines", "generalized", "experiment", "quickstart", "setup", "test", "benchmark", "gpu"]
 )
 @pytest.mark.parametrize("words", [["--help"], ["xnli", "--out", "x", "-h"]], ids=["first", "last"])
 def test_help_is_the_comment_at_the_head(name, words, tmp_path):
