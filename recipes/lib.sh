@@ -7,9 +7,23 @@ for word; do [[ $word != @(-h|--help) ]] || usage; done
 
 fail() { echo "error: $1" >&2; exit "${2:-2}"; }
 
+is_supported() { # whether $1 runs Python 3.9 to 3.12 and can make environments
+    [[ $("$1" -c 'import sys, venv, ensurepip; print(*sys.version_info[:2])' 2>/dev/null) == "3 "@(9|10|11|12) ]]
+}
+
+interpreter() { # the first of these commands that is a supported Python, looked for on PATH and among pyenv's versions
+    local name path
+    for name; do
+        for path in "$name" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.*/bin/"$name"; do
+            ! is_supported "$path" || { echo "$path" && return; }
+        done
+    done
+}
+
 install() { # make or repair .venv, and take Python and all commands from it
     bash "$root/recipes/setup.sh"
-    export PATH=$root/.venv/bin:$PATH
+    local venv
+    venv=$(cd "$root" && realpath -s "${VENV:-.venv}") && export PATH=$venv/bin:$PATH
 }
 
 lock() { # lock file $2 with descriptor $1 until this process and all that it started have ended, or the descriptor is closed

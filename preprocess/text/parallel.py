@@ -106,6 +106,6 @@ def _serve(work: Callable, tasks: Sequence, connection: Connection, inherited: l
             try:
                 result = work(tasks[number])
             except Exception as error:
-                error.add_note(traceback.format_exc())
+                error.__notes__ = [traceback.format_exc()]  # shown since Python 3.11
                 result = error
             connection.send((number, result))

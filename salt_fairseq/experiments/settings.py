@@ -11,20 +11,18 @@ if __name__ == "__main__":
     start_command()  # first: an interrupt while the rest loads ends in one line, too
 
 import argparse
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from salt_fairseq.cli.arguments import command_parser, name_value_pairs
 from salt_fairseq.data.subset import source_languages
 from salt_fairseq.errors import InputError
+from salt_fairseq.experiments.composition import composed_freely
 from salt_fairseq.experiments.fingerprint import Settings, Stage, content, recorded_settings
 
 LAYOUTS = ("xnli", "pawsx", "xtreme", "sib200", "xsid")
@@ -147,10 +145,7 @@ def training_settings(directory: Path, name: str, overrides: list[str]) -> Setti
 
     The configuration is composed without fairseq, which takes seconds to import, so without fairseq's defaults.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the compatibility with Hydra 1.1 that fairseq asks for
-        with hydra.initialize_config_dir(str(directory.absolute()), version_base="1.1"):
-            config = hydra.compose(name, [_forced(override) for override in parsed(overrides)])
+    config = composed_freely(directory, name, parsed(overrides))
     settings: Settings = {}
     for group, values in OmegaConf.to_container(config, enum_to_str=True).items():
         for key, value in values.items() if isinstance(values, dict) else [("_name", values)]:
@@ -180,12 +175,6 @@ def _unfit(text: str, reason: str, key: str, value: str) -> InputError:
         f"{text} is no override of one value ({reason}): write KEY=VALUE, with a value that holds commas, '=', blanks or "
         f"brackets in quotes of its own, as in \"{key}='{value or 'VALUE'}'\""
     )
-
-
-def _forced(override: Override) -> str:
-    """The override, allowed to add a key: which keys fairseq has is not known here."""
-    text: Any = override.input_line
-    return f"++{text}" if override.type == OverrideType.CHANGE else text
 
 
 def main() -> None:

@@ -10,10 +10,8 @@ if __name__ == "__main__":
     start_command()  # first: an interrupt while the rest loads ends in one line, too
 
 import math
-import warnings
 from pathlib import Path
 
-import hydra
 from fairseq.dataclass.initialize import hydra_init
 from fairseq.distributed.utils import infer_init_method
 from fairseq.tasks import setup_task
@@ -21,17 +19,9 @@ from omegaconf import DictConfig
 
 from salt_fairseq.cli.arguments import command_parser
 from salt_fairseq.errors import InputError
+from salt_fairseq.experiments.composition import composed
 from salt_fairseq.plm import Description
 from salt_fairseq.tasks.salt_task import SaltTask
-
-
-def composed(directory: Path, name: str, overrides: list[str]) -> DictConfig:
-    """The configuration that ``fairseq-hydra-train`` makes of the same words."""
-    hydra_init(name)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the compatibility with Hydra 1.1 that fairseq asks for
-        with hydra.initialize_config_dir(str(directory.absolute()), version_base="1.1"):
-            return hydra.compose(name, overrides)
 
 
 def updates(config: DictConfig) -> int:
@@ -70,6 +60,7 @@ def main() -> None:
     parser.add_argument("--config-name", metavar="NAME", required=True, help="the configuration, without .yaml")
     parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", help="changes, as for fairseq-hydra-train")
     args = parser.parse_args()
+    hydra_init(args.config_name)  # as fairseq-hydra-train does, which these words are for
     print(updates(composed(args.config_dir, args.config_name, args.overrides)))
 
 

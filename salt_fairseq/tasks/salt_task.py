@@ -164,7 +164,7 @@ class SaltTask(FairseqTask):
             return batched
 
         dataset.set_epoch(epoch)
-        return iterators.EpochBatchIterator(
+        iterator = iterators.EpochBatchIterator(
             dataset=dataset,
             collate_fn=dataset.collater,
             batch_sampler=batches,
@@ -177,8 +177,9 @@ class SaltTask(FairseqTask):
             skip_remainder_batch=skip_remainder_batch,
             grouped_shuffling=grouped_shuffling,
             reuse_dataloader=False,
-            persistent_workers=False,
         )
+        iterator.persistent_workers = False  # fairseq 0.12.2 takes no such argument
+        return iterator
 
     def _warn(self, message: str) -> None:
         if message not in self._warned:

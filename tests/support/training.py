@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 from unittest import mock
 
-import hydra
 import torch
 from fairseq.logging import metrics
 from fairseq_cli import train
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
+
+from salt_fairseq.experiments import composition
 
 # fairseq imports neither when --user-dir names a package that is in use already, as it is in the tests' own process.
 from salt_fairseq.models.salt_encoder import SaltEncoder
@@ -86,8 +87,8 @@ def without_fairseqs_store():
 
 def composed(name, *overrides):
     """A configuration of recipes/config, as hydra reads it."""
-    with without_fairseqs_store(), hydra.initialize_config_dir(str(ROOT / "recipes" / "config"), version_base="1.1"):  # as fairseq has it
-        return OmegaConf.to_container(hydra.compose(name, list(overrides)), resolve=True)
+    with without_fairseqs_store():
+        return OmegaConf.to_container(composition.composed(ROOT / "recipes" / "config", name, list(overrides)), resolve=True)
 
 
 def checkpoint(save_dir):
