@@ -158,7 +158,8 @@ def main() -> None:
     parser.add_argument(
         "--source-language",
         metavar="LANG[,LANG...]",
-        help="the languages that one of the averages leaves out (default: the data's)",
+        help="the languages that one of the averages leaves out (default: the data's; systems that were trained on different "
+        "languages need it)",
     )
     parser.add_argument(
         "--languages",

@@ -46,8 +46,11 @@ class Run:
         return f"seed {self.seed} ({self.path or self.file})" if self.seed is not None else self.path or self.file
 
 
-def read_file(path: str, split: str, targets: dict[Pair, np.ndarray], origin: dict[str, tuple[str, Any]]) -> list[Run]:
-    """The runs of one file; ``targets`` grows, and ``origin`` remembers which file said what about the data."""
+def read_file(
+    path: str, split: str, targets: dict[Pair, np.ndarray], origin: dict[str, tuple[str, Any]], any_source: bool = False
+) -> list[Run]:
+    """The runs of one file; ``targets`` grows, and ``origin`` remembers which file said what about the data, which must be the
+    same, but for the source language with ``any_source``."""
     content = read_json(path, EVALUATE)
     checkpoints = content.get("checkpoints") if isinstance(content, dict) else None
     if not isinstance(checkpoints, list) or not checkpoints:
@@ -55,7 +58,8 @@ def read_file(path: str, split: str, targets: dict[Pair, np.ndarray], origin: di
     data = _object(content, "data", path)
     subsets = _object(data, "subsets", path)
     _check_same(origin, path, "labels", content.get("labels"))
-    _check_same(origin, path, "source language", data.get("source_language"))
+    if not any_source:
+        _check_same(origin, path, "source language", data.get("source_language"))
     score = content.get("measure", "accuracy")
     if score not in scores.MEASURES:
         raise InputError(

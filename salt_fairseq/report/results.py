@@ -98,7 +98,10 @@ def read_checkpoints(systems: dict[str, list[str]], source: str | None = None, s
     of other data."""
     targets: dict[Pair, np.ndarray] = {}
     origin: dict[str, tuple[str, Any]] = {}
-    read = {name: [run for path in paths for run in read_file(path, split, targets, origin)] for name, paths in systems.items()}
+    read = {
+        name: [run for path in paths for run in read_file(path, split, targets, origin, source is not None)]
+        for name, paths in systems.items()
+    }
     return Checkpoints(read, source_languages(source or origin.get("source language", ("", "en"))[1]), targets)
 
 

@@ -10,6 +10,7 @@ import subprocess
 import numpy as np
 import pytest
 
+from salt_fairseq.errors import InputError
 from salt_fairseq.report import __main__ as report
 from salt_fairseq.report import rows as plain_rows
 from salt_fairseq.report import tables
@@ -224,6 +225,12 @@ def test_averages_leave_out_all_source_languages(tmp_path, undrawn):
     assert float(row["avg_without_en_de"]) == 35 and float(row["avg_with_en_de"]) == 60
     results = read_results({"one": [str(tmp_path / "one.json")]}, source="de")
     assert results.per_seed("one", results.without_source) == [pytest.approx((50 + 90 + 20) / 3)]
+    (tmp_path / "fr.json").write_text((tmp_path / "one.json").read_text().replace('"en,de"', '"fr"'))
+    both = {name: [str(tmp_path / f"{name}.json")] for name in ("one", "fr")}
+    with pytest.raises(InputError, match="different data .the source language differ"):
+        read_results(both)
+    results = read_results(both, source="en,de,fr")  # Arabic is left
+    assert results.per_seed("fr", results.without_source) == [50.0]
     call(report, f"two={tmp_path / 'two.json'}", "--selection", "best", "--out", tmp_path / "out")
     assert table_cells((tmp_path / "out" / "table.md").read_text(), "avg. without en, de") == ["15.0"]
 
