@@ -56,7 +56,7 @@ if [ ! -e "$plm_dir/plm.json" ]; then
     python "$root/preprocess/import_plm.py" "$plm" "$plm_dir"
 fi
 if [ ! -e "$data/meta.json" ]; then
-    python "$root/preprocess/binarize.py" "$plm_dir" "$data" "${sources[@]}"
+    python "$root/preprocess/binarize.py" "$plm_dir" "$data" "${sources[@]}" "${tags[@]}"
 fi
 if [[ " $systems" == *" SALT"* && ! -e $data/candidates/${augment##*,}/meta.json ]]; then
     python "$root/preprocess/distill.py" "$plm_dir" "$data" --languages "$augment" "${device[@]}"

@@ -2,11 +2,12 @@
 # below, and the function override. The Hydra overrides after -- are left as "$@".
 config=${1:-}
 [[ -n $config && $config != base && -e $root/recipes/config/$config.yaml ]] ||
-    fail "no recipes/config/$config.yaml: name the data set first, xnli, pawsx, sib200 or xsid"
+    fail "no recipes/config/$config.yaml: name the data set first, xnli, pawsx, sib200, xsid, panx or udpos"
 shift
 
 systems="vanilla SALT" plm=bert-base-multilingual-uncased augment=en,fr,es,de seeds="1 2 3 4 5" jobs=1 out=results/$config
 report=report sources=() subsets=() dictionaries=() synonyms='' updates='' generalized=() device=() force=()
+[[ $config == @(panx|udpos) ]] && tags=(--tags detect) || tags=() # a tag for each word, in subsets too
 while [ $# -gt 0 ]; do
     [[ $1 == @(--|--force) || $# -gt 1 ]] || fail "$1 needs a value, or is no option: bash recipes/experiment.sh --help lists them"
     case $1 in

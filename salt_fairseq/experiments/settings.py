@@ -25,7 +25,7 @@ from salt_fairseq.errors import InputError
 from salt_fairseq.experiments.composition import composed_freely
 from salt_fairseq.experiments.fingerprint import Settings, Stage, content, recorded_settings
 
-LAYOUTS = ("xnli", "pawsx", "xtreme", "sib200", "xsid")
+LAYOUTS = ("xnli", "pawsx", "xtreme", "sib200", "xsid", "panx", "udpos")
 READING = ("--source-language", "--languages")  # of the layouts and subsets
 # What changes neither the parameters nor which of them are evaluated; groups, and keys of groups. PLM and data are compared
 # by their content.

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from support.running import ROOT
+from support.training import composed
 
 pytestmark = pytest.mark.slow
 
@@ -124,6 +125,17 @@ def test_other_settings(recipe):
     assert (code, errors, started) == (0, [], ["settings", "distill", "updates", "train SALT", "evaluate SALT.1", "report"])
 
 
+@pytest.mark.parametrize("name", ["panx", "udpos"])
+def test_words_with_tags(recipe, name):
+    """Whatever is given as subsets, its words have tags; the task is the one for these."""
+    code, _, errors, started = recipe(name, *SUBSETS, "--plm", "name", "--seeds", "1", "--out", "out", "--systems", "vanilla")
+    assert (code, errors, started[2]) == (0, [], "binarize")
+    assert recipe.calls().splitlines()[2].endswith(" --tags detect")
+    config = composed(name, "+system=SALT", "task.data=data", "model.plm=plm")
+    assert (config["task"]["_name"], config["task"]["augment"]) == ("salt_token_labelling", "en,fr,es,de") and config["task"]["one_stream"]
+    assert config["checkpoint"]["best_checkpoint_metric"] == {"panx": "f1", "udpos": "accuracy"}[name]
+
+
 def test_a_download_and_its_languages(recipe):
     """The folder comes first and is relative to where the command is typed; other source languages are other data."""
     (recipe.here / "my data").mkdir()
@@ -194,7 +206,24 @@ def test_everything_for_a_gpu(recipe):
 
 
 @pytest.mark.parametrize(
-    "name", ["xnli", "pawsx", "sib200", "xsid", "ablation", "baselines", "generalized", "experiment", "quickstart", "setup", "test", "benchmark", "gpu"]
+    "name",
+    [
+        "xnli",
+        "pawsx",
+        "sib200",
+        "xsid",
+        "panx",
+        "udpos",
+        "ablation",
+        "baselines",
+        "generalized",
+        "experiment",
+        "quickstart",
+        "setup",
+        "test",
+        "benchmark",
+        "gpu",
+    ],
 )
 @pytest.mark.parametrize("words", [["--help"], ["xnli", "--out", "x", "-h"]], ids=["first", "last"])
 def test_help_is_the_comment_at_the_head(name, words, tmp_path):
