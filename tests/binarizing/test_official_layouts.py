@@ -147,11 +147,16 @@ def test_xtreme(plm, xlmr_plm, tmp_path):
     assert [plm.decode(hypotheses[i]) for i in second] == ["de drei", "de vier"] and targets.tolist() == [1, 0]
 
 
-TOPICS = [("index_id", "category", "text"), ("7", "science/technology", '"""So, it turns,"" she said."'), ("9", "travel", "A new garden")]
+TOPICS = [
+    ("index_id", "category", "text"),
+    ("7", "science and/or technology", '"""So, it turns,"" she said."'),
+    ("9", "travel", "A new garden"),
+    *((str(id), "travel", "A new garden") for id in (4, 3, 2)),
+]
 
 
 def test_sib200(plm, xlmr_plm, tmp_path, capsys):
-    """Cells quoted as in CSV, labels with slashes, and FLORES codes: the script is part of the language where it is not the usual one."""
+    """Cells quoted as in CSV, labels with spaces and slashes, and FLORES codes: the script is part of the language where it is not the usual one."""
     for code in ("eng_Latn", "deu_Latn", "zho_Hans", "zho_Hant", "arb_Arab", "swh_Latn"):
         for split in ("train", "dev", "test"):
             write(tmp_path / "x" / "annotated" / code / f"{split}.tsv", TOPICS)
@@ -159,8 +164,9 @@ def test_sib200(plm, xlmr_plm, tmp_path, capsys):
     data = DataDirectory(tmp_path / "data")
     languages = ("en", "de", "zh-Hant", "ar", "sw")
     assert set(data.meta["subsets"]) == {"train", "valid", *(f"{split}.{language}" for split in ("valid", "test") for language in languages)}
-    assert data.labels == ["science/technology", "travel"] and data.ids("test.de") == ["7", "9"] and not data.is_pairs
-    assert texts(plm, data, "input0", "train") == decoded(plm, ['"So, it turns," she said.', "A new garden"])
+    assert data.labels == ["science and/or technology", "travel"] and data.ids("test.de") == ["7", "9", "4", "3", "2"] and not data.is_pairs
+    assert texts(plm, data, "input0", "train") == decoded(plm, ['"So, it turns," she said.', *["A new garden"] * 4])
+    assert (tmp_path / "data" / "label" / "dict.txt").read_text().splitlines() == ["science and/or technology 1", "travel 4"]
     files, left_out = official_files("sib200", tmp_path / "x", "en,de")
     assert {name for name in files if "train" in name} == {"train.en", "train.de"} and len(files) == 2 + 2 * 6 and len(left_out) == 4
 
