@@ -49,6 +49,9 @@ def parse_systems(pairs: list[str]) -> dict[str, list[str]]:
 def staged(directory: Path, inputs: list[str]) -> Iterator[Path]:
     """Yield a hidden directory in ``directory``; its files replace those in ``directory`` when the block ends well, so that
     there are never files of two reports. None of them may be one of ``inputs``."""
+    for marker, command in (("meta.json", "preprocess/binarize.py"), ("plm.json", "preprocess/import_plm.py")):
+        if (directory / marker).is_file():
+            raise InputError(f"{directory} is a directory that {command} wrote: choose another output directory")
     with locked(directory / "report"):
         for old in directory.glob(".report.*.tmp"):
             if old.is_dir() and not old.is_symlink() and old.stat().st_uid == os.getuid():

@@ -1,7 +1,7 @@
 """A directory in which every command works, made in seconds, and commands that are run in it to fail.
 
 It holds ``plm``, ``train.tsv``, ``test.fr.tsv``, ``words.fr.txt``, ``en-fr.txt``, ``text.txt``, ``data`` (with candidates in
-fr and a lexicon), ``checkpoint.pt`` and ``results.json``.
+fr and a lexicon), ``checkpoint.pt``, ``second.pt`` (the same but for a bias) and ``results.json``.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
+import torch
 from fairseq_cli import train, validate
 
 import salt_fairseq
@@ -89,7 +90,7 @@ TYPED = {
     "substitution_precision": "plm data --dictionary fr=en-fr.txt",
     "inspect_languages": "plm --languages fr --keep-shared-words --word-list fr=words.fr.txt --data data --device cpu",
     "export_hf": "checkpoint.pt new",
-    "average": "checkpoint.pt checkpoint.pt --out new.pt",
+    "average": "checkpoint.pt second.pt --out new.pt",
     "evaluate": "data --path checkpoint.pt --out new.json",
     "report": "a=results.json --out new",
     "predict": "checkpoint.pt --out new.tsv",
@@ -115,6 +116,9 @@ def build(directory):
             train.cli_main()
         Path("new/checkpoint_last.pt").rename("checkpoint.pt")
         Path("new").rmdir()
+        second = torch.load("checkpoint.pt", weights_only=True)
+        second["model"]["classifier.bias"] += 1
+        torch.save(second, "second.pt")
         call(evaluate, *shlex.split(TYPED["evaluate"].replace("new.json", "results.json")))
 
 
