@@ -192,6 +192,12 @@ def main() -> None:
     )
     if "train" in subsets and (none := [label for label, count in subsets["train"]["examples_by_label"].items() if not count]):
         print_line(f"warning: train has no example of {', '.join(none)}, which cannot be learned", sys.stderr)
+    if args.tags and all(map(str.isdecimal, meta["labels"])):
+        print_line(
+            "warning: the tags are numbers, of which accuracy is measured: if they stand for entities, name them with "
+            "--label-names A,B,...",
+            sys.stderr,
+        )
 
 
 if __name__ == "__main__":

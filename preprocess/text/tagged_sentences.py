@@ -25,6 +25,7 @@ from salt_fairseq.tokenizer import Tokenizer
 
 UNTAGGED = "without tags"  # why a sentence is skipped: all its tags are missing
 NO_LABEL = -1
+MOST_IN_ONE = 100  # words of a file with one sentence; of PUD's 1,000 English sentences none has more than 60
 
 
 class TaggedSentence(NamedTuple):
@@ -56,6 +57,11 @@ def open_tagged(path: Path, reading: Reading) -> TextFile:
             f"{path}, read as {format.name}, {columns}: {len(tags)} different tags of {len(words)} different words, so this is "
             "hardly the column of tags; name the columns with --columns token=...,tag=..."
         )
+    if 2 * sum(len(word.split()) > 2 for word in words) > len(words):
+        example = max(words, key=len)[:60]
+        raise InputError(f"{path}, read as {format.name}, {columns}: most words are sentences ({example!r}): leave --tags out")
+    if len(sample) == 1 and len(sample[0][0]) > MOST_IN_ONE:
+        raise InputError(f"{path} is one sentence of {len(sample[0][0]):,} words: blank lines must separate sentences")
     return TextFile(path, format, blocks, sha256, columns, reading, reading.label_names)
 
 

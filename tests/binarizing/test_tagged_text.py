@@ -119,6 +119,8 @@ ERRORS = {
     "no lists": ('{"tokens": "a b", "tags": ["O"]}\n', "a.jsonl", [], ["line 1", "tokens is no list"]),
     "names": ('{"tokens": ["a", "b"], "tags": [0, 7]}\n', "a.jsonl", ["json", "--label-names", "O,B-X"], ["line 1", "tag 7 has no name"]),
     "json by name": ('{"tokens": ["a"], "tags": ["O"]}\n', "a.txt", [], ["line 1", "looks like JSON", "--tags json"]),
+    "sentences": ("The cat sleeps\tA cat\tyes\nThe big house\tHome\tno\n", "a", [], ["most words are sentences ('The cat sleeps')", "leave --tags out"]),
+    "no blank lines": ("cat\tO\nRome\tB-LOC\n" * 51, "a", [], ["is one sentence of 102 words: blank lines must separate"]),
     "one label": ("cat\tO\n" * 3, "a", [], ["fewer than two classes", "--labels"]),
     "columns": (conll(), "a", ["conll", "--columns", "token=1,tag=9"], ["line 1", "2 columns; --columns asks for others"]),
     "roles": (conll(), "a", ["conll", "--columns", "sentence1=1,label=2"], ["--columns token=1,tag=4"]),
@@ -134,6 +136,15 @@ def test_errors(case, tmp_path, plm, kind):
         message = error_of(binarize, plm, tmp_path / "data", "--tags", *(options or ["detect"]), "--subset", f"train={tmp_path / name}")
         assert all(part in message for part in said), message
         assert not (tmp_path / "data").exists()
+
+
+def test_tags_that_are_numbers(plm, kind, tmp_path, capsys):
+    """As datasets stores them: without names no entity is known."""
+    text = '{"tokens": ["a", "b"], "tags": [0, 1]}\n'
+    binarized(plm, tmp_path / "numbers", text, "--tags", "json", name="a.jsonl")
+    assert "the tags are numbers, of which accuracy is measured" in capsys.readouterr().err
+    data = binarized(plm, tmp_path / "names", text, "--tags", "json", "--label-names", "O,B-LOC", name="a.jsonl")
+    assert data.labels == ["O", "B-LOC"] and capsys.readouterr().err == ""
 
 
 def test_kinds_of_data_are_not_mixed(plm, tmp_path):
