@@ -109,7 +109,7 @@ def arguments():
     sources = source_languages(args.source_language)
     if not all(re.fullmatch(LANGUAGE, language) for language in sources) or len(set(sources)) < len(sources):
         raise InputError(
-            f"--source-language {args.source_language!r}: a language code is needed, as in test.LANG, or several, as in en,de"
+            f"--source-language {args.source_language!r}: one language code is needed, as in test.LANG, or several, as in en,de"
         )
     layouts = [layout for layout in LAYOUTS if getattr(args, layout)]
     tagged, others = ([layout for layout in layouts if (layout in TAGGED) == is_tagged] for is_tagged in (True, False))

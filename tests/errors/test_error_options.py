@@ -86,7 +86,7 @@ REFUSED = [
     ("fairseq-train", ["--train-subset test.fr --augment xx,yy"], "--train-subset test.fr with --augment: candidates and lexicons are made for the subset"),
     ("fairseq-train", ["--train-subset test.fr --lexicon muse"], "--train-subset test.fr with --lexicon: candidates and lexicons are made for the subset"),
     ("fairseq-train", ["--train-subset test.fr --no-original"], "--no-original without --augment or --lexicon leaves nothing to train on"),
-    ("fairseq-train", ["--train-subset train,test.fr"], "data has no subset 'train,test.fr'; it has train"),
+    ("fairseq-train", ["--train-subset train,test.xx"], "data has no subset 'test.xx'; it has train"),
     (
         "fairseq-train",
         ["--disable-validation -> --combine-valid-subsets"],
