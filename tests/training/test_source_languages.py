@@ -17,7 +17,7 @@ from salt_fairseq.errors import InputError
 from salt_fairseq.plm import Description
 from salt_fairseq.tasks.training_streams import training_streams
 from support.in_process import call, error_of
-from support.running import QUICKSTART
+from support.running import QUICKSTART, read_tsv
 from support.training import checkpoint, training
 
 TARGETS = ("en", "fr", "de")
@@ -28,10 +28,9 @@ SOURCES = ("en", "de")
 def directories(xlmr_plm, tmp_path_factory):
     """Source languages to data directory: one of English, one of German, and one of both."""
     root = tmp_path_factory.mktemp("sources")
-    lists = [f"{language}={root / language}.txt" for language in REFERENCES]
-    for language in REFERENCES:  # hardly any in the others: they take long to read
-        words = wordfreq.top_n_list(language, 1500) if language in TARGETS else ["xyzzy"]
-        (root / f"{language}.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
+    for language in REFERENCES:  # hardly any words in the others: they take long to read
+        listed = wordfreq.top_n_list(language, 1500) if language in TARGETS else ["xyzzy"]
+        (root / f"{language}.txt").write_text("\n".join(listed) + "\n", encoding="utf-8")
     for language, rows in (("en", 24), ("de", 17), ("fr", 12)):
         lines = (QUICKSTART / f"test.{language}.tsv").read_text(encoding="utf-8").splitlines(True)
         (root / f"{language}.tsv").write_text("".join(lines[: rows + 1]), encoding="utf-8")
@@ -42,8 +41,13 @@ def directories(xlmr_plm, tmp_path_factory):
         made[sources] = root / f"data-{sources}"
         subsets = [f"{name}={root / language}.tsv" for name, language in names]
         call(binarize, xlmr_plm, made[sources], "--source-language", sources, "--workers", 1, "--subset", *subsets)
-        call(distill, xlmr_plm, made[sources], "--languages", ",".join(TARGETS), "--device", "cpu", "--word-list", *lists)
+        call(distill, xlmr_plm, made[sources], *words(made[sources]))
     return made
+
+
+def words(data):
+    lists = [f"{language}={data.parent / language}.txt" for language in REFERENCES]
+    return ["--languages", ",".join(TARGETS), "--device", "cpu", "--word-list", *lists]
 
 
 def values(candidates):
@@ -59,6 +63,40 @@ def test_each_source_language_has_candidates_of_its_own(directories, source, tar
         together = values(open_candidates(directories["en,de"], f"train.{source}", target, side))
         assert torch.equal(alone[0], together[0]) and torch.isfinite(alone[1]).sum() > 20
         torch.testing.assert_close(alone[1], together[1], rtol=1e-5, atol=1e-5)  # other batches, other rounding
+
+
+@pytest.mark.slow
+def test_interrupted_in_the_second(directories, xlmr_plm, monkeypatch):
+    """What was found for the first source language, and the beginning of the second, is not searched for again."""
+    data, read, stop = directories["en,de"], [], 60
+
+    class Counting(distill.CandidateSearch):
+        def __call__(self, sentences, masks):
+            read.extend(sentences)
+            if len(read) > stop:
+                raise KeyboardInterrupt
+            return super().__call__(sentences, masks)
+
+    def files():
+        return {path.relative_to(data): path.read_bytes() for path in (data / "candidates").rglob("*") if path.is_file()}
+
+    whole = files()
+    monkeypatch.setattr(distill, "CandidateSearch", Counting)
+    monkeypatch.setattr("salt_fairseq.storage.resumable.CHECKPOINT_SECONDS", 0)
+    options = [*words(data), "--max-tokens", 64]
+    with pytest.raises(KeyboardInterrupt):
+        call(distill, xlmr_plm, data, *options)
+    before, stop = len(read), 1000
+    assert files() == whole and (data / ".candidates.distillation" / "train.de").is_dir()
+    call(distill, xlmr_plm, data, *options)
+    distinct = sum(
+        len({row["sentence1"] for row in rows} | {row["sentence2"] for row in rows})
+        for rows in map(read_tsv, (data.parent / f"{source}.tsv" for source in SOURCES))
+    )
+    assert before < len(read) < before + distinct / 2 and not (data / ".candidates.distillation").exists()
+    again = files()
+    for name, content in whole.items():
+        assert name.name == "meta.json" or "log_probs" in name.name or again[name] == content  # rounded otherwise in other batches
 
 
 def options(**changed):
@@ -112,9 +150,9 @@ def test_refusals(directories, xlmr_plm, tmp_path):
     assert said == f"--subset train={file}: the source languages are en, de: name that of the file, as in --subset train.en={file}"
     assert "or several, as in en,de" in error_of(binarize, xlmr_plm, tmp_path / "data", "--source-language", "en,en", "--subset", f"test.en={file}")
     (tmp_path / "dictionary").write_text("house maison\n")
-    words = [xlmr_plm, data, "--dictionary", f"fr={tmp_path / 'dictionary'}"]
-    assert "several source languages: name one with --subset train.en" in error_of(look_up, *words)
-    assert "--subset train.fr: the training data of " in error_of(look_up, *words, "--subset", "train.fr")
+    looked_up = [xlmr_plm, data, "--dictionary", f"fr={tmp_path / 'dictionary'}"]
+    assert "several source languages: name one with --subset train.en" in error_of(look_up, *looked_up)
+    assert "--subset train.fr: the training data of " in error_of(look_up, *looked_up, "--subset", "train.fr")
     for changed, subset, said in (
         ({}, "test.fr", "are made for the subset train.en, train.de only"),
         ({"augment": "", "lexicon": "muse"}, "train", "a lexicon is in one source language"),
@@ -128,8 +166,8 @@ def test_refusals(directories, xlmr_plm, tmp_path):
 def test_trained_on_both(directories, xlmr_plm, tmp_path, capsys):
     from fairseq_cli import train
 
-    words = ["--augment", "en,fr,de", "--thresholds", "source=20%,60%", "--best-checkpoint-metric", "accuracy", "--maximize-best-checkpoint-metric"]
-    call(train, *training(directories["en,de"], xlmr_plm, tmp_path / "run", *words, updates=6))
+    more = ["--augment", "en,fr,de", "--thresholds", "source=20%,60%", "--best-checkpoint-metric", "accuracy", "--maximize-best-checkpoint-metric"]
+    call(train, *training(directories["en,de"], xlmr_plm, tmp_path / "run", *more, updates=6))
     assert checkpoint(tmp_path / "run")["task_state"]["source_language"] == "en,de"
     call(
         evaluate,
