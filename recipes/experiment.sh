@@ -15,6 +15,7 @@
 #     --seeds "1 2 …"      (1 2 3 4 5)
 #     --jobs N             runs side by side, one thread each if there are several (1)
 #     --updates N          for every system (the epochs of the YAML: then a system takes as many as it has streams)
+#     --average N          evaluate the average of the last N checkpoints of a run, which are saved at each validation (1: the best)
 #     --generalized SPLIT  evaluate all language pairs of this split, too
 #     --out DIR            data, checkpoints and results, shared by the recipes (results/CONFIG)
 #     --report NAME        tables and figures go to DIR/NAME (report)
@@ -44,6 +45,7 @@ fi
 compared=("${sources[@]}" "${generalized[@]}" "${alone[@]}" "${force[@]}" --seeds $seeds)
 [[ " $systems" != *" SALT"* ]] || compared+=(--augment "$augment")
 [ ${#dictionaries[@]} -eq 0 ] || compared+=(--dictionary "${dictionaries[@]}")
+[ "$average" -eq 1 ] || compared+=(--average "$average")
 [ -z "$synonyms" ] || compared+=(--synonyms "$synonyms")
 for system in $systems; do
     override "$system" "$@"

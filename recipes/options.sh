@@ -5,7 +5,7 @@ config=${1:-}
     fail "no recipes/config/$config.yaml: name the data set first, xnli, pawsx, sib200, xsid, panx or udpos"
 shift
 
-systems="vanilla SALT" plm=bert-base-multilingual-uncased augment=en,fr,es,de seeds="1 2 3 4 5" jobs=1 out=results/$config
+systems="vanilla SALT" plm=bert-base-multilingual-uncased augment=en,fr,es,de seeds="1 2 3 4 5" jobs=1 average=1 out=results/$config
 report=report sources=() subsets=() dictionaries=() synonyms='' updates='' generalized=() device=() force=()
 [[ $config == @(panx|udpos) ]] && tags=(--tags detect) || tags=() # a tag for each word, in subsets too
 while [ $# -gt 0 ]; do
@@ -22,6 +22,7 @@ while [ $# -gt 0 ]; do
         --seeds) seeds=$2; shift 2 ;;
         --jobs) jobs=$2; shift 2 ;;
         --updates) updates=$2; shift 2 ;;
+        --average) average=$2; shift 2 ;;
         --generalized) generalized=(--generalized "$2"); shift 2 ;;
         --out) out=$2; shift 2 ;;
         --report) report=$2; shift 2 ;;
@@ -39,6 +40,7 @@ for seed in $seeds; do
     [[ $seed =~ ^[0-9]{1,3}$ ]] || fail "--seeds \"$seeds\": whole numbers below 1000 are needed, separated by spaces"
 done
 [[ -z $updates || $updates =~ ^[1-9][0-9]*$ ]] || fail "--updates $updates: a whole number of at least 1 is needed"
+[[ $average =~ ^[1-9][0-9]*$ ]] || fail "--average $average: a whole number of at least 1 is needed"
 [[ $jobs =~ ^[1-9][0-9]*$ ]] || fail "--jobs $jobs: a whole number of at least 1 is needed"
 for path in "$out" "$plm" "$root"; do
     [[ $path != *'${'* ]] || fail "$path: fairseq takes \${ in a path for the beginning of a variable: choose a path without it"
@@ -54,5 +56,6 @@ override() { # system $1, and further overrides: with what it is trained, whatev
     overrides=("+system=$1" "task.data=$(quoted "$data")" "model.plm=$(quoted "$plm_dir")")
     [[ $1 != SALT* || $1 == SALT-en-only ]] || overrides+=("task.augment=$(quoted "$augment")")
     [ -z "$updates" ] || overrides+=("optimization.max_update=$updates" optimization.max_epoch=0)
+    [ "$average" -eq 1 ] || overrides+=("checkpoint.keep_interval_updates=$average")
     overrides+=("${@:2}")
 }

@@ -30,6 +30,13 @@ if [ ! -e "$run/trained" ]; then
 fi
 checkpoint=$run/checkpoint_best.pt # by accuracy in the source language; without a valid subset, the last
 [ -e "$checkpoint" ] || checkpoint=$run/checkpoint_last.pt
+if [ "$average" -gt 1 ]; then
+    checkpoint=$run/average.pt
+    mapfile -d '' -t paths < <(printf '%s\0' "$run"/checkpoint_*_*.pt | sort --zero-terminated --version-sort)
+    cmp --silent "${paths[-1]}" "$run/checkpoint_last.pt" || paths+=("$run/checkpoint_last.pt")
+    while [ ${#paths[@]} -gt "$average" ]; do paths=("${paths[@]:1}"); done
+    [ -e "$checkpoint" ] || python -m salt_fairseq.average "${paths[@]}" --out "$checkpoint"
+fi
 evaluated=$(python -m salt_fairseq.evaluate "$data" --path "$checkpoint" --subsets 'test.*' "${generalized[@]}" "${device[@]}" \
     --out "$results")
 echo "$evaluated"

@@ -60,6 +60,7 @@ def arguments() -> argparse.Namespace:
     add("--dictionary", metavar="LANG=FILE", nargs="+", action="extend", default=[], help="as look_up.py takes it")
     add("--synonyms", metavar="FILE", help="synonyms in the source language")
     add("--generalized", metavar="SPLIT", help="evaluate all pairs of languages of this split, too")
+    add("--average", metavar="N", help="evaluate the average of the last N checkpoints of a run")
     add("--seeds", metavar="N", nargs="+", default=[], help="one run of each system with each")
     system_help = "a system, and the overrides with which it is trained"
     add("--system", metavar="NAME", nargs="+", action="append", default=[], help=system_help)
@@ -97,7 +98,14 @@ def stages(args: argparse.Namespace) -> Iterable[Stage]:
         config = training_settings(args.config_dir, args.config_name, overrides)
         for seed in args.seeds:
             run, settings = f"{system}.{seed}", trained_on | lexicons.get(config.get("task.lexicon", ""), {}) | config
-            products = [f"{run}/checkpoint*.pt", f"{run}/trained", f"{run}.json", f"{run}.generalized.json"]
+            settings |= {"--average": args.average} if args.average else {}
+            products = [
+                f"{run}/checkpoint*.pt",
+                f"{run}/average.pt",
+                f"{run}/trained",
+                f"{run}.json",
+                f"{run}.generalized.json",
+            ]
             yield Stage(out, run, settings, products)
             evaluated_on = sources | ({"--generalized": args.generalized} if args.generalized else {})
             yield Stage(out, f"{run}.{ending}", settings | evaluated_on, [f"{run}.{ending}"])

@@ -149,6 +149,21 @@ def test_a_download_and_its_languages(recipe):
     assert (code, errors, started) == (0, [], ["settings", "report"])
 
 
+def test_average_of_a_run(recipe):
+    """Of the last three checkpoints, of which checkpoint_last.pt is one; another number is another run."""
+    words = [*SUBSETS, "--plm", "name", "--seeds", "1", "--out", "out", "--systems", "vanilla"]
+    contents = {"checkpoint_1_900": "a", "checkpoint_1_1000": "b", "checkpoint_2_1100": "c", "checkpoint_2_1200": "d", "checkpoint_last": "d"}
+    with open(recipe.here.parent / "checkout" / ".venv" / "bin" / "fairseq-hydra-train", "a") as train:
+        train.writelines(f'echo {content} > "$run/{name}.pt"\n' for name, content in contents.items())
+    code, _, errors, started = recipe("pawsx", *words, "--average", "3")
+    assert (code, errors, started[-3:]) == (0, [], ["average", "evaluate vanilla.1", "report"])
+    *averaged, average = (f"out/vanilla.1/{name}.pt" for name in ("checkpoint_1_1000", "checkpoint_2_1100", "checkpoint_2_1200", "average"))
+    assert " ".join([*averaged, "--out", average]) in recipe.calls() and f"--path {average}" in recipe.calls()
+    assert "checkpoint.keep_interval_updates=3" in recipe.calls()
+    code, _, errors, _ = recipe("pawsx", *words)
+    assert code == 1 and "--average 3 (now none)" in errors[0], errors
+
+
 @contextlib.contextmanager
 def held(path):
     path.parent.mkdir(parents=True, exist_ok=True)
