@@ -145,6 +145,15 @@ def test_tags_in_order_whatever_is_drawn(looked_up, i, seed, mixed):
     assert not continued & set(labelled) and BOS not in labelled
 
 
+def test_several_source_languages(tmp_path):
+    """The training sets of both, one after another, with the labels of each."""
+    plm, text = tiny_plm(tmp_path / "plm"), conll(TEXT)
+    (tmp_path / "de.txt").write_text(conll(TEXT[:3]), encoding="utf-8")
+    more = ("--tags", "conll", "--source-language", "en,de", "--subset", f"train.de={tmp_path / 'de.txt'}")
+    data = binarized(plm, tmp_path / "data", text, *more, subset="train.en")
+    assert stored(data) == stored(data, "train.en") + stored(data, "train.de") and len(stored(data)) == 19
+
+
 def test_what_is_stored_is_what_is_loaded(tmp_path):
     """Adding a subset leaves the others, and labels are checked with their file's checksum."""
     plm = tiny_plm(tmp_path / "plm")

@@ -14,12 +14,14 @@ from omegaconf import OmegaConf
 
 from salt_fairseq.experiments import composition
 
-# fairseq imports neither when --user-dir names a package that is in use already, as it is in the tests' own process.
+# fairseq imports none of these when --user-dir names a package that is in use already, as it is in the tests' own process.
 from salt_fairseq.models.salt_encoder import SaltEncoder
 from salt_fairseq.tasks.salt_sentence_pair import SaltSentencePairTask
+from salt_fairseq.tasks.salt_token_labelling import SaltTokenLabellingTask
 from support.running import ROOT, run
 
 USER_DIR = "salt_fairseq"  # as typed in the checkout
+TOKEN_LABELLING = SaltTokenLabellingTask.name
 
 
 def training(data, plm, save_dir, *more, updates=8):

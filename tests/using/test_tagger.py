@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from transformers import AutoModelForTokenClassification, DebertaV2ForMaskedLM, ModernBertForMaskedLM
 
 from preprocess import import_plm
@@ -14,6 +15,7 @@ from salt_fairseq.models.salt_encoder import SaltEncoderConfig
 from salt_fairseq.models.salt_tagger import SaltTagger
 from salt_fairseq.modules.encoder import PAD
 from salt_fairseq.plm import PLM, Description, load_published, pad
+from salt_fairseq.tasks.salt_token_labelling import SaltTokenLabellingTask
 from support.bodies import deberta_config, deberta_tokenizer, gemma_tokenizer, modernbert_config
 from support.in_process import call
 from support.running import randomize
@@ -77,6 +79,23 @@ def test_logits_and_loss(plm, sentences):
     loss, size, log = SaltClassificationCriterion(task)(tagger, sample)
     assert size == target.ne(IGNORED).sum() and log["ncorrect"] == (expected.logits.argmax(-1) == target).sum()
     torch.testing.assert_close(loss / size, expected.loss, atol=1e-5, rtol=1e-5)
+    by_sentence = SaltTokenLabellingTask.losses(logits, target)  # which gradient ascent climbs
+    for row, labels, mean in zip(expected.logits, target, by_sentence):
+        torch.testing.assert_close(mean, F.cross_entropy(row[labels.ne(IGNORED)], labels[labels.ne(IGNORED)]), atol=1e-5, rtol=1e-5)
+
+
+def test_gradients(plm, sentences):
+    """Of the mean loss, by the classifier's weights and the token embeddings."""
+    reference, tagger = taggers(plm)
+    tokens, target, inputs = batch(plm, sentences)
+    reference(**inputs).loss.backward()
+    logits, _ = tagger(tokens)
+    F.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=IGNORED).backward()
+    torch.testing.assert_close(tagger.classifier.weight.grad, reference.classifier.weight.grad, atol=1e-6, rtol=1e-4)
+    ids = load_published(plm[1], Description.load(plm[1]))["ids"]
+    expected = reference.get_input_embeddings().weight.grad[ids]
+    assert expected.abs().max() > 1e-4
+    torch.testing.assert_close(tagger.encoder.embed_tokens.weight.grad, expected, atol=1e-6, rtol=1e-4)
 
 
 def test_two_readings_of_the_labelled_tokens(plm, sentences):

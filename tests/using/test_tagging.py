@@ -19,12 +19,11 @@ from salt_fairseq.checkpoints import load_checkpoint, load_tokenizer
 from salt_fairseq.errors import InputError
 from salt_fairseq.predict_tags import Tagger
 from salt_fairseq.report import __main__ as report
-from salt_fairseq.tasks.salt_token_labelling import SaltTokenLabellingTask  # --user-dir imports nothing twice
 from support.bodies import deberta_config, deberta_tokenizer, gemma_tokenizer, modernbert_config
 from support.in_process import call, error_of
 from support.running import QUICKSTART, randomize, read_tsv
 from support.tagged import binarized, conll, jsonl
-from support.training import trained, training
+from support.training import TOKEN_LABELLING, trained, training
 
 pytestmark = pytest.mark.slow
 
@@ -47,7 +46,7 @@ def tagged(name, rows=60):
 def tagging_checkpoint(data, plm, directory, *options):
     """A checkpoint after three updates, with a classifier of weights so large that every label is found."""
     words = [*training(data, plm, directory, "--cpu", "--max-length", MAX_LENGTH, *options, updates=3)]
-    words[words.index("salt_sentence_pair")] = SaltTokenLabellingTask.name
+    words[words.index("salt_sentence_pair")] = TOKEN_LABELLING
     trained(words)
     path = directory / "checkpoint_last.pt"
     saved = torch.load(path, weights_only=True)
@@ -144,7 +143,7 @@ def test_tasks_refuse_each_others_data(made, xlmr_data, checkpoints):
     with pytest.raises(InputError, match="has a label for each token, and --task salt_sentence_pair needs one for each sentence or pair"):
         trained(words)
     words = training(xlmr_data, made.plm, made.directory / "no", "--cpu")
-    words[words.index("salt_sentence_pair")] = SaltTokenLabellingTask.name
+    words[words.index("salt_sentence_pair")] = TOKEN_LABELLING
     with pytest.raises(InputError, match="has a label for each sentence or pair, and --task salt_token_labelling needs one for each token"):
         trained(words)
     for data, path in ((made.data.path, checkpoints[0]), (xlmr_data, made.path)):
@@ -181,7 +180,7 @@ SYSTEMS = {
 def test_systems(system, made, tmp_path):
     """The other systems train on tagged words; with one and the same seed, their parameters differ."""
     words = training(made.data.path, made.plm, tmp_path, "--cpu", "--disable-validation", "--max-length", MAX_LENGTH, *SYSTEMS[system], updates=1)
-    words[words.index("salt_sentence_pair")] = SaltTokenLabellingTask.name
+    words[words.index("salt_sentence_pair")] = TOKEN_LABELLING
     trained(words)
     state = load_checkpoint(tmp_path / "checkpoint_last.pt").model.state_dict()
     SEEN.setdefault(system, state["classifier.weight"])
