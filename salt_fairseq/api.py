@@ -86,6 +86,8 @@ class Classifier:
         self.directory = Path(directory)
         if not (self.directory / "config.json").is_file():
             raise InputError(f"{directory} holds no classifier: name a directory that salt train or salt export wrote")
+        if "ForTokenClassification" in (self.directory / "config.json").read_text(encoding="utf-8"):
+            raise InputError(f"{directory} tags words: load it with transformers' AutoModelForTokenClassification")
         import torch
 
         try:

@@ -14,11 +14,13 @@ from seqeval.metrics import f1_score
 from transformers import AutoModelForTokenClassification, DebertaV2ForMaskedLM, ModernBertForMaskedLM, PreTrainedTokenizerFast
 
 from preprocess import distill, export_hf, import_plm
-from salt_fairseq import evaluate, predict
+from salt_fairseq import api, evaluate, predict
 from salt_fairseq.checkpoints import load_checkpoint, load_tokenizer
 from salt_fairseq.errors import InputError
 from salt_fairseq.predict_tags import Tagger
-from salt_fairseq.report import __main__ as report
+from salt_fairseq.report import rows, tables
+from salt_fairseq.report.results import as_results, read_checkpoints
+from salt_fairseq.report.significance import compare
 from support.bodies import deberta_config, deberta_tokenizer, gemma_tokenizer, modernbert_config
 from support.in_process import call, error_of
 from support.running import QUICKSTART, randomize, read_tsv
@@ -86,9 +88,9 @@ def test_scores_are_seqevals_of_what_predict_prints(made):
     assert made.results["measure"] == "f1" and made.results["labelled"] == "tokens"
     for subset, name in (("test.en", "test.en"), ("test.fr", "test.fr")):
         sentences = tagged(name, 30)
-        rows = [line.split("\t") for line in predicted(made.path, conll(sentences)).splitlines()]
-        assert [row[:2] for row in rows if row != [""]] == [[w, t] for words, tags in sentences for w, t in zip(words, tags)]
-        text = [[row[2] for row in block] for block in _blocks(rows)]
+        lines = [line.split("\t") for line in predicted(made.path, conll(sentences)).splitlines()]
+        assert [row[:2] for row in lines if row != [""]] == [[w, t] for words, tags in sentences for w, t in zip(words, tags)]
+        text = [[row[2] for row in block] for block in _blocks(lines)]
         gold = [tags for _, tags in sentences]
         assert list(map(len, text)) == list(map(len, gold)) and max(map(len, text)) > MAX_LENGTH - 2
         assert entry["f1"][subset] == pytest.approx(100 * f1_score(gold, text), abs=1e-9) and entry["f1"][subset] > 1
@@ -130,12 +132,13 @@ def test_fairseq_validate_scores_the_same_words(made, caplog):
 
 
 def test_report_names_the_measure(made):
-    call(report, f"SALT={made.out}", "--out", made.directory / "report")
-    text = (made.directory / "report" / "languages.md").read_text()
-    entry = made.results["checkpoints"][0]
-    assert "Entity F1 in percent" in text and "ccuracy" not in text
-    assert f"{entry['f1']['test.fr']:.1f}" in text
-    assert (made.directory / "report" / "languages.csv").read_text().startswith("system,measure,seeds,f1,")
+    read = read_checkpoints({"SALT": [str(made.out)]})
+    results = as_results(read, read.systems)
+    comparisons = compare(results, "SALT")
+    text = tables.languages(results, "SALT", comparisons).markdown()
+    value = made.results["checkpoints"][0]["f1"]["test.fr"]
+    assert "Entity F1 in percent" in text and "ccuracy" not in text and f"{value:.1f}" in text
+    assert rows.languages(results, comparisons)[1]["f1"] == pytest.approx(value)
 
 
 def test_tasks_refuse_each_others_data(made, xlmr_data, checkpoints):
@@ -169,11 +172,7 @@ def test_input_that_cannot_be_tagged(text, said, made):
         predicted(made.path, text)
 
 
-SYSTEMS = {
-    "RS-ADV": ["--perturbation", "adversarial", "--ascent-steps", 1],
-    "without mixup": ["--augment", "fr", "--mixup", "none"],
-    "consistency": ["--augment", "fr", "--consistency", 0.5, "--one-stream"],
-}
+SYSTEMS = {"RS-ADV": ["--perturbation", "adversarial", "--ascent-steps", 1], "consistency": ["--augment", "fr", "--consistency", 0.5, "--one-stream"]}
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
@@ -251,6 +250,12 @@ def _word_starts(encoding, body):
         ids = encoding.word_ids
         return [k for k, word in enumerate(ids) if word is not None and (k == 0 or ids[k - 1] != word)]
     return [k for k, piece in enumerate(encoding.tokens) if k == 1 or piece.startswith("▁")]
+
+
+def test_python_interface_is_for_sentences(exported):
+    if exported.body == "xlmr":
+        with pytest.raises(InputError, match="tags words: load it with transformers' AutoModelForTokenClassification"):
+            api.load(exported.out)
 
 
 def test_model_card_has_entity_f1(made):
