@@ -146,6 +146,8 @@ class SaltTask(FairseqTask):
         Two of fairseq's options are answered with a warning: its batches of a multiple of 8 drop the examples that are left
         over, and the thread of its buffer aborts the process now and then if the command ends while it is at work.
         """
+        if max_tokens is None and max_sentences is None:  # an assertion of fairseq's, which python -O leaves out
+            raise InputError("--batch-size or --max-tokens is missing: one of them decides how many examples a step takes")
         if max_tokens is not None and max_tokens < self.cfg.max_length:
             raise InputError(f"--max-tokens {max_tokens} is less than --max-length {self.cfg.max_length}")
         if required_batch_size_multiple not in (1, 8):  # 8 is fairseq's default

@@ -120,6 +120,13 @@ def test_streams(bert_data, bert_plm):
     assert "substitutes" not in task(bert_data, bert_plm).load_dataset("train").collater([both[0]])["net_input"]
 
 
+def test_a_size_of_batches_is_needed(bert_data, bert_plm):
+    """Under python -O, too, which leaves fairseq's own assertion out."""
+    t = task(bert_data, bert_plm)
+    with pytest.raises(InputError, match="^--batch-size or --max-tokens is missing"):
+        t.get_batch_iterator(t.load_dataset("valid"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_one_stream(bert_data, bert_plm, workers):
