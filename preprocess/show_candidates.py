@@ -20,7 +20,7 @@ from salt_fairseq.candidates import languages as candidate_languages
 from salt_fairseq.cli.arguments import command_parser, positive
 from salt_fairseq.cli.printable import printable
 from salt_fairseq.data.code_switching import DEFAULT_THRESHOLDS, CodeSwitching, thresholds_of
-from salt_fairseq.data.directory import DataDirectory
+from salt_fairseq.data.directory import IGNORED, DataDirectory, TokenLabels
 from salt_fairseq.errors import InputError
 from salt_fairseq.pages.candidates import TITLE, candidates_page, shown_pieces
 from salt_fairseq.pages.rendering import begins
@@ -59,10 +59,12 @@ def rows(data: DataDirectory, subset: str, tokenizer: Tokenizer, switchings: lis
     """Yield ``(heading, [(language, segments)])`` for ``count`` examples spread evenly over a training set."""
     (inputs, _, targets), ids, pieces = data.load(subset), data.ids(subset), shown_pieces(tokenizer)
     for i in spread(count, len(targets)):
+        numbers = targets[i][targets[i] != IGNORED].tolist() if isinstance(targets, TokenLabels) else [targets[i]]
+        labels = " ".join(data.labels[number] for number in numbers)
         for side, source in enumerate(inputs):
             original = source[i]
             variants = [(name, segments(pieces, original, switch.text(side, i, original))) for name, switch in switchings]
-            heading = f"{ids[i]}, sentence {side + 1}, {data.labels[targets[i]]}"
+            heading = f"{ids[i]}, sentence {side + 1}, {labels}"
             yield heading, [(data.language(subset) + " (original)", segments(pieces, original, original)), *variants]
 
 

@@ -13,7 +13,7 @@ from fairseq_cli import validate as fairseq_validate
 from seqeval.metrics import f1_score
 from transformers import AutoModelForTokenClassification, DebertaV2ForMaskedLM, ModernBertForMaskedLM, PreTrainedTokenizerFast
 
-from preprocess import distill, export_hf, import_plm
+from preprocess import distill, export_hf, import_plm, show_candidates
 from salt_fairseq import api, evaluate, predict
 from salt_fairseq.checkpoints import load_checkpoint, load_tokenizer
 from salt_fairseq.errors import InputError
@@ -263,3 +263,11 @@ def test_model_card_has_entity_f1(made):
     card = (made.directory / "card" / "README.md").read_text()
     assert "## Entity F1 (%)" in card and f"| fr | {made.results['checkpoints'][0]['f1']['test.fr']:.2f} |" in card
     shutil.rmtree(made.directory / "card")
+
+
+def test_candidates_are_shown(made, capsys):
+    """With the tags of the words above, and on the page, which has no labels of examples."""
+    page = made.directory / "page.html"
+    call(show_candidates, made.plm, made.data.path, "--languages", "fr", "--thresholds", "50%", "--sentences", 1, "--html", page)
+    heading = capsys.readouterr().out.splitlines()[0]
+    assert heading == "1, sentence 1, " + " ".join(tagged("train.en", 1)[0][1]) and page.is_file()
