@@ -1,6 +1,7 @@
 """One training as a process of its own, ``fairseq-hydra-train``, and its progress."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from salt_fairseq.cli.progress import SECONDS
 from salt_fairseq.errors import InputError
 from salt_fairseq.pipeline.estimate import duration
 
+PREFIX = re.compile(r"\[[^]]*\]\[[^]]*\]\[[A-Z]+\] - |[-:\d ]+ \| [A-Z]+ \| \S+ \| ")  # of Hydra's logging, or of fairseq's own
 OF_INTEREST = "code-switching to "  # how lines begin that are passed on as they are
 
 
@@ -31,6 +33,7 @@ class Progress:
 
     def read(self, line: str) -> None:
         """Take the progress from a line of the training's output, if it tells some."""
+        line = PREFIX.sub("", line, count=1)
         if line.startswith(OF_INTEREST):
             with tqdm.external_write_mode():
                 print_line(f"  {line.strip()}")

@@ -15,14 +15,15 @@ VALID = '{"epoch": 1, "valid_loss": "1.0", "valid_accuracy": "41.66", "valid_num
 STREAM = "code-switching to fr: 50.0% of candidate tokens substituted\n"
 
 
-def test_lines_where_there_is_no_terminal(monkeypatch, capsys):
+@pytest.mark.parametrize("prefix", ["", "[2026-11-26 03:38:19,860][train_inner][INFO] - ", "2026-11-26 03:38:19 | INFO | train_inner | "])
+def test_lines_where_there_is_no_terminal(prefix, monkeypatch, capsys):
     """One line for many updates within 30 seconds, and a last one; what is left follows from the updates of this process."""
     now = [0.0]
     monkeypatch.setattr(fine_tuning.time, "monotonic", lambda: now[0])
     progress = Progress("fine-tune", 20)
     now[0] = 100.0
     for line in (STREAM, STEP % 2, "noise\n", '{"epoch": 1, "train_loss": "1.0"}\n', "{}\n", "{ModuleList\n", VALID, STEP % 4):
-        progress.read(line)
+        progress.read(prefix + line)
         now[0] += 5
     progress.close()
     assert capsys.readouterr().out.splitlines() == [
