@@ -45,7 +45,7 @@ def read_words(file: BinaryIO) -> Iterator[Words]:
     for number, line in text_lines(file, WHERE):
         where = f"{WHERE}, line {number}"
         if number == 1:
-            is_json = line.lstrip().startswith("{") and "\t" not in line and len(line.split()) > 1
+            is_json = _object(line) is not None
         if is_json:
             yield _of_object(line, where)
         elif line.strip():
@@ -70,12 +70,17 @@ def _word(line: str, where: str) -> str:
     return word
 
 
-def _of_object(line: str, where: str) -> Words:
+def _object(line: str) -> dict[str, Any] | None:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
-        value = None
-    words = next((value[key] for key in KEYS if key in value), None) if isinstance(value, dict) else None
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _of_object(line: str, where: str) -> Words:
+    value = _object(line) or {}
+    words = next((value[key] for key in KEYS if key in value), None)
     if not isinstance(words, list) or not words or not all(isinstance(word, str) and word.strip() for word in words):
         raise InputError(f"{where}: a JSON object with a list of words, {' or '.join(KEYS)}, is needed, as in line 1")
     if PREDICTION in value:

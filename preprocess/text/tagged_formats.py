@@ -174,7 +174,7 @@ def format_of(path: Path, begin: bytes, layout: str | None, chosen: Mapping[str,
     if layout == "json" or (layout is None and is_json):
         return JsonArray() if first.startswith("[") and not name.endswith(JSON_ENDINGS[1:]) else JsonLines()
     if layout is None and looks_like_json:
-        raise InputError(f"{path}, line 1: this looks like JSON: name the file .jsonl, or say how to read it, --tags json")
+        raise InputError(f"{path}, line 1: this looks like JSON: name the file .jsonl, or say --tags json, or --tags conll")
     if layout is None:
         layout = _layout_of(lines[:-1] or lines)
     return {"conll": Conll, "conllu": Conllu, "panx": Panx}[layout](chosen)

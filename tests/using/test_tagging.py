@@ -100,6 +100,7 @@ def test_scores_are_seqevals_of_what_predict_prints(made):
         assert len({tag for row in text for tag in row}) > 3
     lines = [json.loads(line) for line in predicted(made.path, jsonl(sentences, "words", "gold")).splitlines()]
     assert [line["prediction"] for line in lines] == text and lines[0]["gold"] == gold[0] and lines[0]["id"] == "7"
+    assert [json.loads(line)["prediction"] for line in predicted(made.path, '{"tokens":["Paris"]}\n').splitlines()] != []
     assert predicted(made.path, conll([(w, w) for w, _ in sentences]), "--jsonl").count('"prediction": ') == 30
 
 
