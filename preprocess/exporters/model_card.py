@@ -25,7 +25,7 @@ def scores(results: str | Path, digest: str) -> tuple[str, dict[str, float]]:
         key = content.get("measure", "accuracy")
         measure = MEASURES[key]
         entries = [dict(entry[key]) for entry in content["checkpoints"] if entry["sha256"] == digest]
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise InputError(f"{results} is not a file of python -m salt_fairseq.evaluate: name one with --results") from None
     if not entries:
         raise InputError(f"{results} has no results of this checkpoint (SHA-256 {digest[:12]}…): evaluate it first")

@@ -37,7 +37,10 @@ BUILT = {  # command, changes of its words, the file; fairseq would build the mo
     "change, said",
     [
         (setting(model=EVIL), "holds the model wav2vec2: a checkpoint trained with --arch salt_encoder is needed"),
-        (setting(task___name="translation"), "holds the task translation: a checkpoint trained with --task salt_sentence_pair is needed"),
+        (
+            setting(task___name="translation"),
+            "holds the task translation: a checkpoint trained with --task salt_sentence_pair or salt_token_labelling is needed",
+        ),
         (setting(criterion___name="a\nb"), "holds the criterion 'a\\nb': a checkpoint trained with --criterion salt_classification is needed"),
     ],
     ids=["model", "task", "criterion"],
