@@ -161,6 +161,19 @@ def test_recipe_configs_hold_the_papers_numbers(name, instances, epochs, interva
     assert config["task"]["augment"] == "en,fr,es,de" and config["task"]["thresholds"] == "source=1e-3,1e-7"
 
 
+@pytest.mark.parametrize("name, one_stream, size, task", [
+    ("sib200", True, 16, "salt_sentence_pair"),
+    ("xsid", True, 32, "salt_sentence_pair"),
+    ("panx", True, 32, "salt_token_labelling"),
+    ("udpos", True, 32, "salt_token_labelling"),
+    ("quickstart", False, 32, "salt_sentence_pair"),
+])  # fmt: skip
+def test_what_other_data_have_otherwise(name, one_stream, size, task):
+    """Of what base.yaml says, too, which is read after the file of the data."""
+    config = composed(name, "task.data=x", "model.plm=x", "+system=vanilla")
+    assert (config["task"]["_name"], config["task"]["one_stream"], config["dataset"]["batch_size"]) == (task, one_stream, size)
+
+
 def test_single_sentences(xlmr_plm, tmp_path, caplog):
     """Data without ``input1``: binarized, distilled, trained on, validated."""
     for split, name in (("train", "train.en"), ("valid", "valid.en"), ("test.fr", "test.fr")):
