@@ -64,7 +64,7 @@ def bert_dir(once):
         letters = [chr(c) for c in range(ord("a"), ord("z") + 1)] + list("0123456789.,;:!?'\"-()")
         pieces = ["[PAD]", "[unused1]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *("##" + c for c in letters[:26]), *words]
         (directory / "vocab.txt").write_text("\n".join(dict.fromkeys(pieces)) + "\n", encoding="utf-8")
-        tokenizer = BertTokenizerFast(vocab=str(directory / "vocab.txt"), do_lower_case=True)
+        tokenizer = BertTokenizerFast(str(directory / "vocab.txt"), do_lower_case=True)
         tokenizer.save_pretrained(directory)
         config = BertConfig(
             vocab_size=len(tokenizer), hidden_size=48, num_hidden_layers=3, num_attention_heads=4, intermediate_size=112, max_position_embeddings=160

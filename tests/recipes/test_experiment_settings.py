@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
 from salt_fairseq.experiments import settings as experiment_settings
 from salt_fairseq.experiments.fingerprint import differences
@@ -172,3 +173,11 @@ def test_values_reach_hydra_as_they_are():
     quoted, parser = done.stdout.split("\0")[:-1], OverridesParser.create()
     for written in (quoted, [hydra_value(value) for value in values]):
         assert [parser.parse_override(f"task.data={text}").value() for text in written] == values
+
+
+def test_hydra_1_0_reads_the_configurations():
+    """fairseq 0.12.2 runs on it: it refuses defaults in any file but the first, and settings of its own that came later."""
+    config = ROOT / "recipes" / "config"
+    base, *systems = (OmegaConf.load(path) for path in (config / "base.yaml", *config.glob("system/*.yaml")))
+    assert set(base.hydra) == {"run", "sweep", "output_subdir", "job_logging"} and len(systems) > 8
+    assert not [file for file in (base, *systems) if "defaults" in file]
