@@ -49,7 +49,8 @@ def test_source_languages_in_the_model_card(checkpoints):
     """The average leaves both out: (40 + 60) / 2."""
     checkpoint = load_checkpoint(checkpoints[0])
     checkpoint.task["source_language"] = "en,de"
-    card = model_card.of_classifier(checkpoint, ["0", "1"], 2, {"test.fr": 40.0, "test.de": 90.0, "test.en": 80.0, "test.ru": 60.0})
+    accuracies = {"test.fr": 40.0, "test.de": 90.0, "test.en": 80.0, "test.ru": 60.0}
+    card = model_card.of_classifier(checkpoint, ["0", "1"], 2, ("accuracy", accuracies))
     assert "Fine-tuned on labels in the languages `en` and `de` alone; it is meant" in card
     assert re.findall(r"^\| (\S+|average without en, de) \| (\d+\.\d\d) \|$", card, re.M)[:2] in (
         [("de", "90.00"), ("en", "80.00")],
