@@ -8,11 +8,13 @@ import time
 
 import pytest
 import torch
+from fairseq.dataclass.initialize import hydra_init
 
-from salt_fairseq.experiments.updates import composed, updates
+from salt_fairseq.experiments.composition import composed
+from salt_fairseq.experiments.updates import updates
 from salt_fairseq.storage.files import sha256
 from support.running import QUICKSTART, ROOT
-from support.training import assert_equal_parameters
+from support.training import assert_equal_parameters, without_fairseqs_store
 
 OUT = 'r\'és, é=(1) "2"'
 PROCESSES = "distributed_training.distributed_world_size=2 distributed_training.distributed_init_method='tcp://127.0.0.1:1'"
@@ -92,7 +94,9 @@ def test_updates_of_the_epochs(experiment, undisturbed, overrides, expected, mon
         given = given[:2] + given[4:]
     for override in overrides:
         given += override.split()
-    assert updates(composed(ROOT / "recipes" / "config", "xnli", given)) == expected
+    with without_fairseqs_store():
+        hydra_init("xnli")
+        assert updates(composed(ROOT / "recipes" / "config", "xnli", given)) == expected
 
 
 @pytest.mark.long

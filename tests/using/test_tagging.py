@@ -9,6 +9,7 @@ from unittest import mock
 
 import pytest
 import torch
+from fairseq.logging import progress_bar
 from fairseq_cli import validate as fairseq_validate
 from seqeval.metrics import f1_score
 from transformers import AutoModelForTokenClassification, DebertaV2ForMaskedLM, ModernBertForMaskedLM, PreTrainedTokenizerFast
@@ -114,7 +115,7 @@ def _blocks(rows):
     return [block for block in blocks if block]
 
 
-def test_fairseq_validate_scores_the_same_words(made, caplog):
+def test_fairseq_validate_scores_the_same_words(made):
     """With a length that no sentence exceeds, entity F1 and accuracy are evaluate's, batch sizes whatever they are."""
     saved = torch.load(made.path, weights_only=True)
     saved["cfg"]["task"]["max_length"] = 128
@@ -122,13 +123,12 @@ def test_fairseq_validate_scores_the_same_words(made, caplog):
     torch.save(saved, path)
     call(evaluate, made.data.path, "--path", path, "--subsets", "test.*", "--out", made.directory / "long.json")
     (entry,) = json.loads((made.directory / "long.json").read_text())["checkpoints"]
-    with caplog.at_level("INFO"):
-        options = ("--task", "salt_token_labelling", "--user-dir", "salt_fairseq", "--cpu", "--batch-size", 7, "--path", path)
+    options = ("--task", "salt_token_labelling", "--user-dir", "salt_fairseq", "--cpu", "--batch-size", 7, "--path", path, "--log-format", "simple")
+    with mock.patch.object(progress_bar.SimpleProgressBar, "print") as printed:
         call(fairseq_validate, made.data.path, *options, "--valid-subset", "test.en,test.fr")
+    logged = {each.kwargs["tag"]: each.args[0] for each in printed.call_args_list}
     for subset in ("test.en", "test.fr"):
-        (line,) = (m for m in caplog.messages if f"valid on '{subset}' subset | loss" in m or (m.startswith("{") and f'"{subset}_f1"' in m))
-        numbers = dict(part.split(" ") for part in line.split(" | ")[2:]) if " | " in line else json.loads(line)
-        values = [float(numbers.get(name, numbers.get(f"{subset}_{name}"))) for name in ("f1", "accuracy", "examples")]
+        values = [logged[subset][name] for name in ("f1", "accuracy", "examples")]
         assert values == [pytest.approx(entry["f1"][subset], abs=0.01), pytest.approx(entry["accuracy"][subset], abs=0.01), 30]
 
 
