@@ -15,7 +15,9 @@ from salt_fairseq.models.salt_encoder import SaltEncoderConfig
 from salt_fairseq.plm import PLM
 from salt_fairseq.tasks.salt_sentence_pair import SaltSentencePairConfig, SaltSentencePairTask
 from support.in_process import call
-from support.running import QUICKSTART, read_tsv, run
+from support.running import QUICKSTART, ROOT, read_tsv, run
+from support.tagged import binarized as binarized_tags
+from support.tagged import conll
 from support.training import assert_equal_parameters, checkpoint, composed, trained, training, typed, validate
 
 pytestmark = pytest.mark.slow
@@ -172,6 +174,15 @@ def test_what_other_data_have_otherwise(name, one_stream, size, task):
     """Of what base.yaml says, too, which is read after the file of the data."""
     config = composed(name, "task.data=x", "model.plm=x", "+system=vanilla")
     assert (config["task"]["_name"], config["task"]["one_stream"], config["dataset"]["batch_size"]) == (task, one_stream, size)
+
+
+@pytest.mark.parametrize("name", ["quickstart", "udpos"])
+def test_updates_of_an_experiment_as_typed(name, bert_plm, bert_data, tmp_path):
+    """In a process that nothing has told of the tasks: 5 epochs of 480 pairs, or 10 of 4 sentences, 32 a step."""
+    data = bert_data if name == "quickstart" else binarized_tags(bert_plm, tmp_path / "data", conll(), "--tags", "detect").path
+    words = ["--config-dir", ROOT / "recipes" / "config", "--config-name", name, "+system=vanilla", f"task.data={data}", f"model.plm={bert_plm}"]
+    done = run("python", "-m", "salt_fairseq.experiments.updates", *words, cwd=tmp_path, PYTHONPATH=str(ROOT))
+    assert done.stdout == {"quickstart": "75\n", "udpos": "10\n"}[name]
 
 
 def test_single_sentences(xlmr_plm, tmp_path, caplog):
