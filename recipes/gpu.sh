@@ -29,8 +29,7 @@ done
 [ -n "$text" ] && [ ${#subsets[@]} -gt 0 ] || fail "--text and --subset are needed: bash recipes/gpu.sh --help shows them"
 [ -e "$text" ] || fail "--text $text: no such file"
 install
-python -c "import sys, torch; torch.empty(1, device=sys.argv[1])" "$device" 2>/dev/null ||
-    fail "--device $device cannot be used here: cpu tries the script without a GPU" 1
+[ "$device" = cpu ] || [ -e /proc/driver/nvidia/version ] || fail "--device $device: there is no NVIDIA driver here; cpu tries the script" 1
 mkdir -p "$out"
 
 part() { # name, command…: unless it is finished; the next parts do not wait for one that fails

@@ -8,7 +8,7 @@ for word; do [[ $word != @(-h|--help) ]] || usage; done
 fail() { echo "error: $1" >&2; exit "${2:-2}"; }
 
 is_supported() { # whether $1 runs Python 3.9 to 3.12 and can make environments
-    [[ $("$1" -c 'import sys, venv, ensurepip; print(*sys.version_info[:2])' 2>/dev/null) == "3 "@(9|10|11|12) ]]
+    [[ $("$1" --version 2>/dev/null) == "Python 3."@(9|10|11|12).* ]] && "$1" -m ensurepip --version >/dev/null 2>&1
 }
 
 interpreter() { # the first of these commands that is a supported Python, looked for on PATH and among pyenv's versions

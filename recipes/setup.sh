@@ -16,7 +16,8 @@ case ${1:-} in
     '') ;;
     --here)
         [ -L "$venv" ] || [ ! -e "$venv" ] || fail "$venv is an environment of its own: remove it (rm -r $venv), then run this again"
-        active=$(python -c 'import sys; print(sys.prefix)') || fail "no environment is active: there is no python"
+        active=${VIRTUAL_ENV:-${CONDA_PREFIX:-}}
+        [ -x "$active/bin/python" ] || fail "no environment is active: activate a venv or conda environment first"
         rm -f "$venv" "$active/complete"
         ln -s "$active" "$venv"
         ;;
@@ -45,7 +46,7 @@ else
     rm -f "$venv/complete"
     pip --version >/dev/null 2>&1 || "$python" -m venv --clear "$venv"
 fi
-minor=$("$venv/bin/python" -c 'import sys; print(sys.version_info.minor)')
+minor=$("$venv/bin/python" --version) && minor=${minor#Python 3.} && minor=${minor%%.*}
 if ((minor < 11)) && ! pip install 'pip<24.1'; then
     fail "the official fairseq 0.12.2, which Python 3.$minor needs, is installed by pip before 24.1"
 fi
@@ -69,10 +70,7 @@ fi
 had_torchaudio=$(installed torchaudio && [ -L "$venv" ] && echo yes) || true
 if [ -L "$venv" ] && "$venv/bin/python" -c 'import fairseq' >/dev/null 2>&1; then # whichever build it is, none is put over it
     pip install --no-deps --editable .
-    "$venv/bin/python" -c '
-from importlib.metadata import requires
-texts = [text.split("; extra ==") for text in requires("salt_fairseq") if "fairseq==" not in text]
-print(*(requirement for requirement, *extra in texts if extra in ([], [" \"hub\""])), sep="\n")' | pip install --requirement /dev/stdin
+    "$venv/bin/python" recipes/tools/requirements.py | pip install --requirement /dev/stdin
 elif [ -L "$venv" ]; then
     pip install --editable '.[hub]'
 else

@@ -17,19 +17,6 @@ for version in 3.9 3.10 3.11 3.12; do
         failed=1
         cat "$VENV/tests.txt" >&2
     }
-    "$VENV/bin/python" - "$VENV/tests.txt" <<'PYTHON'
-import importlib.metadata as metadata
-import platform
-import re
-import sys
-
-names = {distribution.metadata["Name"].lower() for distribution in metadata.distributions()}
-fairseq = next(name for name in ("ve-fairseq", "fairseq") if name in names)
-packages = (fairseq, "torch", "numpy", "hydra-core", "omegaconf", "transformers")
-cells = [platform.python_version(), *(metadata.version(package) for package in packages)]
-cells[1] = f"{fairseq} {cells[1]}"
-results = re.findall(r"^(?:=+ )?(\d+ (?:passed|failed|skipped|error).*?)(?: =+)?$", open(sys.argv[1]).read(), re.M)
-print("", *cells, results[-1] if results else "none ended", "", sep=" | ", end="\n")
-PYTHON
+    "$VENV/bin/python" recipes/tools/versions.py "$VENV/tests.txt"
 done
 exit "$failed"
