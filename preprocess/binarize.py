@@ -27,7 +27,7 @@ from preprocess.text.tagged_formats import parse_columns as parse_tag_columns
 from preprocess.text.tagged_sentences import UNTAGGED
 from salt_fairseq.cli.arguments import command_parser, name_value_pairs, positive
 from salt_fairseq.cli.printable import print_line
-from salt_fairseq.data.subset import LANGUAGE, STORED, source_languages
+from salt_fairseq.data.subset import LANGUAGE, STORED, source_languages, source_subsets
 from salt_fairseq.errors import InputError
 
 
@@ -166,6 +166,7 @@ def main() -> None:
         label_names=tuple(parse_labels(args.label_names, "--label-names")) if args.label_names else (),
         tags=args.tags,
     )
+    sources = source_languages(args.source_language)
     meta = binarize(args.plm_dir, args.data, files, args.labels, args.source_language, args.workers, reading, args.replace)
     subsets = {name: meta["subsets"][name] for name in files}
     skipped = {reason: sum(subset["skipped"].get(reason, 0) for subset in subsets.values()) for reason in REASONS}
@@ -190,7 +191,9 @@ def main() -> None:
         + "; ".join(f"{', '.join(names)} as {described}" for described, names in read.items())
         + (f"; kept {', '.join(kept)}" if kept else "")
     )
-    if "train" in subsets and (none := [label for label, count in subsets["train"]["examples_by_label"].items() if not count]):
+    training = [name for name in source_subsets("train", sources) if name in meta["subsets"]]
+    counts = [meta["subsets"][name].get("examples_by_label", {}) for name in training]  # older versions did not count
+    if all(counts) and (none := [label for label in meta["labels"] if counts and not any(each[label] for each in counts)]):
         print_line(f"warning: train has no example of {', '.join(none)}, which cannot be learned", sys.stderr)
     if args.tags and all(map(str.isdecimal, meta["labels"])):
         print_line(
