@@ -25,7 +25,7 @@ from typing import BinaryIO
 import torch
 from tqdm import tqdm
 
-from salt_fairseq.checkpoints import Checkpoint, load_checkpoint, load_labels, load_tokenizer
+from salt_fairseq.checkpoints import load_checkpoint, load_labels, load_tokenizer
 from salt_fairseq.cli.arguments import command_parser, positive
 from salt_fairseq.cli.device import add_device, check_device
 from salt_fairseq.cli.printable import print_line, printable
@@ -33,11 +33,10 @@ from salt_fairseq.cli.progress import progress_bar
 from salt_fairseq.data.joining import Joiner
 from salt_fairseq.data.sentence_rows import WHERE, Row, read_rows
 from salt_fairseq.errors import InputError
-from salt_fairseq.inference import batched_logits
+from salt_fairseq.inference import InUse, batched_logits
 from salt_fairseq.modules.encoder import EOS
 from salt_fairseq.predict_tags import Tagger, predict_tags, read_words
 from salt_fairseq.storage.files import replacing
-from salt_fairseq.tokenizer import Tokenizer
 
 STDIN = 0
 CHUNK = 10_000  # lines that are sorted by length together, so that a long input never sits in memory
@@ -63,24 +62,11 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-class Classifier:
+class Classifier(InUse):
     """A checkpoint in use: sentences to probabilities of labels.
 
     ``max_length`` is the checkpoint's: longer pairs are cut as in training.
     """
-
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        tokenizer: Tokenizer,
-        device: str = "cpu",
-        dtype: str | None = None,
-        max_tokens: int = 8192,
-    ):
-        self.model, self.tokenizer, self.max_tokens = checkpoint.model.to(device), tokenizer, max_tokens
-        if dtype is not None:
-            self.model.cfg.autocast_bf16 = dtype == "bf16"
-        self.max_length, self.join = checkpoint.cfg.task.max_length, checkpoint.model.description.join
 
     def encode(self, rows: Sequence[Sequence[str]], lines: Sequence[int] | None = None) -> Iterator[torch.Tensor]:
         """Rows of one or two sentences to LongTensors (T,), truncated, specials included; raises for a sentence without any

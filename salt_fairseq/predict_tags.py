@@ -11,17 +11,15 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
-from salt_fairseq.checkpoints import Checkpoint
 from salt_fairseq.cli.printable import printable
 from salt_fairseq.cli.progress import progress_bar
 from salt_fairseq.data.joining import Joiner
 from salt_fairseq.data.segments import bounds
-from salt_fairseq.data.sentence_rows import WHERE
+from salt_fairseq.data.sentence_rows import WHERE, json_object
 from salt_fairseq.errors import InputError
-from salt_fairseq.inference import batched_logits
+from salt_fairseq.inference import InUse, batched_logits
 from salt_fairseq.modules.encoder import EOS, UNK
 from salt_fairseq.storage.text_lines import text_lines
-from salt_fairseq.tokenizer import Tokenizer
 
 CHUNK = 2000  # sentences that are sorted by length together
 KEYS = ("tokens", "words")
@@ -45,7 +43,7 @@ def read_words(file: BinaryIO) -> Iterator[Words]:
     for number, line in text_lines(file, WHERE):
         where = f"{WHERE}, line {number}"
         if number == 1:
-            is_json = _object(line) is not None
+            is_json = json_object(line) is not None
         if is_json:
             yield _of_object(line, where)
         elif line.strip():
@@ -70,16 +68,8 @@ def _word(line: str, where: str) -> str:
     return word
 
 
-def _object(line: str) -> dict[str, Any] | None:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
 def _of_object(line: str, where: str) -> Words:
-    value = _object(line) or {}
+    value = json_object(line) or {}
     words = next((value[key] for key in KEYS if key in value), None)
     if not isinstance(words, list) or not words or not all(isinstance(word, str) and word.strip() for word in words):
         raise InputError(f"{where}: a JSON object with a list of words, {' or '.join(KEYS)}, is needed, as in line 1")
@@ -88,26 +78,14 @@ def _of_object(line: str, where: str) -> Words:
     return Words([word.strip() for word in words], [], value)
 
 
-class Tagger:
+class Tagger(InUse):
     """A checkpoint that tags words, in use. Long sentences are read in parts of the training's length, so that every word has a
     tag."""
-
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        tokenizer: Tokenizer,
-        device: str = "cpu",
-        dtype: str | None = None,
-        max_tokens: int = 8192,
-    ):
-        self.model, self.tokenizer, self.max_tokens = checkpoint.model.to(device), tokenizer, max_tokens
-        if dtype is not None:
-            self.model.cfg.autocast_bf16 = dtype == "bf16"
-        self._joiner = Joiner(checkpoint.model.description.join, 1, checkpoint.cfg.task.max_length)
 
     @torch.inference_mode()
     def __call__(self, sentences: Sequence[Sequence[str]]) -> list[list[int]]:
         """The number of each word's label, in order."""
+        joiner = Joiner(self.join, 1, self.max_length)
         tokens: list[torch.Tensor] = []
         words: list[np.ndarray] = []  # of each of them, the places of its words
         parts = []  # of each sentence
@@ -115,10 +93,10 @@ class Tagger:
             pieces = [word or [UNK] for word in pieces]
             ids = torch.tensor(list(chain.from_iterable(pieces)))
             starts = np.cumsum([0, *map(len, pieces)])[:-1]
-            segments = bounds(starts, len(ids), self._joiner.budget - 1)
+            segments = bounds(starts, len(ids), joiner.budget - 1)
             parts.append(range(len(tokens), len(tokens) + len(segments)))
             for start, end in segments:
-                tokens.append(self._joiner([torch.cat([ids[start:end], torch.tensor([EOS])])]))
+                tokens.append(joiner([torch.cat([ids[start:end], torch.tensor([EOS])])]))
                 words.append(starts[(starts >= start) & (starts < end)] - start + 1)  # after bos
         labels: list[list[int]] = [[] for _ in tokens]
         for batch, logits in batched_logits(self.model, tokens, self.max_tokens):

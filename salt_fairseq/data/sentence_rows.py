@@ -44,7 +44,7 @@ def read_rows(file: BinaryIO, sides: int) -> Iterator[Row]:
     for number, text in text_lines(file, WHERE):
         cells = [cell.strip() for cell in text.split("\t")]
         if number == 1:
-            is_json = text.lstrip().startswith("{") and _object(text) is not None
+            is_json = text.lstrip().startswith("{") and json_object(text) is not None
             if not is_json and sentence_names(cells, sides) and len(set(cells)) == len(cells):
                 header = cells
                 continue
@@ -54,7 +54,7 @@ def read_rows(file: BinaryIO, sides: int) -> Iterator[Row]:
                     f"the columns {' and '.join(f'sentence{side}' for side in range(1, sides + 1))}"
                 )
         if is_json:
-            values = _object(text)
+            values = json_object(text)
             if values is None:
                 raise InputError(f"{WHERE}, line {number}: not a JSON object, as line 1 is")
         elif header:
@@ -72,7 +72,8 @@ def _count(cells: list[str]) -> str:
     return f"{len(cells)} column{'s'[: len(cells) != 1]}"
 
 
-def _object(text: str) -> dict[str, Any] | None:
+def json_object(text: str) -> dict[str, Any] | None:
+    """The value of a line of JSONL, None if it is no JSON object."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
