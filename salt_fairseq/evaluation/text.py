@@ -36,10 +36,8 @@ def summary(result: dict[str, Any], measure: str, data: DataDirectory, generaliz
 def details(result: dict[str, Any], labels: list[str]) -> list[str]:
     """Lines with the measures on each subset in one language, and the confusion matrix of all of these together."""
     names = [name for name in result["accuracy"] if len(Subset.parse(name).languages) < 2]
-    width, measures = (
-        max(map(len, ["subset", *names]), default=0),
-        [measure for measure in scores.MEASURES if measure in result],
-    )
+    width = max(map(len, ["subset", *names]), default=0)
+    measures = [measure for measure in scores.MEASURES if measure in result]
     titles = [scores.MEASURES[measure] for measure in measures]
     lines = ["  ".join([f"{'subset':{width}}", *titles])]
     for name in names:

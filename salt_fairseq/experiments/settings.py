@@ -19,13 +19,13 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
+from preprocess.text.official_layouts import LAYOUTS
 from salt_fairseq.cli.arguments import command_parser, name_value_pairs
 from salt_fairseq.data.subset import source_languages
 from salt_fairseq.errors import InputError
 from salt_fairseq.experiments.composition import composed_freely
 from salt_fairseq.experiments.fingerprint import Settings, Stage, content, recorded_settings
 
-LAYOUTS = ("xnli", "pawsx", "xtreme", "sib200", "xsid", "panx", "udpos")
 READING = ("--source-language", "--languages")  # of the layouts and subsets
 # What changes neither the parameters nor which of them are evaluated; groups, and keys of groups. PLM and data are compared
 # by their content.

@@ -17,7 +17,7 @@ from salt_fairseq.cli.progress import SECONDS
 from salt_fairseq.errors import InputError
 from salt_fairseq.pipeline.estimate import duration
 
-PREFIX = re.compile(r"\[[^]]*\]\[[^]]*\]\[[A-Z]+\] - |[-:\d ]+ \| [A-Z]+ \| \S+ \| ")  # of Hydra's logging, or of fairseq's own
+PREFIX = re.compile(r"\[[^]]*\]\[[^]]*\]\[[A-Z]+\] - ")  # of Hydra's logging
 OF_INTEREST = "code-switching to "  # how lines begin that are passed on as they are
 
 

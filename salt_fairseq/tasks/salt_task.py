@@ -8,6 +8,7 @@ from fairseq.data import iterators
 from fairseq.tasks import FairseqTask
 from omegaconf import open_dict
 
+from salt_fairseq.checkpoint_file import NAMES
 from salt_fairseq.cli.freed_memory import keep_freed_memory
 from salt_fairseq.data.directory import DataDirectory
 from salt_fairseq.data.sentence_pair_dataset import SentencePairDataset
@@ -17,11 +18,10 @@ from salt_fairseq.modules.loss_guard import LossGuard
 from salt_fairseq.modules.perturbation import Perturbation, ascend, random_in_ball
 from salt_fairseq.plm import Description
 from salt_fairseq.tasks.salt_config import check_ranges
-from salt_fairseq.tasks.training_streams import sources, training_streams
+from salt_fairseq.tasks.training_streams import substitutes, training_streams
 
 logger = logging.getLogger(__name__)
-TASKS = {False: "salt_sentence_pair", True: "salt_token_labelling"}  # by whether tokens are labelled
-LABELLED = {False: "sentence or pair", True: "token"}
+LABELLED = ("sentence or pair", "token")  # by whether tokens are labelled, as the names of the tasks
 
 
 class SaltTask(FairseqTask):
@@ -39,7 +39,7 @@ class SaltTask(FairseqTask):
             has, needed = LABELLED[self.data.has_token_labels], LABELLED[self.has_token_labels]
             raise InputError(
                 f"{cfg.data} has a label for each {has}, and --task {self.name} needs one for each {needed}: take --task "
-                f"{TASKS[self.data.has_token_labels]}, or other data"
+                f"{NAMES['task'][self.data.has_token_labels]}, or other data"
             )
         labels, source_language = self.data.labels, self.data.meta["source_language"]
         # fairseq stores the task's state in every checkpoint, which thereby names its labels.
@@ -99,7 +99,7 @@ class SaltTask(FairseqTask):
 
     def checksums(self, split):
         """Those of the files that a training on ``split`` reads."""
-        return self.data.checksums(split, sources(self.cfg))
+        return self.data.checksums(split, substitutes(self.cfg))
 
     def load_dataset(self, split, combine=None, **options):
         """``train``, ``valid``, ``test.fr``, ``train.en,train.de``, or ``test.en-de``: premises of ``test.en``, hypotheses of

@@ -32,7 +32,7 @@ def training_streams(cfg: Any, data: DataDirectory, subset: str, mixed: bool) ->
     return Streams(sources, mixed, cfg.one_stream, cfg.seed)
 
 
-def sources(cfg: Any) -> list[str]:
+def substitutes(cfg: Any) -> list[str]:
     """The directories of a data directory that hold the substitutes of the streams."""
     lexicons = [f"lexicons/{cfg.lexicon}"] if cfg.lexicon else []
     return [*lexicons, *(f"candidates/{language}" for language in cfg.augment.split(",") if language)]
