@@ -62,6 +62,10 @@ class SaltEncoderConfig(FairseqDataclass):
             "(arXiv:2310.10532); 0: drawn with the run's own seed"
         },
     )
+    reinit_layers: int = field(
+        default=0,
+        metadata={"help": "start so many of the top layers with random weights instead of the PLM's (arXiv:2006.05987)"},
+    )
 
 
 @register_model("salt_encoder", dataclass=SaltEncoderConfig)
@@ -81,10 +85,9 @@ class SaltEncoder(BaseFairseqModel):
         self.dropout = Dropout(cfg.classifier_dropout)
         generator = torch.Generator().manual_seed(cfg.classifier_seed) if cfg.classifier_seed else None
         for layer in (self.pooler, self.classifier):
-            if isinstance(layer, nn.Linear):
-                nn.init.normal_(layer.weight, std=0.02, generator=generator)  # BERT's initializer_range
-                if layer.bias is not None:
-                    nn.init.zeros_(layer.bias)
+            initialize(layer, generator)
+        for name, parameter in self.named_parameters():
+            parameter.depth = depth(name, arch.layers)
         if cfg.freeze_embeddings:
             self.encoder.embed_tokens.requires_grad_(False)
         self._generator = None
@@ -101,7 +104,11 @@ class SaltEncoder(BaseFairseqModel):
         for name in ("dropout", "attention_dropout", "classifier_dropout"):
             if not 0 <= getattr(cfg, name) < 1:
                 raise InputError(f"--{name.replace('_', '-')} {getattr(cfg, name)} is outside [0, 1)")
-        return task.model_class(cfg, len(task.data.labels))
+        model = task.model_class(cfg, len(task.data.labels))
+        layers = model.description.architecture.layers
+        if not 0 <= cfg.reinit_layers <= layers:
+            raise InputError(f"--reinit-layers {cfg.reinit_layers}: the PLM has {layers} layers, so give 0 to {layers}")
+        return model
 
     def load_plm(self, plm_dir):
         """Start from the weights of a PLM directory."""
@@ -114,6 +121,8 @@ class SaltEncoder(BaseFairseqModel):
         if misfits or any(not name.startswith(fresh) for name in own.keys() - used.keys()):
             raise InputError(f"{plm_dir}: model.pt does not fit plm.json: import the PLM again with import_plm.py")
         self.load_state_dict(used, strict=False)
+        for layer in self.encoder.layers[self.description.architecture.layers - self.cfg.reinit_layers :]:
+            layer.apply(initialize)
 
     def half(self):
         """Raise where the body cannot compute in fp16: fairseq calls this for ``--fp16``."""
@@ -161,3 +170,21 @@ class SaltEncoder(BaseFairseqModel):
             else:
                 vector = self.encoder.mean(self.encoder(tokens, embeddings), tokens)
             return self.classifier(self.dropout(self.pooler(vector)))
+
+
+def initialize(module: nn.Module, generator: torch.Generator | None = None) -> None:
+    """Draw a layer's weights as BERT's are (``initializer_range``)."""
+    if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=0.02, generator=generator)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.LayerNorm):
+        module.reset_parameters()
+
+
+def depth(parameter: str, layers: int) -> int:
+    """0 for the embeddings, 1 for the lowest of ``layers`` layers, …; what comes after them is one deeper than the last."""
+    if parameter.startswith("encoder.layers."):
+        return 1 + int(parameter.split(".")[2])
+    is_after = parameter.startswith("encoder.layer_norm.") or not parameter.startswith("encoder.")
+    return layers + 1 if is_after else 0

@@ -5,6 +5,7 @@ Adam with decoupled weight decay (Loshchilov & Hutter, 2019); here eps is added 
 Adam has it in its algorithm, in fairseq before the correction.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,8 @@ from fairseq.dataclass import FairseqDataclass
 from fairseq.optim import register_optimizer
 from fairseq.optim.adam import FairseqAdam
 from omegaconf import II
+
+from salt_fairseq.errors import InputError
 
 
 @dataclass
@@ -23,7 +26,28 @@ class FusedAdamConfig(FairseqDataclass):
     adam_betas: Any = field(default=(0.9, 0.999), metadata={"help": "betas of Adam"})
     adam_eps: float = field(default=1e-8, metadata={"help": "epsilon of Adam"})
     weight_decay: float = field(default=0.0, metadata={"help": "decoupled weight decay"})
+    layer_decay: float = field(
+        default=1.0,
+        metadata={"help": "the learning rate of a layer, as a fraction of that of the layer above it; the classifier has --lr whole"},
+    )
     lr: list[float] = II("optimization.lr")
+
+
+def by_depth(params: Iterable[torch.nn.Parameter], decay: float) -> list[dict[str, Any]]:
+    """Parameter groups, the deepest layer's first, whose learning rates are multiplied by ``lr_scale``: ``decay`` to the number
+    of layers above (Howard & Ruder, 2018). A parameter's layer is its attribute ``depth``, which the model sets."""
+    if not 0 < decay <= 1:
+        raise InputError(f"--layer-decay {decay} is outside (0, 1]")
+    params = list(params)
+    if decay == 1:
+        return [{"params": params, "lr_scale": 1.0}]
+    if not all(hasattr(param, "depth") for param in params):
+        raise InputError("--layer-decay with --fp16 or --bf16, which hide the layers: use --autocast-bf16 instead")
+    depths = sorted({param.depth for param in params}, reverse=True)
+    return [
+        {"params": [param for param in params if param.depth == depth], "lr_scale": decay ** (depths[0] - depth)}
+        for depth in depths
+    ]
 
 
 @register_optimizer("fused_adam", dataclass=FusedAdamConfig)
@@ -32,8 +56,13 @@ class FusedAdam(FairseqAdam):
 
     def __init__(self, cfg, params):
         super(FairseqAdam, self).__init__(cfg)  # not the optimizer that FairseqAdam would make
-        self._optimizer: Any = torch.optim.AdamW(params, fused=True, **self.optimizer_config)
+        groups = by_depth(params, cfg.layer_decay)
+        self._optimizer: Any = torch.optim.AdamW(groups, fused=True, **self.optimizer_config)
         self._factor = 1.0  # what the gradients are still to be multiplied by, a number or FloatTensor ()
+
+    def set_lr(self, lr):
+        for group in self.param_groups:
+            group["lr"] = lr * group.get("lr_scale", 1.0)  # which 0.1.0 did not save
 
     def multiply_grads(self, c):
         self._factor = self._factor * c
