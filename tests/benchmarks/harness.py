@@ -146,13 +146,17 @@ def table(found, ours, unit="x"):
     return "\n".join(lines)
 
 
+def options(args):
+    """The options of a command as its results name them."""
+    return {key: str(value) for key, value in vars(args).items() if key != "child"}
+
+
 def write(args, case, values):
     """Write ``WORK/CASE.json`` with the machine and the options."""
     path = args.work / f"{case}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    options = {key: str(value) for key, value in vars(args).items() if key != "child"}
     machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "threads": torch.get_num_threads(), "torch": torch.__version__}
     if torch.cuda.is_available():
         machine["gpu"] = torch.cuda.get_device_name()
-    path.write_text(json.dumps({"case": case, "options": options, "machine": machine, **values}, indent=1) + "\n")
+    path.write_text(json.dumps({"case": case, "options": options(args), "machine": machine, **values}, indent=1) + "\n")
     print(f"wrote {path}")
