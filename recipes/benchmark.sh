@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Benchmarks against the alternatives: bash recipes/benchmark.sh distill --text xnli.test.tsv [--shape xlmr] [--device cuda]
-# Cases: distill, train, accuracy, evaluate, binarize, startup, page; python tests/benchmarks/CASE.py --help says more. Results go to results/benchmark/CASE.json.
+# Cases: distill, train, accuracy (with --tags, of words), evaluate, binarize, startup, page; python tests/benchmarks/CASE.py --help says more. Results go to results/benchmark/CASE.json.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 case=${1:-}

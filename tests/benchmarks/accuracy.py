@@ -100,18 +100,20 @@ def earlier(args):
 
 
 def summary(found):
-    """Mean and standard deviation over seeds of each side's average, its mean by subset, and Welch's p of the averages."""
+    """Mean and standard deviation over seeds of each side's average, its mean by subset, and Welch's p of the averages; no
+    deviation or p of single runs."""
     averages = {name: [run["average"] for run in runs] for name, runs in found.items()}
     values = {
         name: {
             "seeds": len(runs),
             "mean": statistics.mean(averages[name]),
-            "sd": deviation(averages[name]),
+            "sd": deviation(averages[name]) if len(runs) > 1 else None,
             "by_subset": {subset: statistics.mean(run["accuracy"][subset] for run in runs) for subset in runs[0]["accuracy"]},
         }
         for name, runs in found.items()
     }
-    return {"sides": values, **({"welch": welch(*averages.values())} if len(averages) == 2 else {})}
+    is_test = len(averages) == 2 and min(map(len, averages.values())) > 1
+    return {"sides": values, **({"welch": welch(*averages.values())} if is_test else {})}
 
 
 def arguments():
@@ -145,8 +147,9 @@ def main():
     if args.child:
         name, seed = args.child
         return harness.result(accuracy=CHILDREN[name](args, int(seed)))
-    prepared(args)
-    found = {name: list(runs) for name, runs in earlier(args).items()}
+    found = earlier(args)
+    if args.rounds or not found:
+        prepared(args)
 
     def run(of):
         seed, name = of
@@ -159,13 +162,12 @@ def main():
             found.setdefault(name, []).append({"seed": seed, **made, "average": average})
             print(f"seed {seed}, {name}: {average:.2f} in {made['seconds']:.0f} s", file=sys.stderr, flush=True)
             harness.write(args, args.name, {"runs": found, **summary(found)})
-    if not found:
-        return
     values = summary(found)
-    harness.write(args, args.name, {"runs": found, **values})
+    if found and not turns:
+        harness.write(args, args.name, {"runs": found, **values})
     for name, side in values["sides"].items():
-        each = ", ".join(f"{run['average']:.1f}" for run in found[name])
-        print(f"{name}: {side['mean']:.1f} ± {side['sd']:.1f} ({each})")
+        spread = f" ± {side['sd']:.1f}" if side["sd"] is not None else ""
+        print(f"{name}: {side['mean']:.1f}{spread} ({', '.join(format(run['average'], '.1f') for run in found[name])})")
     if "welch" in values:
         print(f"Welch's p: {values['welch']:.2f}")
 
