@@ -30,11 +30,16 @@ class BertLayer(nn.Module):
 
     def forward(self, x: torch.Tensor, context: Any, first_tokens: int | None = None) -> torch.Tensor:
         """``x`` (B, T, d), ``context`` of the body; ``first_tokens``: compute the features of only so many (all)."""
+        x = self.self_attn_layer_norm(x[:, :first_tokens] + self.self_attention(x, context, first_tokens))
+        return self.final_layer_norm(x + self.feed_forward(x))
+
+    def self_attention(self, x: torch.Tensor, context: Any, first_tokens: int | None) -> torch.Tensor:
+        """What attention to ``x`` (B, T, d) adds to the features of its first tokens."""
         q, k, v = project(self.qkv, x, self.heads, first_tokens)
-        attended = self.attend(q, k, v, context).transpose(1, 2)
-        x = x[:, :first_tokens]
-        x = self.self_attn_layer_norm(x + self.dropout(self.out_proj(attended.reshape(x.shape))))
-        return self.final_layer_norm(x + self.dropout(self.fc2(F.gelu(self.fc1(x)))))
+        return self.dropout(self.out_proj(self.attend(q, k, v, context).transpose(1, 2).flatten(2)))
+
+    def feed_forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.dropout(self.fc2(F.gelu(self.fc1(x))))
 
     def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, context: Any) -> torch.Tensor:
         """Attention of queries (B, H, Q, d / H) to keys and values (B, H, T, d / H), as (B, H, Q, d / H)."""
@@ -56,6 +61,7 @@ class BertEncoder(Encoder):
 
     layer_class, pooler_class = BertLayer, BertPooler
     mean = staticmethod(normalized_mean)
+    layernorm_embedding: nn.Module
 
     def __init__(self, arch: Architecture, dropout: float = 0.0, attention_dropout: float = 0.0):
         super().__init__(arch, dropout, attention_dropout)
