@@ -22,8 +22,8 @@ from salt_fairseq.plm import Description
 def arguments():
     parser = command_parser(__doc__)
     source_help = (
-        "Hugging Face directory or hub name (BERT, XLM-R, DistilBERT, ModernBERT, DeBERTa-v3), directory of fairseq's xlmr.*, "
-        "or 'embedded'"
+        "Hugging Face directory or hub name (BERT, XLM-R up to XXL, DistilBERT, ModernBERT, DeBERTa-v3), directory of "
+        "fairseq's xlmr.*, or 'embedded'"
     )
     parser.add_argument("source", metavar="SOURCE", help=source_help)
     parser.add_argument("plm_dir", metavar="PLM_DIR", type=Path, help="directory to write")

@@ -15,7 +15,7 @@ from salt_fairseq.plm import Description
 SEQUENCES, TOKENS = "ForSequenceClassification", "ForTokenClassification"  # classifiers, as transformers' classes end
 LM_DROPOUT = {"hidden": 0.1, "attention": 0.1}
 SPECIAL_IDS = {  # besides padding
-    "xlm-roberta": (("bos", BOS), ("eos", EOS)),
+    **dict.fromkeys(("xlm-roberta", "xlm-roberta-xl"), (("bos", BOS), ("eos", EOS))),
     "modernbert": (("bos", BOS), ("eos", EOS), ("cls", BOS), ("sep", EOS)),
 }
 

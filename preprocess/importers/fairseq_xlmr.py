@@ -48,7 +48,10 @@ def read(directory: Path) -> Source:
     published = {_newer(name): name for name, tensor in saved["model"].items() if torch.is_tensor(tensor)}
     tensors = Tensors({name: saved["model"][old] for name, old in published.items()}, f"the weights in {path}")
     if f"{BODY}layer_norm.weight" in tensors:
-        raise InputError(f"{path} normalizes before its layers instead of after them (XLM-R XL), which is not supported")
+        raise InputError(
+            f"{path} normalizes before its layers instead of after them, as XLM-R XL and XXL do: they are read from Hugging "
+            "Face's directories, facebook/xlm-roberta-xl or -xxl"
+        )
     state, layers = _state(tensors)
     positions = state["encoder.embed_positions.weight"]
     state["encoder.embed_positions.weight"] = positions[FIRST_POSITION:].clone()

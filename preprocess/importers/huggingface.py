@@ -1,4 +1,4 @@
-"""Masked LMs in Hugging Face's layouts (preprocess/layouts): BERT, XLM-R, DistilBERT, ModernBERT and DeBERTa-v2."""
+"""Masked LMs in Hugging Face's layouts (preprocess/layouts): BERT, XLM-R, XLM-R XL, DistilBERT, ModernBERT, DeBERTa-v2."""
 
 import json
 from pathlib import Path
@@ -26,12 +26,10 @@ def read_config(path: Path) -> tuple[str, dict, dict]:
         raise InputError(f"{path} cannot be read ({error}): a Hugging Face model directory is needed") from None
     if not isinstance(config, dict) or "model_type" not in config:
         raise InputError(f"{path} names no model_type: a Hugging Face model directory is needed")
-    if config["model_type"] == "xlm-roberta-xl":
-        raise InputError(f"{path}: XLM-R XL normalizes before its layers, which is not supported: take xlm-roberta-large")
     if config["model_type"] not in FAMILIES:
         raise InputError(
-            f"{path}: model_type {config['model_type']!r} is not supported; BERT, XLM-R, DistilBERT, ModernBERT and "
-            "DeBERTa-v2 are"
+            f"{path}: model_type {config['model_type']!r} is not supported; BERT, XLM-R, XLM-R XL, DistilBERT, "
+            "ModernBERT and DeBERTa-v2 are"
         )
     family = FAMILIES[config["model_type"]]
     layout = LAYOUTS[family]

@@ -1,4 +1,5 @@
-"""Hugging Face's layouts of BERT, XLM-R and DistilBERT: one body, three sets of names."""
+"""Hugging Face's layouts of BERT, XLM-R and DistilBERT, one body with three sets of names, and of XLM-R XL, whose names of a
+layer are BERT's except for its LayerNorms."""
 
 from dataclasses import replace
 
@@ -56,6 +57,18 @@ ROBERTA = replace(
     decoder="lm_head.decoder.weight",
     classifier={"pooler": "classifier.dense", "classifier": "classifier.out_proj"},
     counts_positions_from_pad=True,
+)
+XLMR_XL = replace(
+    ROBERTA,
+    model_type="xlm-roberta-xl",
+    body="xlm-roberta-xl",
+    classes="XLMRobertaXL",
+    modules={
+        **{name: there for name, there in BERT.modules.items() if name != "encoder.layernorm_embedding"},
+        "encoder.layer_norm": "encoder.LayerNorm",
+    },
+    layer={**BERT.layer, "self_attn_layer_norm": ("attention.self_attn_layer_norm",), "final_layer_norm": ("LayerNorm",)},
+    eps=("layer_norm_eps", 1e-5),
 )
 DISTILBERT = replace(
     BERT,

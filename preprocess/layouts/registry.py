@@ -1,6 +1,6 @@
 """Hugging Face's layouts by family, as plm.json names them, and the family of each model_type."""
 
-from preprocess.layouts.bert import BERT, DISTILBERT, ROBERTA
+from preprocess.layouts.bert import BERT, DISTILBERT, ROBERTA, XLMR_XL
 from preprocess.layouts.deberta import DEBERTA
 from preprocess.layouts.layout import Layout
 from preprocess.layouts.modernbert import MODERNBERT
@@ -11,5 +11,6 @@ LAYOUTS: dict[str, Layout] = {
     "distilbert": DISTILBERT,
     "modernbert": MODERNBERT,
     "deberta-v2": DEBERTA,
+    "xlm-roberta-xl": XLMR_XL,
 }
 FAMILIES = {layout.model_type: family for family, layout in LAYOUTS.items()} | {"roberta": "roberta"}

@@ -1,4 +1,4 @@
-"""ModernBERT's and DeBERTa-v3's bodies: import, use, train and export, against transformers' own models with the same weights.
+"""ModernBERT's, DeBERTa-v3's and XLM-R XL's bodies: import, use, train and export, against transformers' own models with the same weights.
 
 Tokenizers are compared with those they are made from: tokenizers' own, and SentencePiece.
 """
@@ -11,39 +11,35 @@ import sentencepiece
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
-from transformers import AutoModelForMaskedLM, AutoTokenizer, DebertaV2ForMaskedLM, ModernBertForMaskedLM
+from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from preprocess import binarize, distill, export_hf, import_plm
 from salt_fairseq.errors import InputError
 from salt_fairseq.models.salt_encoder import SaltEncoder, SaltEncoderConfig
 from salt_fairseq.plm import PLM, Description, load_published, pad
-from support.bodies import deberta_config, deberta_tokenizer, gemma_tokenizer, modernbert_config
+from support.bodies import BODIES, new_model
 from support.in_process import call, error_of
 
 pytestmark = pytest.mark.slow
 
-BODIES = ("modernbert", "deberta-v2")
+UNUSED = {"modernbert": 0, "deberta-v2": 7, "xlm-roberta-xl": 7}  # the published ones have embeddings without a piece
 
 
-def random_model(kind, config, seed=1):
+def randomized(model, seed=1):
     """Norms near the identity, biases and other weights random, so that every parameter matters."""
-    model = {"modernbert": ModernBertForMaskedLM, "deberta-v2": DebertaV2ForMaskedLM}[kind](config).eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             noise = 0.1 * torch.randn(parameter.shape, generator=generator)
             parameter.copy_(1 + noise if "norm" in name.lower() and name.endswith("weight") else noise)
-    return model
+    return model.eval()
 
 
 def made(kind, directory, sentences, seed=1, **sizes):
     """A Hugging Face directory and what was imported from it, with transformers' model."""
     source = directory / "hf"
     source.mkdir(parents=True)
-    if kind == "modernbert":
-        model = random_model(kind, modernbert_config(gemma_tokenizer(sentences, source), **sizes), seed)
-    else:  # mDeBERTa has more embeddings than pieces
-        model = random_model(kind, deberta_config(deberta_tokenizer(sentences, source) + 7, **sizes), seed)
+    model = randomized(new_model(kind, sentences, source, unused=UNUSED[kind], **sizes), seed)
     model.save_pretrained(source)
     import_plm.import_plm(source, directory / "plm")
     plm = PLM.load(directory / "plm")
@@ -94,6 +90,11 @@ SIZES = {
         {"num_hidden_layers": 1, "max_relative_positions": 64, "position_buckets": 32},
         {"position_buckets": 2, "layer_norm_eps": 1e-5},
     ],
+    "xlm-roberta-xl": [
+        {"hidden_size": 24, "num_hidden_layers": 7, "num_attention_heads": 2, "intermediate_size": 30},
+        {"hidden_size": 160, "num_hidden_layers": 1, "num_attention_heads": 32, "intermediate_size": 640},
+        {"layer_norm_eps": 1e-12, "type_vocab_size": 2},
+    ],
 }
 
 
@@ -130,6 +131,15 @@ def pairs_of(plm, model):
         yield from ((layer.qkv.weight, other.attn.Wqkv.weight), (layer.fc1.weight, other.mlp.Wi.weight))
         yield from ((layer.self_attn_layer_norm.weight, other.attn_norm.weight), (encoder.layer_norm.weight, model.model.final_norm.weight))
         yield plm.lm_head.dense.weight, model.head.dense.weight
+    elif plm.description.body == "xlm-roberta-xl":
+        embeddings, other = model.roberta.embeddings, model.roberta.encoder
+        yield from ((layer.fc2.weight, other.layer[1].output.dense.weight), (layer.out_proj.bias, other.layer[1].attention.output.dense.bias))
+        yield from (
+            (layer.self_attn_layer_norm.weight, other.layer[1].attention.self_attn_layer_norm.weight),
+            (layer.final_layer_norm.bias, other.layer[1].LayerNorm.bias),
+        )
+        yield from ((encoder.layer_norm.weight, other.LayerNorm.weight), (encoder.embed_segments.weight, embeddings.token_type_embeddings.weight))
+        yield plm.lm_head.dense.weight, model.lm_head.dense.weight
     else:
         other = model.deberta.encoder
         yield from ((layer.fc1.weight, other.layer[1].intermediate.dense.weight), (layer.out_proj.bias, other.layer[1].attention.output.dense.bias))
@@ -147,6 +157,8 @@ def test_features_of_the_first_tokens_alone(world, sentences):
 def test_export_gives_the_published_weights_back(world, sentences, tmp_path):
     call(export_hf, world.plm_dir, tmp_path / "out")
     published, exported = (load_file(directory / "model.safetensors") for directory in (world.source, tmp_path / "out"))
+    if world.kind == "xlm-roberta-xl":  # transformers 4 needs the bias under both names
+        published["lm_head.decoder.bias"] = published["lm_head.bias"]
     assert published.keys() == exported.keys()
     assert all(torch.equal(published[name], exported[name]) for name in published)
     model, tokenizer = AutoModelForMaskedLM.from_pretrained(tmp_path / "out").eval(), AutoTokenizer.from_pretrained(tmp_path / "out")
@@ -159,6 +171,10 @@ def test_export_gives_the_published_weights_back(world, sentences, tmp_path):
 ODD = ["ünïcode 漢字🙂 x", "  two  spaces ", "a <mask> <bos> <eos> [CLS] [MASK] b", "The", "𝔘 \x00 e\u0301", "1999, 3.5 %"]
 
 
+WITH_BYTES = pytest.mark.parametrize("world", ["modernbert", "deberta-v2"], indirect=True)  # XL's tokenizer is XLM-R's
+
+
+@WITH_BYTES
 def test_tokenization(world, sentences):
     """As the tokenizer the model was trained with has it, bytes of unknown characters included; special tokens are text."""
     if world.kind == "modernbert":
@@ -180,6 +196,7 @@ def test_tokenization(world, sentences):
     assert separators == 2 and world.plm.description.separators == 1
 
 
+@WITH_BYTES
 def test_words(world):
     """The first word counts without a marker, and a word with bytes is none."""
     tokenizer = world.plm.tokenizer
@@ -194,7 +211,7 @@ def test_trimmed(world, sentences, tmp_path):
     (tmp_path / "text").write_text("\n".join(sentences[:40]), encoding="utf-8")
     description = import_plm.import_plm(world.source, tmp_path / "plm", [tmp_path / "text"])
     small = PLM.load(tmp_path / "plm")
-    assert 300 < description.architecture.vocabulary < description.trimmed_from - 100
+    assert 200 < description.architecture.vocabulary < description.trimmed_from - 100
     for text in sentences[:40]:
         found, expected = ([plm.tokenizer.pieces[i] for i in plm.tokenizer([text])[0]] for plm in (small, world.plm))
         assert found == expected
@@ -214,13 +231,13 @@ def test_classifier_starts_from_the_published_head(world):
             net = classifier(world, pooling)
             assert torch.equal(net.pooler.weight, world.model.head.dense.weight)
             assert torch.equal(net.pooler.layer_norm.weight, world.model.head.norm.weight)
-    else:
+    else:  # which is no part of the PLM
         assert not torch.equal(net.pooler.weight, fresh.pooler.weight)
 
 
 def test_fp16_is_refused_where_it_overflows(world):
     net = classifier(world, "first")
-    if world.kind == "modernbert":
+    if world.kind != "deberta-v2":
         assert net.half().classifier.weight.dtype == torch.float16
     else:
         with pytest.raises(InputError, match="exceed the largest number of fp16.*--autocast-bf16"):
@@ -254,6 +271,9 @@ REFUSED = [
     ("deberta-v2", {"share_att_key": None}, "share_att_key is None, only True"),
     ("deberta-v2", {"pos_att_type": ["c2p"]}, "only c2p|p2c is supported"),
     ("deberta-v2", {"position_buckets": -1}, "position_buckets is -1"),
+    ("xlm-roberta-xl", {"hidden_act": "gelu_new"}, "hidden_act is 'gelu_new', only 'gelu'"),
+    ("xlm-roberta-xl", {"is_decoder": True}, "is_decoder is True, only False"),
+    ("xlm-roberta-xl", {"model_type": "xlm-roberta"}, "lack roberta.embeddings.LayerNorm.weight"),
 ]
 
 

@@ -268,7 +268,7 @@ CONTENTS = {
     "tanh gelu": (lambda m: {"args": Namespace(**{**ARGS, "activation_fn": "gelu_fast"})}, "activation_fn is 'gelu_fast'"),
     "untied": (lambda m: {"model": untied(m)}, "not tied to the token embeddings"),
     "another model": (lambda m: {"model": {"encoder.x": torch.ones(2)}}, "lack encoder.sentence_encoder.embed_tokens"),
-    "pre-norm": (lambda m: {"model": {**m.state_dict(), "encoder.sentence_encoder.layer_norm.weight": torch.ones(36)}}, "XL"),
+    "pre-norm": (lambda m: {"model": {**m.state_dict(), "encoder.sentence_encoder.layer_norm.weight": torch.ones(36)}}, "read from Hugging Face's"),
     "no layers": (lambda m: {"model": {n: t for n, t in m.state_dict().items() if ".layers." not in n}}, "no layers"),
     "no head": (lambda m: {"model": {n: t for n, t in m.state_dict().items() if "lm_head" not in n}}, "lack encoder.lm_head.dense"),
 }

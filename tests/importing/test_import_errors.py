@@ -92,7 +92,6 @@ BERT = {
     "config without sizes": (edit_config(hidden_size=None), "config.json.*hidden_size"),
     "config without numbers": (edit_config(num_hidden_layers="three"), "config.json has no number for num_hidden_layers"),
     "another model": (edit_config(model_type="electra"), "model_type 'electra' is not supported"),
-    "pre-norm": (edit_config(model_type="xlm-roberta-xl"), "normalizes before its layers"),
     "untied in config": (edit_config(tie_word_embeddings=False), "tie_word_embeddings is False"),
     "another activation": (edit_config(hidden_act="relu"), "hidden_act is 'relu'"),
     "heads do not divide": (edit_config(num_attention_heads=7), "7 heads of 48 dimensions"),

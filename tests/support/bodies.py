@@ -1,10 +1,10 @@
-"""Hugging Face directories of small ModernBERT and DeBERTa-v3 models with random weights and their kinds of tokenizers."""
+"""Small ModernBERT, DeBERTa-v3 and XLM-R XL models of transformers with random weights, and their kinds of tokenizers."""
 
 import json
 
 import sentencepiece
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import DebertaV2Config, ModernBertConfig
+from transformers import DebertaV2Config, DebertaV2ForMaskedLM, ModernBertConfig, ModernBertForMaskedLM, XLMRobertaXLConfig, XLMRobertaXLForMaskedLM
 
 GEMMA = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
 BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
@@ -69,3 +69,37 @@ def deberta_config(pieces, **sizes):
         position_biased_input=False,
         type_vocab_size=0,
     )
+
+
+def xlmr_tokenizer(sentences, directory, size=1000):
+    """Write ``sentencepiece.bpe.model`` as XLM-R's is. Returns the number of pieces, those of <pad> and <mask> included."""
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(sentences),
+        model_prefix=str(directory / "sentencepiece.bpe"),
+        vocab_size=size,
+        character_coverage=0.99,
+        minloglevel=2,
+        num_threads=1,
+    )
+    (directory / "sentencepiece.bpe.vocab").unlink()
+    return size + 2
+
+
+def xlmr_xl_config(pieces, **sizes):
+    sizes = {"hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 80} | sizes
+    return XLMRobertaXLConfig(vocab_size=pieces, **{"max_position_embeddings": 702} | sizes)
+
+
+KINDS = {
+    "modernbert": (gemma_tokenizer, modernbert_config, ModernBertForMaskedLM),
+    "deberta-v2": (deberta_tokenizer, deberta_config, DebertaV2ForMaskedLM),
+    "xlm-roberta-xl": (xlmr_tokenizer, xlmr_xl_config, XLMRobertaXLForMaskedLM),
+}
+BODIES = tuple(KINDS)
+
+
+def new_model(body, sentences, directory, *pieces, unused=0, **sizes):
+    """A masked LM with this body, its tokenizer (of so many ``pieces``) made of the sentences and written to ``directory``;
+    ``unused``: so many embeddings have no piece."""
+    tokenizer, config, model = KINDS[body]
+    return model(config(tokenizer(sentences, directory, *pieces) + unused, **sizes))

@@ -1,4 +1,4 @@
-"""The whole chain with ModernBERT's and DeBERTa-v3's bodies: import, binarize, distill, train, evaluate, export.
+"""The whole chain with ModernBERT's, DeBERTa-v3's and XLM-R XL's bodies: import, binarize, distill, train, evaluate, export.
 
 References: transformers' classifiers of the exported directories.
 """
@@ -7,14 +7,14 @@ import json
 
 import pytest
 import torch
-from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer, DebertaV2ForMaskedLM, ModernBertForMaskedLM
+from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from preprocess import distill, export_hf, import_plm, train_lm_head
 from salt_fairseq import evaluate
 from salt_fairseq.candidates import open_candidates
 from salt_fairseq.checkpoints import load_checkpoint
 from salt_fairseq.plm import PLM, load_published, pad
-from support.bodies import deberta_config, deberta_tokenizer, gemma_tokenizer, modernbert_config
+from support.bodies import BODIES, new_model
 from support.classifiers import binarized, fine_tuned
 from support.in_process import call
 from support.running import randomize
@@ -24,27 +24,24 @@ pytestmark = pytest.mark.long
 TEXTS = [("Oui",), ("Tomorrow there will be sunshine all over the north.", "He didn't call on 3 May 1999, did he?"), ("a 漢字", "b")]
 
 
-@pytest.fixture(scope="module", params=["modernbert", "deberta-v2"])
+@pytest.fixture(scope="module", params=BODIES)
 def chain(request, sentences, tmp_path_factory):
     """PLM directory, data directory; candidates only where the PLM is a masked LM as published."""
     directory = tmp_path_factory.mktemp(request.param)
     source = directory / "hf"
     source.mkdir()
-    if request.param == "modernbert":
-        model = ModernBertForMaskedLM(modernbert_config(gemma_tokenizer(sentences[:1500], source, 2000)))
-    else:
-        model = DebertaV2ForMaskedLM(deberta_config(deberta_tokenizer(sentences[:1500], source)))
-    randomize(model, 1).save_pretrained(source)
+    pieces = {"modernbert": 2000, "deberta-v2": 1200, "xlm-roberta-xl": 2000}[request.param]
+    randomize(new_model(request.param, sentences[:1500], source, pieces), 1).save_pretrained(source)
     call(import_plm, source, directory / "plm")
     binarized(directory / "plm", directory / "data")
-    if request.param == "modernbert":
+    if request.param != "deberta-v2":
         call(distill, directory / "plm", directory / "data", "--languages", "fr")
     return request.param, directory
 
 
 def test_candidates_are_words_at_words(chain):
     body, directory = chain
-    if body == "modernbert":
+    if body != "deberta-v2":
         candidates, tokenizer = open_candidates(directory / "data", "train", "fr", "input0"), PLM.load(directory / "plm").tokenizer
         ids = torch.cat([ids[torch.isfinite(log_probs)] for ids, log_probs in (candidates[i] for i in range(len(candidates)))])
         assert len(ids) > 100 and all(tokenizer.starts_word[i] and tokenizer.has_letter[i] for i in ids.tolist())
@@ -69,7 +66,7 @@ def test_trained_lm_head(chain, sentences, tmp_path):
 def test_classifier(chain, pooling, tmp_path):
     """Logits of transformers' model, from its own tokenizer, alone and padded: those of the checkpoint."""
     body, directory = chain
-    more = ("--augment", "fr") if body == "modernbert" else ()
+    more = ("--augment", "fr") if body != "deberta-v2" else ()
     path = fine_tuned(directory / "data", directory / "plm", tmp_path / "ckpt", "--pooling", pooling, *more)
     call(evaluate, directory / "data", "--path", path, "--subsets", "test.fr", "--out", tmp_path / "results.json")
     assert json.loads((tmp_path / "results.json").read_text())["checkpoints"][0]["accuracy"]["test.fr"] > 0

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
-from transformers import AutoModelForTokenClassification, DebertaV2ForMaskedLM, ModernBertForMaskedLM
+from transformers import AutoModelForTokenClassification
 
 from preprocess import import_plm
 from salt_fairseq.criterions.salt_classification import SaltClassificationCriterion
@@ -16,26 +16,22 @@ from salt_fairseq.models.salt_tagger import SaltTagger
 from salt_fairseq.modules.encoder import PAD
 from salt_fairseq.plm import PLM, Description, load_published, pad
 from salt_fairseq.tasks.salt_token_labelling import SaltTokenLabellingTask
-from support.bodies import deberta_config, deberta_tokenizer, gemma_tokenizer, modernbert_config
+from support.bodies import BODIES, new_model
 from support.in_process import call
 from support.running import randomize
 
 LABELS = ["B-X", "I-X", "O", "B-Y", "I-Y"]
-BODIES = ("bert", "xlmr", "modernbert", "deberta-v2")
 
 
-@pytest.fixture(scope="module", params=BODIES)
+@pytest.fixture(scope="module", params=["bert", "xlmr", *BODIES])
 def plm(request, sentences, tmp_path_factory):
     """A Hugging Face directory and the PLM directory made of it."""
     if request.param in ("bert", "xlmr"):
         return request.getfixturevalue(f"{request.param}_dir"), request.getfixturevalue(f"{request.param}_plm")
     source = tmp_path_factory.mktemp(request.param) / "hf"
     source.mkdir()
-    if request.param == "modernbert":
-        model = ModernBertForMaskedLM(modernbert_config(gemma_tokenizer(sentences[:300], source), num_hidden_layers=3))
-    else:
-        model = DebertaV2ForMaskedLM(deberta_config(deberta_tokenizer(sentences[:300], source), num_hidden_layers=2))
-    randomize(model, 3).save_pretrained(source)
+    layers = 3 if request.param == "modernbert" else 2
+    randomize(new_model(request.param, sentences[:300], source, num_hidden_layers=layers), 3).save_pretrained(source)
     call(import_plm, source, source.parent / "plm")
     return source, source.parent / "plm"
 

@@ -12,7 +12,7 @@ import torch
 from fairseq.logging import progress_bar
 from fairseq_cli import validate as fairseq_validate
 from seqeval.metrics import f1_score
-from transformers import AutoModelForTokenClassification, DebertaV2ForMaskedLM, ModernBertForMaskedLM, PreTrainedTokenizerFast
+from transformers import AutoModelForTokenClassification, PreTrainedTokenizerFast
 
 from preprocess import distill, export_hf, import_plm, show_candidates
 from salt_fairseq import api, evaluate, predict
@@ -22,7 +22,7 @@ from salt_fairseq.predict_tags import Tagger
 from salt_fairseq.report import rows, tables
 from salt_fairseq.report.results import as_results, read_checkpoints
 from salt_fairseq.report.significance import compare
-from support.bodies import deberta_config, deberta_tokenizer, gemma_tokenizer, modernbert_config
+from support.bodies import BODIES, new_model
 from support.in_process import call, error_of
 from support.running import QUICKSTART, randomize, read_tsv
 from support.tagged import binarized, conll, jsonl
@@ -191,7 +191,7 @@ def test_systems(system, made, tmp_path):
 SEEN = {}
 
 
-@pytest.fixture(scope="module", params=["bert", "xlmr", "modernbert", "deberta-v2"])
+@pytest.fixture(scope="module", params=["bert", "xlmr", *BODIES])
 def exported(request, sentences, made, tmp_path_factory):
     """A tagger of each body, and its export."""
     directory = tmp_path_factory.mktemp(f"exported-{request.param}")
@@ -203,11 +203,7 @@ def exported(request, sentences, made, tmp_path_factory):
         else:
             source, plm = directory / "hf", directory / "plm"
             source.mkdir()
-            if request.param == "modernbert":
-                model = ModernBertForMaskedLM(modernbert_config(gemma_tokenizer(sentences[:300], source), num_hidden_layers=2))
-            else:
-                model = DebertaV2ForMaskedLM(deberta_config(deberta_tokenizer(sentences[:300], source), num_hidden_layers=2))
-            randomize(model, 3).save_pretrained(source)
+            randomize(new_model(request.param, sentences[:300], source, num_hidden_layers=2), 3).save_pretrained(source)
             call(import_plm, source, plm)
         data = binarized(plm, directory / "data", conll(tagged("train.en", 20)), "--tags", "conll")
         path = tagging_checkpoint(data.path, plm, directory / "ckpt", "--disable-validation")
