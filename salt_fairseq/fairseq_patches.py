@@ -1,4 +1,4 @@
-"""Faults of fairseq 0.12.3 in reading and writing checkpoints, each patched by one function.
+"""Faults of fairseq 0.12.3, most of them in reading and writing checkpoints, each patched by one function.
 
 Importing ``salt_fairseq.tasks`` applies them. A checkpoint that cannot be read or written is named by an
 :class:`InputError`.
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from fairseq import checkpoint_utils
+from fairseq import checkpoint_utils, utils
 from fairseq.distributed import utils as distributed_utils
 from fairseq.file_io import PathManager
 from fairseq.trainer import Trainer
@@ -37,7 +37,8 @@ def apply() -> None:
     """Apply all patches to this process. Each is applied once, however often this is called."""
     verify_checkpoints()
     name_unfit_checkpoints()
-    refuse_half_precision_on_cpus()
+    keep_half_precision_on_gpus()
+    clip_gradients_where_they_are()
     resume_training()
     remember_early_stopping()
     restore_task_state()
@@ -81,8 +82,9 @@ def name_unfit_checkpoints() -> None:
 
 
 @functools.cache
-def refuse_half_precision_on_cpus() -> None:
-    """``Trainer`` fails without CUDA at ``--fp16`` and ``--bf16``, for which it looks for a TPU."""
+def keep_half_precision_on_gpus() -> None:
+    """``Trainer`` fails without CUDA at ``--fp16`` and ``--bf16``. The command line takes ``--bf16`` for a TPU's, whatever
+    there is; a GPU computes in it, too."""
     original = Trainer.__init__
 
     @functools.wraps(original)
@@ -90,9 +92,32 @@ def refuse_half_precision_on_cpus() -> None:
         for option in ("fp16", "bf16"):
             if cfg.common[option] and (cfg.common.cpu or not torch.cuda.is_available()):
                 raise InputError(f"--{option} needs a GPU: use --autocast-bf16, which computes in bfloat16 on a CPU, too")
+        if cfg.common.bf16:
+            for group in (cfg.common, cfg.optimizer):
+                if "tpu" in group:
+                    group.tpu = False
         original(self, cfg, *args, **kwargs)
 
     Trainer.__init__ = __init__
+
+
+@functools.cache
+def clip_gradients_where_they_are() -> None:
+    """``utils.clip_grad_norm_`` takes the gradients' norm to the GPU, if there is one, and then cannot multiply the gradients
+    of ``--cpu`` with it."""
+    original = utils.clip_grad_norm_
+
+    @functools.wraps(original)
+    def clip_grad_norm_(params, max_norm, aggregate_norm_fn=None):
+        params = [params] if isinstance(params, torch.Tensor) else list(params)
+
+        def aggregated(norm):
+            norm = norm if aggregate_norm_fn is None else aggregate_norm_fn(norm)
+            return norm.to(params[0].device)
+
+        return original(params, max_norm, aggregated)
+
+    utils.clip_grad_norm_ = clip_grad_norm_
 
 
 @functools.cache

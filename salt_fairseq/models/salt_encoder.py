@@ -11,6 +11,7 @@ from salt_fairseq.errors import InputError
 from salt_fairseq.modules.choice import Choice
 from salt_fairseq.modules.dropout import Dropout
 from salt_fairseq.modules.encoder import PAD, Architecture, Encoder
+from salt_fairseq.modules.initialization import depth, initialize
 from salt_fairseq.modules.mixup import Mixing, coefficients, mean_embeddings, mix
 from salt_fairseq.plm import Description, load_state
 
@@ -170,21 +171,3 @@ class SaltEncoder(BaseFairseqModel):
             else:
                 vector = self.encoder.mean(self.encoder(tokens, embeddings), tokens)
             return self.classifier(self.dropout(self.pooler(vector)))
-
-
-def initialize(module: nn.Module, generator: torch.Generator | None = None) -> None:
-    """Draw a layer's weights as BERT's are (``initializer_range``)."""
-    if isinstance(module, nn.Linear):
-        nn.init.normal_(module.weight, std=0.02, generator=generator)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.LayerNorm):
-        module.reset_parameters()
-
-
-def depth(parameter: str, layers: int) -> int:
-    """0 for the embeddings, 1 for the lowest of ``layers`` layers, …; what comes after them is one deeper than the last."""
-    if parameter.startswith("encoder.layers."):
-        return 1 + int(parameter.split(".")[2])
-    is_after = parameter.startswith("encoder.layer_norm.") or not parameter.startswith("encoder.")
-    return layers + 1 if is_after else 0

@@ -28,7 +28,9 @@ class FusedAdamConfig(FairseqDataclass):
     weight_decay: float = field(default=0.0, metadata={"help": "decoupled weight decay"})
     layer_decay: float = field(
         default=1.0,
-        metadata={"help": "the learning rate of a layer, as a fraction of that of the layer above it; the classifier has --lr whole"},
+        metadata={
+            "help": "a layer's learning rate, as a fraction of that of the layer above it; the classifier has --lr itself"
+        },
     )
     lr: list[float] = II("optimization.lr")
 
@@ -59,6 +61,10 @@ class FusedAdam(FairseqAdam):
         groups = by_depth(params, cfg.layer_decay)
         self._optimizer: Any = torch.optim.AdamW(groups, fused=True, **self.optimizer_config)
         self._factor = 1.0  # what the gradients are still to be multiplied by, a number or FloatTensor ()
+
+    @property
+    def supports_flat_params(self):
+        return True
 
     def set_lr(self, lr):
         for group in self.param_groups:

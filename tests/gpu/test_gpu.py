@@ -67,6 +67,14 @@ def test_training(more, bert_data, bert_plm, tmp_path):
         torch.testing.assert_close(on_device["model"][name], expected, atol=2e-4, rtol=1e-3, msg=name)
 
 
+def test_layers_hidden_by_half_precision(bert_data, bert_plm, tmp_path):
+    """fairseq trains one flat copy of all parameters, of which no layer can be told from another."""
+    words = training(bert_data, bert_plm, tmp_path, "--bf16", "--optimizer", "fused_adam", "--layer-decay", 0.9)
+    done = run("fairseq-train", *words, check=False, **VISIBLE)
+    assert done.returncode == 1
+    assert "--bf16 needs a GPU" in done.stderr if DEVICE == "cpu" else "--layer-decay with --fp16 or --bf16" in done.stderr
+
+
 @pytest.mark.skipif(DEVICE == "cpu", reason="fairseq's half precision needs a GPU")
 @pytest.mark.parametrize("precision", ["--bf16", "--fp16", "--autocast-bf16"])
 @pytest.mark.parametrize("optimizer", ["adam", "fused_adam"])

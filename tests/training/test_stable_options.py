@@ -10,7 +10,7 @@ from fairseq.optim import build_optimizer
 from omegaconf import OmegaConf
 
 from salt_fairseq.errors import InputError
-from salt_fairseq.models.salt_encoder import depth
+from salt_fairseq.modules.initialization import depth
 from salt_fairseq.optim.fused_adam import FusedAdamConfig
 from salt_fairseq.plm import Description, load_state
 from support.training import checkpoint, trained, training
