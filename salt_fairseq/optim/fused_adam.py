@@ -29,7 +29,7 @@ class FusedAdamConfig(FairseqDataclass):
     layer_decay: float = field(
         default=1.0,
         metadata={
-            "help": "a layer's learning rate, as a fraction of that of the layer above it; the classifier has --lr itself"
+            "help": "a layer's learning rate, as a fraction of the next higher layer's; the classifier has --lr itself"
         },
     )
     lr: list[float] = II("optimization.lr")
