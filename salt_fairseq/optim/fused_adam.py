@@ -28,9 +28,7 @@ class FusedAdamConfig(FairseqDataclass):
     weight_decay: float = field(default=0.0, metadata={"help": "decoupled weight decay"})
     layer_decay: float = field(
         default=1.0,
-        metadata={
-            "help": "a layer's learning rate, as a fraction of the next higher layer's; the classifier has --lr itself"
-        },
+        metadata={"help": "a layer's learning rate, as a fraction of the next higher layer's; the classifier has --lr itself"},
     )
     lr: list[float] = II("optimization.lr")
 
@@ -43,12 +41,12 @@ def by_depth(params: Iterable[torch.nn.Parameter], decay: float) -> list[dict[st
     params = list(params)
     if decay == 1:
         return [{"params": params, "lr_scale": 1.0}]
-    if not all(hasattr(param, "depth") for param in params):
+    depths: list[Any] = [getattr(param, "depth", None) for param in params]
+    if None in depths:
         raise InputError("--layer-decay with --fp16 or --bf16, which hide the layers: use --autocast-bf16 instead")
-    depths = sorted({param.depth for param in params}, reverse=True)
     return [
-        {"params": [param for param in params if param.depth == depth], "lr_scale": decay ** (depths[0] - depth)}
-        for depth in depths
+        {"params": [param for param, own in zip(params, depths) if own == depth], "lr_scale": decay ** (max(depths) - depth)}
+        for depth in sorted(set(depths), reverse=True)
     ]
 
 

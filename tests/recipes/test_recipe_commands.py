@@ -245,7 +245,7 @@ def test_help_is_the_comment_at_the_head(name, words, tmp_path):
     done = subprocess.run(["bash", ROOT / "recipes" / f"{name}.sh", *words], cwd=tmp_path, capture_output=True, text=True)
     comment = (ROOT / "recipes" / f"{name}.sh").read_text(encoding="utf-8").split("\n")[1]
     assert done.returncode == 0 and done.stderr == "" and done.stdout.startswith(comment.removeprefix("# ")) and list(tmp_path.iterdir()) == []
-    assert ("--jobs N" in done.stdout) == (name == "experiment") and "set -euo" not in done.stdout
+    assert ("--jobs N" in done.stdout) == (name in ("experiment", "gpu")) and "set -euo" not in done.stdout
 
 
 @pytest.mark.parametrize(
