@@ -230,6 +230,7 @@ def test_single_sentences(xlmr_plm, tmp_path):
     assert [len(inputs[0][i]) for i in range(2)] == [len(s) for s in stored(data.path, "input0", "test.fr")]
 
 
+@pytest.mark.long
 def test_stock_fairseq_trains_on_it(xlmr_data, tmp_path):
     done = run(
         "fairseq-train",
