@@ -17,9 +17,9 @@ for language in en ar de es fr it ru tr zh; do subsets+=("test.$language=$texts/
 # Fractions as thresholds, since the paper's probabilities are those of another PLM; one stream of each pair in an epoch, so that
 # both systems take 150 updates; few pairs, so small batches at a higher rate.
 bash "$root/recipes/experiment.sh" quickstart --plm embedded --subset "${subsets[@]}" --seeds "1 2 3" --jobs 2 --out "$out" "$@" -- \
-    "task.thresholds='en=25%,50%'" task.one_stream=true model.freeze_embeddings=true dataset.batch_size=16 \
+    "task.thresholds='source=25%,50%'" task.one_stream=true model.freeze_embeddings=true dataset.batch_size=16 \
     'optimization.lr=[1e-4]' lr_scheduler.warmup_updates=10
 install
 echo "some code-switched sentences (all of them: $out/sentences.html):"
-python "$root/preprocess/show_candidates.py" "$out/plm" "$out/data" --languages en,fr,es,de --thresholds en=25%,50% \
+python "$root/preprocess/show_candidates.py" "$out/plm" "$out/data" --languages en,fr,es,de --thresholds source=25%,50% \
     --sentences 2 --html "$out/sentences.html"

@@ -19,7 +19,7 @@ from salt_fairseq.pipeline.systems import System
 from salt_fairseq.storage.files import sha256
 
 LEXICONS = {"muse": "dictionary", "synonyms": "synonyms"}  # a system's lexicon, and the setting that it is made from
-THRESHOLDS = "25%,50%"  # of the source language's synonyms, of others; precise for every PLM (docs/guide.md)
+THRESHOLDS = "source=25%,50%"  # of the source language's synonyms, of others; precise for every PLM (docs/guide.md)
 
 
 @dataclass
@@ -160,7 +160,7 @@ def _complete(plan: Plan) -> None:
     if settings.precision is None:
         settings.precision, plan.reasons["precision"] = _precision(settings.device)
     if plan.augment and settings.thresholds is None:
-        settings.thresholds = f"{settings.source_language}={THRESHOLDS}"
+        settings.thresholds = THRESHOLDS
         plan.reasons["thresholds"] = "of candidates to substitute: synonyms, words of other languages"
     if system.one_stream and settings.one_stream is None:
         settings.one_stream, plan.reasons["one_stream"] = True, f"{system.name} has it so"

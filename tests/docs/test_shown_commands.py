@@ -101,7 +101,7 @@ def test_commands_of_the_readme_run(xlmr_dir, tmp_path, monkeypatch, capsys):
         line = command.line.replace("xlm-roberta-base", str(xlmr_dir)) + "".join(f" {word}" for word in IN_SMALL.get(program, []))
         if program == "fairseq-train":  # vanilla, as the README says it
             line = line.replace("--user-dir salt_fairseq", f"--user-dir {ROOT / 'salt_fairseq'}")  # the package that this process has
-            vanilla = line.replace(" --augment en,fr,es,de --thresholds en=1e-3,1e-7", "").replace("checkpoints/salt", "checkpoints/vanilla")
+            vanilla = line.replace(" --augment en,fr,es,de --thresholds source=1e-3,1e-7", "").replace("checkpoints/salt", "checkpoints/vanilla")
             assert vanilla.count("--augment") == 0
             run(vanilla)
         run(line)

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import tokenizers
+import transformers
 from transformers import AutoTokenizer
 
 from preprocess.importers.tokenizer_files import read_tokenizer
@@ -31,6 +32,8 @@ def source(request, bert_dir, xlmr_dir, tmp_path):
 # georg-jung/FastBertTokenizer#100, huggingface/tokenizers#507, #555: added tokens that are left out, not found or cut
 @pytest.mark.parametrize("special", [[], ["<url>", "<user>"]])
 def test_as_transformers(source, special, tmp_path):
+    if (source / "sentencepiece.bpe.model").is_file() and transformers.__version__.startswith("4."):
+        pytest.skip("transformers 4 leaves a piece of its own for the blank before an added token, version 5 none")
     (source / "tokenizer_config.json").write_text(json.dumps({"additional_special_tokens": special}))
     published, (value, ids) = AutoTokenizer.from_pretrained(source), with_fairseq_ids(read_tokenizer(source))
     (tmp_path / "tokenizer.json").write_text(json.dumps(value))
@@ -41,7 +44,10 @@ def test_as_transformers(source, special, tmp_path):
         assert [ids[i] for i in own] == published(text, add_special_tokens=False)["input_ids"], text
 
 
-@pytest.mark.parametrize("content", ["[", "[]", '{"<url>": "5"}', '{"<url>": 7}', '{"<url>": 1000000000000}', "[" * 100_000, '{"<url>": null}'])
+@pytest.mark.parametrize(
+    "content",
+    ["[", "[]", '{"<url>": "5"}', '{"<url>": 7}', '{"<url>": 1000000000000}', '{"<url>": null}', pytest.param("[" * 100_000, id="deep")],
+)
 def test_damaged(source, content):
     (source / "added_tokens.json").write_text(content)
     with pytest.raises(InputError, match=f"^{source / 'added_tokens.json'} .*: download it again$"):

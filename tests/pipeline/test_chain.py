@@ -76,7 +76,7 @@ def test_what_is_printed(trained):
     lines = printed.splitlines()
     assert lines[0].startswith("salt train: SALT, ")
     settings = {line.split()[0]: line.split()[1] for line in lines if line.startswith("--")}
-    assert (settings["--batch-size"], settings["--updates"], settings["--thresholds"]) == ("16", "4", "en=25%,50%")
+    assert (settings["--batch-size"], settings["--updates"], settings["--thresholds"]) == ("16", "4", "source=25%,50%")
     assert {"--system", "--learning-rate", "--warmup-updates", "--precision", "--device", "--max-length"} <= settings.keys()
     stages = [line for line in lines if line.startswith("[")]
     assert [line.partition("] ")[2] for line in stages] == [
@@ -169,7 +169,7 @@ def test_killed_after_a_stage_and_repeated_from_the_stored_file(trained, capsys)
     "more, said",
     [
         (["--updates", "5"], "mine was begun with other settings: --updates 4 (now 5)"),
-        (["--system", "vanilla"], "--system SALT (now vanilla), --thresholds en=25%,50% (now not given)"),
+        (["--system", "vanilla"], "--system SALT (now vanilla), --thresholds source=25%,50% (now not given)"),
         (["--train", "fr.tsv"], "the content of --train"),
     ],
 )
