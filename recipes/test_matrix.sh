@@ -12,7 +12,11 @@ for version in 3.9 3.10 3.11 3.12; do
     PYTHON=$(interpreter "python$version")
     [ "$PYTHON" ] || { echo "Python $version: not found" >&2 && continue; }
     export PYTHON VENV=.venvs/$version
-    bash recipes/setup.sh >&2
+    if ! bash recipes/setup.sh >&2; then
+        failed=1
+        echo "| $version | installation failed |"
+        continue
+    fi
     "$VENV/bin/python" -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not long" "$@" >"$VENV/tests.txt" 2>&1 || {
         failed=1
         cat "$VENV/tests.txt" >&2

@@ -45,8 +45,7 @@ def test_as_transformers(source, special, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content",
-    ["[", "[]", '{"<url>": "5"}', '{"<url>": 7}', '{"<url>": 1000000000000}', '{"<url>": null}', pytest.param("[" * 100_000, id="deep")],
+    "content", ["[", "[]", '{"<url>": "5"}', '{"<url>": 7}', '{"<url>": 1000000000000}', '{"<url>": null}', pytest.param("[" * 100_000, id="deep")]
 )
 def test_damaged(source, content):
     (source / "added_tokens.json").write_text(content)
