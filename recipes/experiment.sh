@@ -95,7 +95,7 @@ if [ ${#elsewhere[@]} -gt 0 ]; then
     echo "${#elsewhere[@]} runs are going on in another recipe, which will make the report: ${elsewhere[*]}"
 elif [ ${#results[@]} -gt 0 ]; then
     # From there, since a comma in its path would end a name.
-    (cd "$out" && flock .lock python -m salt_fairseq.report "${results[@]}" --out "$report") || failed+=("the report")
+    (cd "$out" && flock .lock python -m salt_fairseq.report "${results[@]}" --out "$PWD/$report") || failed+=("the report")
 fi
 if [ ${#failed[@]} -gt 0 ]; then
     printf 'error: failed: %s\n' "${failed[@]}" >&2
