@@ -1,5 +1,6 @@
 """What a reader of the documents relies on: links lead somewhere, promises name tests, the README is short, options are listed."""
 
+import importlib.metadata
 import re
 import runpy
 import subprocess
@@ -58,6 +59,14 @@ def test_files_that_the_architecture_page_names_exist():
     assert len(named) > 15 and [name for name in named if not (ROOT / name).exists()] == []
     rooms = {f"{path.name}/" for package in ("salt_fairseq", "preprocess") for path in (ROOT / package).iterdir() if (path / "__init__.py").exists()}
     assert rooms - set(re.findall(r"`(\w+/)`", page)) == set()
+
+
+def test_every_dependency_has_its_reason():
+    """What pip is asked for, extras included, stands in the guide's table."""
+    names = {re.match(r"[\w-]+", text)[0] for text in importlib.metadata.requires("salt_fairseq")}
+    rows = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8").partition("## Dependencies")[2]
+    named = set(re.findall(r"`([\w-]+)(?:\[\w+\])?`", "".join(line.split("|")[1] for line in rows.splitlines() if line.startswith("|"))))
+    assert names - named == set()
 
 
 def test_citation():
