@@ -108,3 +108,19 @@ def test_commands_of_the_readme_run(xlmr_dir, tmp_path, monkeypatch, capsys):
     for path in ("sentences.html", "results/mine/significance.md", "results/mine/generalized.md", "exported/model.safetensors"):
         assert (tmp_path / path).is_file(), path
     assert "avg. without en" in capsys.readouterr().out
+
+
+def _comparable(value):
+    return str(value).replace(" ", "")
+
+
+def test_the_stable_preset_is_the_command_of_the_guide(monkeypatch):
+    """Both train alike, but that the preset also says how SALT draws streams and substitutes."""
+    monkeypatch.chdir(ROOT)
+    (words,) = (command.words for command in SHOWN if command.words[0] == "fairseq-train" and "checkpoints/stable" in command.words)
+    typed = vars(options.parse_args_and_arch(options.get_training_parser(), input_args=words[1:]))
+    preset = composed("xnli", "+preset=stable", "+system=vanilla", "task.data=data/mine", "model.plm=plm/embedded", "model.autocast_bf16=true")
+    others = {"_name", "thresholds", "one_stream", "variants", "log_format", "log_interval", "num_workers", "seed", "max_epoch"}
+    values = {key: value for group in preset.values() for key, value in group.items() if key in typed.keys() - others}
+    assert {key: _comparable(typed[key]) for key in values} == {key: _comparable(value) for key, value in values.items()}
+    assert {"lr", "warmup_updates", "freeze_embeddings", "autocast_bf16"} <= values.keys()
