@@ -12,4 +12,4 @@ packages = (fairseq, "torch", "numpy", "hydra-core", "omegaconf", "transformers"
 cells = [platform.python_version(), *(metadata.version(package) for package in packages)]
 cells[1] = f"{fairseq} {cells[1]}"
 results = re.findall(r"^(?:=+ )?(\d+ (?:passed|failed|skipped|error).*?)(?: =+)?$", Path(sys.argv[1]).read_text(), re.M)
-print("", *cells, results[-1] if results else "none ended", "", sep=" | ", end="\n")
+print("|", " | ".join([*cells, results[-1] if results else "none ended"]), "|")

@@ -132,7 +132,18 @@ def data_sources(args: argparse.Namespace) -> Settings:
     sources = given_or_recorded(args.out / "data.fingerprint", files, options)
     given = {"--source-language": args.source_language, "--languages": args.languages}
     sources |= {name: value for name, value in given.items() if value}
+    if args.subset and not any(f"--{layout}" in sources for layout in LAYOUTS):
+        _check_tests(sources)
     return sources if sources or not made.exists() else {"data": content(made)}
+
+
+def _check_tests(sources: Settings) -> None:
+    """Refuse subsets without those that the report needs, before anything is trained."""
+    for language in source_languages(sources.get("--source-language", "en")):
+        if f"--subset test.{language}" not in sources:
+            raise InputError(
+                f"--subset names no test.{language}, and the report shows the source language beside the others: add it"
+            )
 
 
 def _is_for_tests(source: str, source_language: str | None) -> bool:

@@ -158,6 +158,13 @@ def test_products_without_records(begun):
     assert "out/data exists" in error_of(experiment_settings, *handmade)
 
 
+@pytest.mark.parametrize("more, missing", [((), "test.en"), (("--source-language", "fr,de"), "test.de")])
+def test_source_languages_are_evaluated(begun, more, missing):
+    """The report needs them; it comes last, after hours of training."""
+    subsets = {name: file for name, file in SUBSETS.items() if name != "test.en"}
+    assert f"--subset names no {missing}, and the report" in error_of(experiment_settings, *words(subsets=subsets, more=more))
+
+
 @pytest.mark.parametrize("override", ["task.thresholds=en=1e-3,1e-7", "task.augment=en,fr", "optimization.lr=[1e-4", "common.cpu"])
 def test_overrides_that_hydra_reads_otherwise(begun, override):
     key, _, value = override.partition("=")
