@@ -13,7 +13,8 @@ def _theta(config: Mapping[str, Any], kind: str) -> float:
     """The base of a kind's rotary positions: ``global_rope_theta``, or ``rope_parameters`` since transformers 5."""
     name, default = THETA[kind]
     parameters = (config.get("rope_parameters") or {}).get(kind) or {}
-    if parameters.get("rope_type", "default") != "default" or config.get("rope_scaling"):
+    # "type" is the older name, which transformers reads where there is no newer one.
+    if parameters.get("rope_type", parameters.get("type", "default")) != "default" or config.get("rope_scaling"):
         raise ValueError("its rotary positions are scaled")
     theta = parameters.get("rope_theta", config.get(name, default))
     if theta is None:  # as in transformers 4: local layers have that of the global ones

@@ -266,6 +266,7 @@ REFUSED = [
     ("modernbert", {"attention_bias": True}, "attention_bias is True, only False is supported"),
     ("modernbert", {"hidden_activation": "silu"}, "hidden_activation is 'silu', only 'gelu'"),
     ("modernbert", {"rope_parameters": {"full_attention": {"rope_type": "yarn"}}}, "rotary positions are scaled"),
+    ("modernbert", {"rope_parameters": {"full_attention": {"type": "linear", "factor": 4.0}}}, "rotary positions are scaled"),
     ("modernbert", {"layer_types": ["full_attention"] * 3 + ["sliding_attention"] * 2}, "its layer_types are"),
     ("deberta-v2", {"conv_kernel_size": 3}, "conv_kernel_size is 3, only 0 is supported"),
     ("deberta-v2", {"share_att_key": None}, "share_att_key is None, only True"),
