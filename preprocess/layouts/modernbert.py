@@ -30,9 +30,12 @@ def _extra(config: Mapping[str, Any]) -> dict[str, Any]:
         every = full[1] if len(full) > 1 else max(1, layers)
         if full != list(range(0, layers, every)) or len(types) != layers:
             raise ValueError(f"its layer_types are {types!r:.99}, where every n-th layer, with the first, has full attention")
+    window = config.get("local_attention", 128)
+    if config.get("sliding_window", window // 2) != window // 2:  # the half of it, which overrules it in transformers 5
+        raise ValueError(f"its sliding_window is {config['sliding_window']!r:.99}, of a local_attention of {window}")
     return {
         "global_every": every,
-        "local_window": config.get("local_attention", 128),
+        "local_window": window,
         "global_theta": _theta(config, "full_attention"),
         "local_theta": _theta(config, "sliding_attention"),
     }

@@ -267,6 +267,7 @@ REFUSED = [
     ("modernbert", {"hidden_activation": "silu"}, "hidden_activation is 'silu', only 'gelu'"),
     ("modernbert", {"rope_parameters": {"full_attention": {"rope_type": "yarn"}}}, "rotary positions are scaled"),
     ("modernbert", {"rope_parameters": {"full_attention": {"type": "linear", "factor": 4.0}}}, "rotary positions are scaled"),
+    ("modernbert", {"sliding_window": 5}, "its sliding_window is 5, of a local_attention of 16"),
     ("modernbert", {"layer_types": ["full_attention"] * 3 + ["sliding_attention"] * 2}, "its layer_types are"),
     ("deberta-v2", {"conv_kernel_size": 3}, "conv_kernel_size is 3, only 0 is supported"),
     ("deberta-v2", {"share_att_key": None}, "share_att_key is None, only True"),
