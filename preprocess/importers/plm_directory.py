@@ -15,6 +15,7 @@ from preprocess.layouts.layout import WORDPIECE_OPTIONS
 from preprocess.layouts.registry import LAYOUTS
 from salt_fairseq.errors import InputError
 from salt_fairseq.modules.bodies.registry import BODIES
+from salt_fairseq.modules.encoder import PAD
 from salt_fairseq.plm import FILES, PLM, Description
 from salt_fairseq.storage.files import replacing, sha256
 from salt_fairseq.tokenizer import Tokenizer
@@ -47,6 +48,12 @@ def import_plm(source: str | Path, plm_dir: str | Path, trim_to: Sequence[str | 
     keep = used_ids(model.tokenizer, trim_to) if trim_to else None
     tokenizer, ids = with_fairseq_ids(model.tokenizer, keep)
     size = len(model.state[OF_VOCABULARY[0]])
+    uncounted = model.rows.get("encoder.embed_positions.weight")
+    if uncounted is not None and len(uncounted) != ids[PAD] + 1:  # positions then depend on a token that is none of padding
+        raise InputError(
+            f"{source}: pad_token_id is {len(uncounted) - 1}, where the tokenizer's padding has the id {ids[PAD]}: "
+            "they do not belong together"
+        )
     published = {
         "ids": torch.tensor(ids).argsort().argsort() if trim_to else torch.tensor(ids),
         "rows": {**model.rows, **_renumber(model, ids, source, keep_others=keep is None)},

@@ -164,6 +164,8 @@ XLMR = {
     "damaged normalization": (edit_pieces(set_charsmap), "sentencepiece.bpe.model cannot be read"),
     "byte pair encoding": (edit_pieces(set_kind), "no SentencePiece unigram"),
     "pieces of another model": (edit_pieces(lambda model: model.pieces.pop(0)), "no SentencePiece unigram that begins with <unk>"),
+    # transformers would count positions from another token than the padding, and give that token none of its own
+    "another padding": (edit_config(pad_token_id=0), "pad_token_id is 0, where the tokenizer's padding has the id 1"),
     # microsoft/OmniParser#34: to safetensors, a pointer of Git LFS has a header that is too large
     "LFS pointer": (replace("model.safetensors", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), "Git LFS pointer"),
     "damaged SentencePiece": (replace("sentencepiece.bpe.model", b"\xff" * 50), "sentencepiece.bpe.model cannot be read"),
