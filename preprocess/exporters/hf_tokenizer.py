@@ -54,7 +54,7 @@ def files(
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",  # reads tokenizer.json as it is, for any body
         "model_max_length": max_length,
-        "model_input_names": ["input_ids", *(["token_type_ids"] if segments == 2 else []), "attention_mask"],
+        "model_input_names": ["input_ids", *(["token_type_ids"] if segments > 1 else []), "attention_mask"],
         **names,
         **{WORDPIECE_OPTIONS[option]: setting for option, setting in description.tokenizer_options.items()},
     }
@@ -80,7 +80,7 @@ def _post_processor(special, number, separators, segments):
     def sentence(name, segment=0):
         return {"Sequence": {"id": name, "type_id": segment}}
 
-    first, second = [token("bos"), sentence("A"), token("eos")], int(segments == 2)
+    first, second = [token("bos"), sentence("A"), token("eos")], int(segments > 1)
     between = [token("eos")] * (separators - 1)
     return {
         "type": "TemplateProcessing",
