@@ -186,9 +186,8 @@ def _layout_of(lines: Sequence[str]) -> str:
     cells = words[0].split("\t") if words else []
     if len(cells) == CONLLU_COLUMNS and CONLLU_ID.fullmatch(cells[0]):
         return "conllu"
-    prefixes = [LANGUAGE_PREFIX.match(word) for word in words]
-    languages = {prefix[1] for prefix in prefixes if prefix}
-    return "panx" if words and all(prefixes) and len(languages) == 1 else "conll"
+    # Most words decide: others are errors then, where CoNLL would read "en:Rome" as a word.
+    return "panx" if 2 * sum(bool(LANGUAGE_PREFIX.match(word)) for word in words) > len(words) else "conll"
 
 
 def columns_of_keys(keys: Sequence[str], chosen: Mapping[str, str], where: str) -> Columns:

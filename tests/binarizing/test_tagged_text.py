@@ -112,6 +112,8 @@ ERRORS = {
     "no sentences": ("cat\tO\n" * 2001, "a", [], ["line 2001", "blank lines must separate"]),
     "exchanged": (conll([(t, w) for w, t in SENTENCES]), "a", [], ["12 different tags of 6 different words", "--columns token="]),
     "panx language": (conll(prefix="en:") + "de:cat\tO\n", "a", ["panx"], ["line 25", "does not begin with en:", "--tags conll"]),
+    "panx, a word without language": (conll(prefix="en:") + "cat\tO\n", "a", [], ["line 25", "does not begin with en:", "--tags conll"]),
+    "panx of two languages": (conll(prefix="en:") + conll(prefix="de:"), "a", [], ["line 25", "does not begin with en:"]),
     "no panx": (conll(), "a", ["panx"], ["line 1", "does not begin with LANG:"]),
     "conllu id": (conllu() + "\nx\t" + "_\t" * 8 + "_\n", "a", [], ["'x' is no number of a word"]),
     "lengths": ('{"tokens": ["a", "b"], "tags": ["O"]}\n', "a.jsonl", [], ["line 1", "2 tokens and 1 tags"]),
