@@ -89,10 +89,10 @@ class Conll(Converted):
 
     def _word(self, line: str, where: str) -> tuple[str, str] | None:
         """The word and the tag of a line that is not blank; None for a line that holds none."""
+        if line.split(maxsplit=1)[:1] == [DOCUMENT]:  # before the first word: its columns may be divided in another way
+            return None
         self._separator = self._separator or ("\t" if "\t" in line else " +")
         cells = re.split(self._separator, line.strip(" "))
-        if cells[0] == DOCUMENT:
-            return None
         if not self._width:
             self._begin(cells, where)
         if len(cells) != self._width:

@@ -34,6 +34,7 @@ PIECES = {  # of SENTENCES by hand: each word's first piece with its tag
 LAYOUTS = {
     "tabs": (conll(), "a.tsv", "CoNLL"),
     "blanks": ("-DOCSTART- -X- -X- O\n\n" + conll(separator=" ", between=["NN", "I-NP"]), "a", "CoNLL"),
+    "tabs after a document": ("-DOCSTART- -X- O\n\n" + conll(), "a.tsv", "CoNLL"),
     "panx": (conll(prefix="en:"), "a.tsv", "PAN-X"),
     "panx with blanks": (conll(prefix="en:", separator=" "), "train", "PAN-X"),
     "conllu": (conllu(), "a.conllu", "CoNLL-U"),
