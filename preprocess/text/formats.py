@@ -163,8 +163,6 @@ def format_of(path: Path, begin: bytes, delimiter: str | None, quoting: str | No
         return ArrowTable("Parquet" if begin.startswith(PARQUET) else "Arrow")
     if begin.startswith(b"PK\x03\x04"):
         raise InputError(f"{path} is a file of zip, no text: unpack it, and name the files in it")
-    if b"\r" in begin and b"\n" not in begin:
-        raise InputError(f"{path} has carriage returns (CR) alone as line ends: convert them, tr '\\r' '\\n' < OLD > NEW")
     name = str(path).lower()
     for suffix in SUFFIXES:
         name = name.removesuffix(suffix)

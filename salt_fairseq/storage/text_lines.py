@@ -25,6 +25,8 @@ def text_lines(file: IO[bytes], where: str | Path, before: int = 0) -> Iterator[
                 f"{where}, line {number}: more than {LONGEST:,} bytes, which is no sentence: break the text into "
                 "lines of one sentence or entry each"
             )
+        if number == 1 and not line.endswith(b"\n") and b"\r" in line.rstrip(b"\r"):  # the whole text would be one line
+            raise InputError(f"{where} has carriage returns (CR) alone as line ends: convert them, tr '\\r' '\\n' < OLD > NEW")
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:

@@ -123,6 +123,7 @@ ERRORS = {
     "names": ('{"tokens": ["a", "b"], "tags": [0, 7]}\n', "a.jsonl", ["json", "--label-names", "O,B-X"], ["line 1", "tag 7 has no name"]),
     "json by name": ('{"tokens": ["a"], "tags": ["O"]}\n', "a.txt", [], ["line 1", "looks like JSON", "--tags json"]),
     "sentences": ("The cat sleeps\tA cat\tyes\nThe big house\tHome\tno\n", "a", [], ["most words are sentences ('The cat sleeps')", "leave --tags out"]),
+    "CR": (conllu().replace("\n", "\r"), "a", ["conllu"], ["(CR)", "convert"]),
     "no blank lines": ("cat\tO\nRome\tB-LOC\n" * 51, "a", [], ["is one sentence of 102 words: blank lines must separate"]),
     "one label": ("cat\tO\n" * 3, "a", [], ["fewer than two classes", "--labels"]),
     "columns": (conll(), "a", ["conll", "--columns", "token=1,tag=9"], ["line 1", "2 columns; --columns asks for others"]),

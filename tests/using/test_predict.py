@@ -141,6 +141,7 @@ def test_further_columns_and_all_probabilities(made, rows):
     [
         ("pairs", b"a\tb\nc\n", "standard input, line 2: 1 column, but sentence1 TAB sentence2 is needed"),
         ("pairs", b"a\tb\tc\n", "standard input, line 1: 3 columns, but sentence1 TAB sentence2 is needed"),
+        ("single", b"a\rb\r", "standard input has carriage returns (CR) alone as line ends: convert them, tr '\\r' '\\n' < OLD > NEW"),
         ("single", b"a\nb\tc\n", "standard input, line 2: 2 columns, but one sentence is needed"),
         ("pairs", b"a\tb\na\t \n", "standard input, line 2: sentence2 is empty, but sentence1 TAB sentence2 is needed"),
         ("pairs", b"a\tb\n\na\tb\n", "standard input, line 2: the line is empty, but sentence1 TAB sentence2 is needed"),

@@ -164,6 +164,7 @@ def test_tasks_refuse_each_others_data(made, xlmr_data, checkpoints):
         ("She lives\n", "line 1: the line has blanks"),
         ("1\tShe" + "\t_" * 8 + "\n", "line 1: CoNLL-U numbers its words"),
         ("She\n\tO\n", "line 2: the word is empty"),
+        ("She\rlives\r", r"standard input has carriage returns \(CR\) alone as line ends"),
         ('{"tokens": ["a"]}\n{"text": "a"}\n', "line 2: a JSON object with a list of words"),
         ('{"tokens": ["a"], "prediction": 1}\n', "line 1: prediction is a key of the input already"),
     ],
