@@ -10,7 +10,7 @@ from salt_fairseq.errors import InputError
 
 NLI_LABELS = ["entailment", "neutral", "contradiction"]
 UPOS = "ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X".split()
-MISSING = {"nan", "none", "null", "na", "n/a", "<na>", "-1"}  # how other programs write that there is no value
+MISSING = {"nan", "none", "null", "na", "n/a", "<na>", "-1", "-100"}  # how other programs write that there is no value
 MOST_DISTINCT = 5  # labels that a handful of examples may have, each its own
 MOST_ALIKE = 20  # examples that may have one label by chance: with two equally frequent ones, one time in 500,000
 BY_OPTION = "list the labels in order with --labels=A,B,..."

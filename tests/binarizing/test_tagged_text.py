@@ -121,6 +121,7 @@ ERRORS = {
     "keys": ('{"tokens": ["a"], "pos_tags": ["X"], "ner_tags": ["O"]}\n', "a.jsonl", [], ["2 of which", "--columns token=tokens,tag=ner_tags"]),
     "no lists": ('{"tokens": "a b", "tags": ["O"]}\n', "a.jsonl", [], ["line 1", "tokens is no list"]),
     "names": ('{"tokens": ["a", "b"], "tags": [0, 7]}\n', "a.jsonl", ["json", "--label-names", "O,B-X"], ["line 1", "tag 7 has no name"]),
+    "ignored": ('{"tokens": ["a", "b"], "tags": [0, -100]}\n', "a.jsonl", ["json", "--label-names", "O,B-X"], ["'-100' in line 1", "--missing-label=-100"]),
     "json by name": ('{"tokens": ["a"], "tags": ["O"]}\n', "a.txt", [], ["line 1", "looks like JSON", "--tags json"]),
     "sentences": ("The cat sleeps\tA cat\tyes\nThe big house\tHome\tno\n", "a", [], ["most words are sentences ('The cat sleeps')", "leave --tags out"]),
     "CR": (conllu().replace("\n", "\r"), "a", ["conllu"], ["(CR)", "convert"]),
