@@ -66,7 +66,7 @@ def tensors(
     if not is_classifier:  # fairseq's own names mean nothing there, nor do heads in whose place another was trained
         dropped = ("encoder.", "decoder.", *(layout.other_heads if has_head else ()))
         others = published.get("tensors", {}).items()
-        weights.update({name: tensor for name, tensor in others if not name.startswith(dropped)})
+        weights = {**{name: tensor for name, tensor in others if not name.startswith(dropped)}, **weights}
     dtype = torch.float32 if is_classifier else getattr(torch, description.weights_dtype)
     return {name: tensor.detach().to(dtype).contiguous().clone() for name, tensor in weights.items()}
 

@@ -18,11 +18,10 @@ def _extra(config: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("embedding_size", "pooler_hidden_size"):
         if config.get(name, config["hidden_size"]) != config["hidden_size"]:
             raise ValueError(f"its {name} is {config[name]!r}, only that of hidden_size is supported")
-    largest = config.get("max_relative_positions", -1)
-    return {
-        "position_buckets": config.get("position_buckets", -1),
-        "max_relative_positions": largest if largest > 0 else config["max_position_embeddings"],
-    }
+    largest, number = config.get("max_relative_positions", -1), config.get("position_buckets", -1)
+    if number == -1:
+        raise ValueError("its position_buckets is -1, only log-spaced buckets are supported")
+    return {"position_buckets": number, "max_relative_positions": largest if largest > 0 else config["max_position_embeddings"]}
 
 
 def _settings(arch: DebertaArchitecture, dropout: Mapping[str, float], is_mean: bool) -> dict[str, Any]:

@@ -94,6 +94,7 @@ MODERNBERT = Layout(
     classifier=CLASSIFIER,
     tagger=CLASSIFIER,
     is_head_pooler=True,
+    other_heads=("classifier.", "qa_outputs."),  # fine-tuned, with a dense layer and LayerNorm named as the LM head's
     eps=("norm_eps", 1e-5),
     needed={
         "hidden_activation": "gelu",

@@ -183,7 +183,7 @@ def format_of(path: Path, begin: bytes, layout: str | None, chosen: Mapping[str,
 def _layout_of(lines: Sequence[str]) -> str:
     """The layout of a file that begins with these lines and is no JSON."""
     words = [line for line in lines if line.strip() and not line.startswith("# ") and not line.startswith(DOCUMENT)]
-    cells = words[0].split("\t") if words else []
+    cells = next((line for line in words if not line.startswith("#")), "").split("\t")  # "#text" is a comment of CoNLL-U alone
     if len(cells) == CONLLU_COLUMNS and CONLLU_ID.fullmatch(cells[0]):
         return "conllu"
     # Most words decide: others are errors then, where CoNLL would read "en:Rome" as a word.

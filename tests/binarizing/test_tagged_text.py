@@ -38,6 +38,7 @@ LAYOUTS = {
     "panx": (conll(prefix="en:"), "a.tsv", "PAN-X"),
     "panx with blanks": (conll(prefix="en:", separator=" "), "train", "PAN-X"),
     "conllu": (conllu(), "a.conllu", "CoNLL-U"),
+    "conllu with comments of another kind": (conllu().replace("# ", "#"), "a.conllu", "CoNLL-U"),
     "jsonl": (jsonl(), "a.jsonl", "JSONL"),
     "array": (json.dumps([{"words": w, "tags": t} for w, t in SENTENCES]), "a.json", "JSON array"),
 }

@@ -4,6 +4,7 @@ Tokenizers are compared with those they are made from: tokenizers' own, and Sent
 """
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +12,7 @@ import sentencepiece
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
-from transformers import AutoModelForMaskedLM, AutoTokenizer
+from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from preprocess import binarize, distill, export_hf, import_plm
 from salt_fairseq.errors import InputError
@@ -262,6 +263,23 @@ def test_replaced_token_detection_is_no_lm_head(sentences, tmp_path, capsys):
     assert exported.keys() == tensors.keys() and all(torch.equal(exported[name], tensors[name]) for name in tensors)
 
 
+def test_fine_tuned_classifiers_are_no_lm_head(world, sentences, tmp_path, capsys):
+    """ModernBERT's classifiers have a dense layer and a LayerNorm named as the LM head's."""
+    model = randomized(AutoModelForSequenceClassification.from_config(world.model.config), seed=5)
+    shutil.copytree(world.source, tmp_path / "tuned", ignore=shutil.ignore_patterns("*.safetensors"))
+    model.save_pretrained(tmp_path / "tuned")
+    call(import_plm, tmp_path / "tuned", tmp_path / "plm")
+    assert "without a masked-LM head" in capsys.readouterr().err
+    plm, tokens = PLM.load(tmp_path / "plm"), list(batches(world.plm, sentences))[2]
+    at = tokens != 1
+    with torch.no_grad():
+        expected = model.base_model(**published_inputs(world, tokens)).last_hidden_state
+    torch.testing.assert_close(plm.features(tokens)[at], expected[at], atol=1e-4, rtol=0)
+    call(export_hf, tmp_path / "plm", tmp_path / "out")
+    exported, tensors = (load_file(tmp_path / name / "model.safetensors") for name in ("out", "tuned"))
+    assert exported.keys() == tensors.keys() and all(torch.equal(exported[name], tensors[name]) for name in tensors)
+
+
 REFUSED = [
     ("modernbert", {"attention_bias": True}, "attention_bias is True, only False is supported"),
     ("modernbert", {"hidden_activation": "silu"}, "hidden_activation is 'silu', only 'gelu'"),
@@ -272,7 +290,7 @@ REFUSED = [
     ("deberta-v2", {"conv_kernel_size": 3}, "conv_kernel_size is 3, only 0 is supported"),
     ("deberta-v2", {"share_att_key": None}, "share_att_key is None, only True"),
     ("deberta-v2", {"pos_att_type": ["c2p"]}, "only c2p|p2c is supported"),
-    ("deberta-v2", {"position_buckets": -1}, "position_buckets is -1"),
+    ("deberta-v2", {"position_buckets": -1}, "its position_buckets is -1, only log-spaced"),
     ("xlm-roberta-xl", {"hidden_act": "gelu_new"}, "hidden_act is 'gelu_new', only 'gelu'"),
     ("xlm-roberta-xl", {"is_decoder": True}, "is_decoder is True, only False"),
     ("xlm-roberta-xl", {"model_type": "xlm-roberta"}, "lack roberta.embeddings.LayerNorm.weight"),
