@@ -50,7 +50,8 @@ def parse(command):
         options.parse_args_and_arch(get(), input_args=words)
     else:
         script = ROOT / words[0]
-        text = "".join(path.read_text(encoding="utf-8") for path in (script, *sorted((ROOT / "recipes").glob("*.sh"))))
+        sources = (*sorted((ROOT / "recipes").glob("*.sh")), *sorted((ROOT / "tests" / "benchmarks").glob("*.py")))
+        text = "".join(path.read_text(encoding="utf-8") for path in sources)
         assert script.is_file() and all(word in text for word in words[1:] if word.startswith("--")), command
 
 
