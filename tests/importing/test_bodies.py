@@ -4,66 +4,20 @@ Tokenizers are compared with those they are made from: tokenizers' own, and Sent
 """
 
 import json
-import shutil
-from types import SimpleNamespace
 
 import pytest
 import sentencepiece
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
-from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-from preprocess import binarize, distill, export_hf, import_plm
-from salt_fairseq.errors import InputError
-from salt_fairseq.models.salt_encoder import SaltEncoder, SaltEncoderConfig
-from salt_fairseq.plm import PLM, Description, load_published, pad
-from support.bodies import BODIES, new_model
+from preprocess import export_hf, import_plm
+from salt_fairseq.plm import PLM
+from support.bodies import BODIES, batches, made, published_inputs
 from support.in_process import call, error_of
 
 pytestmark = pytest.mark.slow
-
-UNUSED = {"modernbert": 0, "deberta-v2": 7, "xlm-roberta-xl": 7}  # the published ones have embeddings without a piece
-
-
-def randomized(model, seed=1):
-    """Norms near the identity, biases and other weights random, so that every parameter matters."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            noise = 0.1 * torch.randn(parameter.shape, generator=generator)
-            parameter.copy_(1 + noise if "norm" in name.lower() and name.endswith("weight") else noise)
-    return model.eval()
-
-
-def made(kind, directory, sentences, seed=1, **sizes):
-    """A Hugging Face directory and what was imported from it, with transformers' model."""
-    source = directory / "hf"
-    source.mkdir(parents=True)
-    model = randomized(new_model(kind, sentences, source, unused=UNUSED[kind], **sizes), seed)
-    model.save_pretrained(source)
-    import_plm.import_plm(source, directory / "plm")
-    plm = PLM.load(directory / "plm")
-    ids = load_published(directory / "plm", plm.description)["ids"]
-    return SimpleNamespace(kind=kind, source=source, plm_dir=directory / "plm", plm=plm, model=model, ids=ids)
-
-
-@pytest.fixture(scope="module", params=BODIES)
-def world(request, tmp_path_factory, sentences):
-    return made(request.param, tmp_path_factory.mktemp(request.param), sentences[:1500])
-
-
-def batches(plm, sentences):
-    """One token; two; pairs and single sentences of up to 600 tokens, padded."""
-    long, longer = (plm.encode(" ".join(sentences[:40]))[:length] for length in (150, 600))
-    yield torch.tensor([[0]])
-    yield pad([torch.tensor([0, 2]), plm.encode("a")])
-    yield pad([plm.encode(*sentences[:2]), longer, long, plm.encode(sentences[3])])
-    yield longer[None]
-
-
-def published_inputs(world, tokens):
-    return {"input_ids": world.ids[tokens], "attention_mask": tokens.ne(1).long()}
 
 
 def assert_parity(world, sentences):
@@ -216,68 +170,6 @@ def test_trimmed(world, sentences, tmp_path):
     for text in sentences[:40]:
         found, expected = ([plm.tokenizer.pieces[i] for i in plm.tokenizer([text])[0]] for plm in (small, world.plm))
         assert found == expected
-
-
-def classifier(world, pooling, seed=3):
-    torch.manual_seed(seed)
-    net = SaltEncoder(SaltEncoderConfig(plm_description=world.plm.description.to_json(), pooling=pooling), 3)
-    net.load_plm(world.plm_dir)
-    return net.eval()
-
-
-def test_classifier_starts_from_the_published_head(world):
-    net, fresh = classifier(world, "first"), classifier(world, "first", seed=4)
-    if world.kind == "modernbert":
-        for pooling in ("first", "mean"):
-            net = classifier(world, pooling)
-            assert torch.equal(net.pooler.weight, world.model.head.dense.weight)
-            assert torch.equal(net.pooler.layer_norm.weight, world.model.head.norm.weight)
-    else:  # which is no part of the PLM
-        assert not torch.equal(net.pooler.weight, fresh.pooler.weight)
-
-
-def test_fp16_is_refused_where_it_overflows(world):
-    net = classifier(world, "first")
-    if world.kind != "deberta-v2":
-        assert net.half().classifier.weight.dtype == torch.float16
-    else:
-        with pytest.raises(InputError, match="exceed the largest number of fp16.*--autocast-bf16"):
-            net.half()
-
-
-def test_replaced_token_detection_is_no_lm_head(sentences, tmp_path, capsys):
-    """mDeBERTa as published: the head is kept for an export, an LM head has to be trained before distilling."""
-    world = made("deberta-v2", tmp_path, sentences[:300])
-    tensors = load_file(world.source / "model.safetensors")
-    tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("cls.")}
-    tensors |= {"mask_predictions.dense.weight": torch.ones(48, 48), "lm_predictions.lm_head.bias": torch.ones(9)}
-    save_file(tensors, world.source / "model.safetensors")
-    call(import_plm, world.source, tmp_path / "rtd")
-    assert "without a masked-LM head" in capsys.readouterr().err
-    assert Description.load(tmp_path / "rtd").lm_head == "untrained"
-    (tmp_path / "train.tsv").write_text("The house.\tA house.\tyes\nThe sea.\tA house.\tno\n", encoding="utf-8")
-    call(binarize, tmp_path / "rtd", tmp_path / "data", "--subset", f"train={tmp_path / 'train.tsv'}")
-    assert "train it with preprocess/train_lm_head.py" in error_of(distill, tmp_path / "rtd", tmp_path / "data", "--languages", "fr")
-    call(export_hf, tmp_path / "rtd", tmp_path / "out")
-    exported = load_file(tmp_path / "out" / "model.safetensors")
-    assert exported.keys() == tensors.keys() and all(torch.equal(exported[name], tensors[name]) for name in tensors)
-
-
-def test_fine_tuned_classifiers_are_no_lm_head(world, sentences, tmp_path, capsys):
-    """ModernBERT's classifiers have a dense layer and a LayerNorm named as the LM head's."""
-    model = randomized(AutoModelForSequenceClassification.from_config(world.model.config), seed=5)
-    shutil.copytree(world.source, tmp_path / "tuned", ignore=shutil.ignore_patterns("*.safetensors"))
-    model.save_pretrained(tmp_path / "tuned")
-    call(import_plm, tmp_path / "tuned", tmp_path / "plm")
-    assert "without a masked-LM head" in capsys.readouterr().err
-    plm, tokens = PLM.load(tmp_path / "plm"), list(batches(world.plm, sentences))[2]
-    at = tokens != 1
-    with torch.no_grad():
-        expected = model.base_model(**published_inputs(world, tokens)).last_hidden_state
-    torch.testing.assert_close(plm.features(tokens)[at], expected[at], atol=1e-4, rtol=0)
-    call(export_hf, tmp_path / "plm", tmp_path / "out")
-    exported, tensors = (load_file(tmp_path / name / "model.safetensors") for name in ("out", "tuned"))
-    assert exported.keys() == tensors.keys() and all(torch.equal(exported[name], tensors[name]) for name in tensors)
 
 
 REFUSED = [

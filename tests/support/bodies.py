@@ -1,10 +1,15 @@
 """Small ModernBERT, DeBERTa-v3 and XLM-R XL models of transformers with random weights, and their kinds of tokenizers."""
 
 import json
+from types import SimpleNamespace
 
 import sentencepiece
+import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import DebertaV2Config, DebertaV2ForMaskedLM, ModernBertConfig, ModernBertForMaskedLM, XLMRobertaXLConfig, XLMRobertaXLForMaskedLM
+
+from preprocess import import_plm
+from salt_fairseq.plm import PLM, load_published, pad
 
 GEMMA = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
 BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
@@ -103,3 +108,41 @@ def new_model(body, sentences, directory, *pieces, unused=0, **sizes):
     ``unused``: so many embeddings have no piece."""
     tokenizer, config, model = KINDS[body]
     return model(config(tokenizer(sentences, directory, *pieces) + unused, **sizes))
+
+
+UNUSED = {"modernbert": 0, "deberta-v2": 7, "xlm-roberta-xl": 7}  # the published ones have embeddings without a piece
+
+
+def randomized(model, seed=1):
+    """Norms near the identity, biases and other weights random, so that every parameter matters."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = 0.1 * torch.randn(parameter.shape, generator=generator)
+            parameter.copy_(1 + noise if "norm" in name.lower() and name.endswith("weight") else noise)
+    return model.eval()
+
+
+def made(kind, directory, sentences, seed=1, **sizes):
+    """A Hugging Face directory and what was imported from it, with transformers' model."""
+    source = directory / "hf"
+    source.mkdir(parents=True)
+    model = randomized(new_model(kind, sentences, source, unused=UNUSED[kind], **sizes), seed)
+    model.save_pretrained(source)
+    import_plm.import_plm(source, directory / "plm")
+    plm = PLM.load(directory / "plm")
+    ids = load_published(directory / "plm", plm.description)["ids"]
+    return SimpleNamespace(kind=kind, source=source, plm_dir=directory / "plm", plm=plm, model=model, ids=ids)
+
+
+def batches(plm, sentences):
+    """One token; two; pairs and single sentences of up to 600 tokens, padded."""
+    long, longer = (plm.encode(" ".join(sentences[:40]))[:length] for length in (150, 600))
+    yield torch.tensor([[0]])
+    yield pad([torch.tensor([0, 2]), plm.encode("a")])
+    yield pad([plm.encode(*sentences[:2]), longer, long, plm.encode(sentences[3])])
+    yield longer[None]
+
+
+def published_inputs(world, tokens):
+    return {"input_ids": world.ids[tokens], "attention_mask": tokens.ne(1).long()}
