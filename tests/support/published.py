@@ -1,7 +1,8 @@
-"""Published models, changed: other weights, or code in their place."""
+"""Models in Hugging Face's layout: loaded as transformers loads them, or changed (other weights, or code in their place)."""
 
 import shutil
 
+import torch
 from safetensors.torch import load_file
 
 
@@ -21,3 +22,10 @@ class Payload:
 
     def __reduce__(self):
         return self.call
+
+
+def loaded(model_class, directory):
+    """Every tensor that the model needs is there, and fits."""
+    model, report = model_class.from_pretrained(directory, output_loading_info=True, dtype=torch.float32)
+    assert not report["missing_keys"] and not report["mismatched_keys"]
+    return model.eval()

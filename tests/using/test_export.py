@@ -17,7 +17,6 @@ from transformers import (
     AutoTokenizer,
     BertConfig,
     BertForMaskedLM,
-    BertModel,
     DistilBertConfig,
     DistilBertForMaskedLM,
     XLMRobertaForMaskedLM,
@@ -32,6 +31,7 @@ from salt_fairseq.plm import PLM, Description, load_state, pad
 from salt_fairseq.storage.files import sha256
 from support.classifiers import LABELS, binarized, fine_tuned
 from support.in_process import call, error_of
+from support.published import loaded
 from support.running import QUICKSTART, randomize, read_tsv, run
 
 pytestmark = pytest.mark.slow
@@ -99,13 +99,6 @@ def classifiers(plms, tmp_path_factory):
 @pytest.fixture(params=["bert", "xlmr", "distilbert", "minilm"])
 def classifier(request, classifiers):
     return classifiers[request.param]
-
-
-def loaded(model_class, directory):
-    """Every tensor that the model needs is there, and fits."""
-    model, report = model_class.from_pretrained(directory, output_loading_info=True, dtype=torch.float32)
-    assert not report["missing_keys"] and not report["mismatched_keys"]
-    return model.eval()
 
 
 def encoded(tokenizer, inputs):
@@ -267,35 +260,6 @@ def test_trimmed_plm(name, sources, sentences, tmp_path):
     place = [part.get_vocab()[piece] for piece in ours.tokenizer.pieces]
     expected = ours.logits(pad([ours.encode(a, b) for a, b in zip(sentences[:6], sentences[6:12])]))
     torch.testing.assert_close(theirs(**batch).logits[:, :, place][mask], expected[mask], atol=1e-4, rtol=0)
-
-
-@torch.inference_mode()
-def test_three_segments(bert_dir, tmp_path):
-    """The second sentence has the second segment, however many more the body has."""
-    theirs = BertForMaskedLM.from_pretrained(bert_dir, type_vocab_size=3, ignore_mismatched_sizes=True).eval()
-    theirs.bert.embeddings.token_type_embeddings.weight.normal_(generator=torch.Generator().manual_seed(1))
-    theirs.save_pretrained(tmp_path / "source")
-    shutil.copy(bert_dir / "vocab.txt", tmp_path / "source")
-    import_plm(tmp_path / "source", tmp_path / "plm")
-    call(export_hf, tmp_path / "plm", tmp_path / "out")
-    source, exported = (AutoTokenizer.from_pretrained(tmp_path / d)(*INPUTS[1], return_tensors="pt") for d in ("source", "out"))
-    assert exported["token_type_ids"].unique().tolist() == [0, 1]
-    expected = theirs(**source).logits
-    torch.testing.assert_close(loaded(AutoModelForMaskedLM, tmp_path / "out")(**exported).logits, expected, atol=1e-4, rtol=0)
-    plm, ids = PLM.load(tmp_path / "plm"), torch.load(tmp_path / "plm" / "model.pt", weights_only=True)["published"]["ids"]
-    torch.testing.assert_close(plm.logits(plm.encode(*INPUTS[1])[None]), expected[:, :, ids], atol=1e-4, rtol=0)
-
-
-def test_encoder_without_head(bert_dir, tmp_path):
-    """As a sentence encoder is published: no head that nobody trained comes out."""
-    BertModel.from_pretrained(bert_dir).save_pretrained(tmp_path / "source")
-    shutil.copy(bert_dir / "vocab.txt", tmp_path / "source")
-    import_plm(tmp_path / "source", tmp_path / "plm")
-    call(export_hf, tmp_path / "plm", tmp_path / "out")
-    published, exported = (load_file(tmp_path / d / "model.safetensors") for d in ("source", "out"))
-    assert exported.keys() == published.keys() and all(torch.equal(exported[name], published[name]) for name in published)
-    assert json.loads((tmp_path / "out" / "config.json").read_text())["architectures"] == ["BertModel"]
-    assert "feature-extraction" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
 
 
 def test_errors(classifiers, plms, tmp_path, labelled_otherwise):
