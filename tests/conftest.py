@@ -1,5 +1,6 @@
 """Small masked LMs with random weights, made with transformers, and data from the quickstart's sentences."""
 
+import gc
 import os
 import shutil
 import sys
@@ -17,6 +18,13 @@ from support.running import LANGUAGES, QUICKSTART, randomize, read_tsv
 def pytest_collection_modifyitems(items):
     """Slow tests first, so that two processes end at about the same time."""
     items.sort(key=lambda item: not any(item.get_closest_marker(name) for name in ("slow", "long")))
+
+
+def pytest_collection_finish():
+    """What was imported by now stays to the end; the garbage collector need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(200_000, 20, 100)
 
 
 @pytest.fixture(autouse=True)

@@ -62,7 +62,7 @@ def test_matmul_rate_is_that_of_a_product():
     assert 0.05 < rate / (200 * 2 * 256**3 / clock.read()["seconds"]) < 20
 
 
-@pytest.mark.parametrize("case", ["distill", "binarize"])
+@pytest.mark.parametrize("case", ["distill", pytest.param("binarize", marks=pytest.mark.long)])
 def test_real_text_is_asked_for(case):
     done = run("python", f"tests/benchmarks/{case}.py", check=False, PYTHONPATH=str(ROOT))
     (line,) = done.stderr.splitlines()

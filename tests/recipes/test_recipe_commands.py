@@ -218,6 +218,7 @@ def test_everything_for_a_gpu(recipe):
         "report",
     ]
     assert recipe("gpu", "--text", "absent", *words[2:])[2] == ["error: --text absent: no such file"]
+    assert recipe("gpu", *words, "--updates", "0")[2] == ["error: --updates 0: a whole number of at least 1 is needed"]
 
 
 @pytest.mark.parametrize(

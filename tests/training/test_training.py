@@ -176,7 +176,7 @@ def test_what_other_data_have_otherwise(name, one_stream, size, task):
     assert (config["task"]["_name"], config["task"]["one_stream"], config["dataset"]["batch_size"]) == (task, one_stream, size)
 
 
-@pytest.mark.parametrize("name", ["quickstart", "udpos"])
+@pytest.mark.parametrize("name", [pytest.param("quickstart", marks=pytest.mark.long), "udpos"])
 def test_updates_of_an_experiment_as_typed(name, bert_plm, bert_data, tmp_path):
     """In a process that nothing has told of the tasks: 5 epochs of 480 pairs, or 10 of 4 sentences, 32 a step."""
     data = bert_data if name == "quickstart" else binarized_tags(bert_plm, tmp_path / "data", conll(), "--tags", "detect").path
