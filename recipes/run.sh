@@ -14,6 +14,7 @@ mkdir -p "$run"
 lock 8 "$run/.lock" || exit 0
 [ ! -e "$results" ] || exit 0 # since when the other recipe has finished it
 exec 3>&1 >> "$run/log" 2>&1
+export HYDRA_FULL_ERROR=1 # else the log would end with how to set this, and not with what is wrong
 say() { echo "== $system, seed $seed: $1" >&3; }
 
 # fairseq adds the step to the seed, so neighbouring seeds would share their steps' draws.

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
@@ -42,6 +42,8 @@ WITHOUT_EFFECT = {
     "task": {"data"},
     "model": {"plm"},
 }
+
+COMPLETE = ("task", "model", "criterion", "optimizer", "lr_scheduler")  # groups to whose keys in the YAML fairseq adds none
 
 
 def arguments() -> argparse.Namespace:
@@ -164,13 +166,30 @@ def training_settings(directory: Path, name: str, overrides: list[str]) -> Setti
 
     The configuration is composed without fairseq, which takes seconds to import, so without fairseq's defaults.
     """
-    config = composed_freely(directory, name, parsed(overrides))
+    changes = parsed(overrides)
+    _check_keys(directory, name, changes)
+    config = composed_freely(directory, name, changes)
     settings: Settings = {}
     for group, values in OmegaConf.to_container(config, enum_to_str=True).items():
         for key, value in values.items() if isinstance(values, dict) else [("_name", values)]:
             if key not in WITHOUT_EFFECT.get(group, ()):
                 settings[f"{group}.{key}"] = value
     return settings
+
+
+def _check_keys(directory: Path, name: str, overrides: list[Override]) -> None:
+    """Refuse a key that Hydra would refuse in every run."""
+    changes = [override for override in overrides if override.type == OverrideType.CHANGE]
+    others = [override for override in overrides if override not in changes]
+    known = OmegaConf.to_container(composed_freely(directory, name, others))
+    for override in changes:
+        group, _, key = override.key_or_group.partition(".")
+        if key and group in COMPLETE and key not in known[group]:
+            text = override.input_line
+            raise InputError(
+                f"{text}: the configuration has no such key, {group} has {', '.join(sorted(known[group]))}; a key that "
+                f"fairseq knows beside these is added by +{text}"
+            )
 
 
 def parsed(overrides: Iterable[str]) -> list[Override]:

@@ -172,6 +172,15 @@ def test_overrides_that_hydra_reads_otherwise(begun, override):
     assert said.startswith(f"{override} is no override of one value (") and said.endswith(f"as in \"{key}='{value or 'VALUE'}'\"")
 
 
+@pytest.mark.parametrize("override", ["model.poling=mean", "optimizer.layer_decay=0.9", "task.threshold=1"])
+def test_keys_that_hydra_would_refuse(begun, override):
+    before = state(begun)
+    said = error_of(experiment_settings, *words(), override)
+    assert said.startswith(f"{override}: the configuration has no such key, {override.split('.')[0]} has ") and said.endswith(f" is added by +{override}")
+    assert state(begun) == before
+    composed_alone(ROOT / "recipes" / "config", "xnli", ["+preset=stable", "model.pooling=mean", "optimizer.layer_decay=0.9"])
+
+
 def test_values_reach_hydra_as_they_are():
     """The quoting of the recipes and of salt train, read by Hydra's own parser."""
     values = ["é", "a,b", "(", "it's", "a=b", 'say "x"', "a b ", "\\", "a\\'b", "a\\\\", "\\\\'", "{a: 1}", "[1]", "null", "1e3", "#", "%", "$x", "\t", "~", ""]

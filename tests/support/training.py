@@ -75,7 +75,7 @@ def typed(config):
             option = "--" + ({"model": "arch"}.get(group, group) if name == "_name" else name).replace("_", "-")
             if isinstance(value, bool):
                 words += [option] if value else []
-            else:
+            elif value is not None:
                 words += [option, ",".join(map(str, value)) if isinstance(value, list) else str(value)]
     return words
 

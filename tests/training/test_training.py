@@ -1,19 +1,24 @@
 """fairseq-train and fairseq-validate as typed, against transformers and against a second run."""
 
+import dataclasses
 import json
 import shutil
 
 import numpy as np
 import pytest
 import torch
+from fairseq.optim.lr_scheduler.polynomial_decay_schedule import PolynomialDecayLRScheduleConfig
 from omegaconf import OmegaConf
 from transformers import BertConfig, BertModel, BertTokenizerFast, XLMRobertaConfig, XLMRobertaModel
 
 from preprocess import binarize, distill
+from salt_fairseq.criterions.salt_classification import SaltClassificationConfig
 from salt_fairseq.data.directory import DataDirectory
 from salt_fairseq.models.salt_encoder import SaltEncoderConfig
+from salt_fairseq.optim.fused_adam import FusedAdamConfig
 from salt_fairseq.plm import PLM
 from salt_fairseq.tasks.salt_sentence_pair import SaltSentencePairConfig, SaltSentencePairTask
+from salt_fairseq.tasks.salt_token_labelling import SaltTokenLabellingConfig
 from support.in_process import call
 from support.running import QUICKSTART, ROOT, read_tsv, run
 from support.tagged import binarized as binarized_tags
@@ -155,7 +160,8 @@ def test_recipe_configs_hold_the_papers_numbers(name, instances, epochs, interva
     config = composed(name, "task.data=x", "model.plm=x")
     assert config["optimizer"] == {"_name": "adam", "adam_betas": "(0.9,0.999)", "adam_eps": 1e-8, "weight_decay": 0}
     updates = epochs * -(-instances * 5 // 32)
-    assert config["lr_scheduler"] == {"_name": "polynomial_decay", "total_num_update": updates, "warmup_updates": 0}
+    decay = {"total_num_update": updates, "end_learning_rate": 0, "power": 1, "warmup_updates": 0, "force_anneal": None}
+    assert config["lr_scheduler"] == {"_name": "polynomial_decay", **decay}
     optimization = {"lr": [2e-5], "clip_norm": 1.0, "max_epoch": epochs, "max_update": updates}
     assert config["optimization"] == optimization and config["dataset"]["batch_size"] == 32
     assert config["checkpoint"]["save_interval_updates"] == config["dataset"]["validate_interval_updates"] == interval
@@ -174,6 +180,22 @@ def test_what_other_data_have_otherwise(name, one_stream, size, task):
     """Of what base.yaml says, too, which is read after the file of the data."""
     config = composed(name, "task.data=x", "model.plm=x", "+system=vanilla")
     assert (config["task"]["_name"], config["task"]["one_stream"], config["dataset"]["batch_size"]) == (task, one_stream, size)
+
+
+@pytest.mark.parametrize("name, task", [("xnli", SaltSentencePairConfig), ("udpos", SaltTokenLabellingConfig)])
+def test_every_option_is_a_key_of_the_yaml(name, task):
+    """Hydra changes what is there, as in model.pooling=mean, and would ask for a + before anything else."""
+    config = composed(name, "task.data=x", "model.plm=x", "+system=SALT", "+preset=stable")
+    groups = {
+        "task": task,
+        "model": SaltEncoderConfig,
+        "criterion": SaltClassificationConfig,
+        "optimizer": FusedAdamConfig,
+        "lr_scheduler": PolynomialDecayLRScheduleConfig,
+    }
+    filled_in = {"plm_description", "seed", "lr"}  # by the model, and from other groups
+    for group, dataclass in groups.items():
+        assert config[group].keys() - {"_name"} == {field.name for field in dataclasses.fields(dataclass)} - filled_in - {"_name"}
 
 
 @pytest.mark.parametrize("name", [pytest.param("quickstart", marks=pytest.mark.long), "udpos"])
