@@ -10,6 +10,7 @@ import torch
 from fairseq.logging import metrics
 from fairseq_cli import train
 from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 
 from salt_fairseq.experiments import composition
@@ -82,6 +83,7 @@ def typed(config):
 
 def without_fairseqs_store():
     """What fairseq-hydra-train has stored in this process, which then completes every configuration, is put aside."""
+    Plugins.instance()  # stores what Hydra's own plugins are configured with, once in a process
     store = ConfigStore.instance()
     own = {name: value for name, value in store.repo.items() if name.startswith(("hydra", "_"))}
     return mock.patch.object(store, "repo", own)
