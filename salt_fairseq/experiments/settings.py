@@ -166,9 +166,9 @@ def training_settings(directory: Path, name: str, overrides: list[str]) -> Setti
 
     The configuration is composed without fairseq, which takes seconds to import, so without fairseq's defaults.
     """
-    changes = parsed(overrides)
-    _check_keys(directory, name, changes)
-    config = composed_freely(directory, name, changes)
+    read = parsed(overrides)
+    _check_keys(directory, name, read)
+    config = composed_freely(directory, name, read)
     settings: Settings = {}
     for group, values in OmegaConf.to_container(config, enum_to_str=True).items():
         for key, value in values.items() if isinstance(values, dict) else [("_name", values)]:
@@ -184,10 +184,11 @@ def _check_keys(directory: Path, name: str, overrides: list[Override]) -> None:
     known = OmegaConf.to_container(composed_freely(directory, name, others))
     for override in changes:
         group, _, key = override.key_or_group.partition(".")
-        if key and group in COMPLETE and key not in known[group]:
+        keys = known.get(group, {})
+        if key and group in COMPLETE and key not in keys:
             text = override.input_line
             raise InputError(
-                f"{text}: the configuration has no such key, {group} has {', '.join(sorted(known[group]))}; a key that "
+                f"{text}: the configuration has no such key, {group} has {', '.join(sorted(keys)) or 'none'}; a key that "
                 f"fairseq knows beside these is added by +{text}"
             )
 
