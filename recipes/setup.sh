@@ -35,9 +35,11 @@ installed() { # distributions
 }
 expected=(salt_fairseq)
 [ -L "$venv" ] || expected+=(torch '?(ve_)fairseq' tokenizers wordfreq pytest pytest_xdist transformers ruff)
-if [ "$(cat "$venv/complete" 2>/dev/null)" = "$state" ] && "$venv/bin/python" --version >/dev/null 2>&1 && installed "${expected[@]}"; then
-    exit 0
-fi
+is_complete() { [ "$(cat "$venv/complete" 2>/dev/null)" = "$state" ] && "$venv/bin/python" --version >/dev/null 2>&1 && installed "${expected[@]}"; }
+! is_complete || exit 0
+exec 8>> recipes/setup.sh # the lock of the checkout, which an editable installation writes to as well
+flock --nonblock 8 || { echo "waiting for another recipe, which is installing ..." && flock 8; }
+! is_complete || exit 0 # by now
 
 if [ -L "$venv" ]; then
     is_supported "$venv/bin/python" || fail "$(realpath "$venv") has $("$venv/bin/python" --version 2>&1), and Python 3.9 to 3.12 is needed"
