@@ -125,6 +125,10 @@ def _do(stage: Stage, plan: Plan, plm_dir: Path) -> None:
             call("export", best, *stage.words[1:])
         _add_note(plan, Path(stage.words[1]) / "README.md")
         publish(Path(stage.words[1]), out)
+    elif stage.name == "import":
+        with locked(plm_dir, wait=True):  # in the user's cache, where another run may be importing the same PLM
+            if not stage.is_done:
+                call("import", *stage.words)
     else:
         if stage.name == "binarize":
             _check_head(plan, plm_dir)

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -31,18 +32,18 @@ def sha256(path: str | Path) -> str:
 
 
 @contextlib.contextmanager
-def locked(path: str | Path) -> Iterator[None]:
+def locked(path: str | Path, wait: bool = False) -> Iterator[None]:
     """Let no other process write ``path`` until the block ends.
 
-    Raises if another process is writing it, for devices and pipes, and where the lock file is a link to another file. The
-    system releases the lock of a process that dies, whatever processes it has forked. A process may lock a path that it has
-    locked already.
+    Raises if another process is writing it (with ``wait``, the block begins when that one has ended), for devices and pipes,
+    and where the lock file is a link to another file. The system releases the lock of a process that dies, whatever processes
+    it has forked. A process may lock a path that it has locked already.
     """
     path = Path(path).resolve()
     if path.exists() and not (path.is_file() or path.is_dir()):  # renaming onto it would replace even /dev/null
         raise InputError(f"{path} is not a regular file: choose another output path")
     lock_file = path.with_name(f".{path.name}.lock")
-    lock = FileLock(lock_file, blocking=False, is_singleton=True, fallback_to_soft=False)
+    lock = FileLock(lock_file, is_singleton=True, fallback_to_soft=False)
 
     def remove_lock_file() -> None:
         if lock.lock_counter == 1:  # while it is held, so that it is not another process's
@@ -51,9 +52,11 @@ def locked(path: str | Path) -> Iterator[None]:
     with contextlib.ExitStack() as release:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            if lock_file.is_symlink() or (lock_file.exists() and lock_file.stat().st_nlink != 1):
-                raise InputError(f"{lock_file}, the lock of {path}, is a link to another file: delete it")
-            release.enter_context(lock)
+            with contextlib.suppress(FileNotFoundError):
+                found = lock_file.lstat()
+                if stat.S_ISLNK(found.st_mode) or found.st_nlink > 1:
+                    raise InputError(f"{lock_file}, the lock of {path}, is a link to another file: delete it")
+            release.enter_context(lock.acquire(blocking=wait))
             release.callback(remove_lock_file)
             with open(os.open(lock_file, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW), "w") as file:
                 file.write(str(os.getpid()))

@@ -3,9 +3,12 @@
 import doctest
 import io
 import json
+import multiprocessing
 import shutil
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,8 +17,9 @@ import torch
 from salt_fairseq import __main__ as salt
 from salt_fairseq import api
 from salt_fairseq.errors import InputError
-from salt_fairseq.pipeline import run
+from salt_fairseq.pipeline import run, stages
 from salt_fairseq.pipeline.settings import read_run_file
+from salt_fairseq.storage.files import locked
 from support.running import QUICKSTART, read_tsv
 
 pytestmark = pytest.mark.slow
@@ -216,3 +220,24 @@ def test_stored_settings_are_complete(trained):
     assert settings["train"] == str(out.parent / "train.tsv") and Path(settings["out"]) == out
     assert {"learning_rate", "warmup_updates", "validation_interval", "one_stream", "freeze_embeddings"} <= settings.keys()
     assert set(checksums) == {"--train", "--test fr", "--model"}
+
+
+def test_another_run_imports_the_same_plm(tmp_path, monkeypatch):
+    """The second waits for the first one's import and goes on with it, instead of an error about a path it did not name."""
+    plm_dir = tmp_path / "cache" / "plm"
+    stage = stages.Stage("import", ("source", str(plm_dir)), plm_dir / "plm.json")
+    monkeypatch.setattr(run, "call", lambda *words: pytest.fail("imported again"))
+
+    def importing():
+        with locked(plm_dir):
+            begun.set()
+            time.sleep(0.5)
+            plm_dir.mkdir()
+            stage.made.touch()
+
+    begun = multiprocessing.get_context("fork").Event()
+    first = multiprocessing.get_context("fork").Process(target=importing)
+    first.start()
+    begun.wait(30)
+    run._do(stage, SimpleNamespace(settings=SimpleNamespace(out="unused")), plm_dir)
+    assert stage.is_done and not first.is_alive()

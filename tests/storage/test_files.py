@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import shutil
 import signal
+import threading
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -82,6 +84,35 @@ def test_second_writer_stops(tmp_path):
     with locked(out), replacing(out) as temporary:
         temporary.write_text("new")
     assert out.read_text() == "new" and os.listdir(tmp_path) == ["out"]
+
+
+def test_waiting_for_the_first_one(tmp_path):
+    """It is killed in half a second; nothing is left."""
+    out = tmp_path / "out"
+    process = in_child(hold, out)
+    threading.Timer(0.5, process.kill).start()
+    with locked(out, wait=True):
+        assert not process.is_alive() and (tmp_path / ".out.lock").read_text() == str(os.getpid())
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("look", [1, 2])
+def test_released_while_another_looks_at_the_lock(look, tmp_path, monkeypatch):
+    """The lock's file, which its owner removes, vanishes after the first or second look at it."""
+    lock_file, stat, looks = tmp_path / ".out.lock", Path.stat, []
+
+    def then_released(path, **options):
+        result = stat(path, **options)
+        if path == lock_file:
+            looks.append(path)
+            if len(looks) == look:
+                lock_file.unlink()
+        return result
+
+    lock_file.touch()
+    monkeypatch.setattr(Path, "stat", then_released)
+    with locked(tmp_path / "out"):
+        assert lock_file.read_text() == str(os.getpid())
 
 
 def test_workers_do_not_inherit_the_lock(tmp_path):
