@@ -9,7 +9,8 @@ import numpy as np
 from preprocess.text.encoded_blocks import BadText, mixed
 from preprocess.text.labels import check_others, check_plausible, unknown_label
 from preprocess.text.readers import UNDECIDED, TextFile, every_example
-from salt_fairseq.data.directory import FIRST_LABEL, UNLABELLED, inputs_of
+from preprocess.text.tagged_sentences import MISSING_TAG, NO_LABEL
+from salt_fairseq.data.directory import FIRST_LABEL, MISSING, UNLABELLED, inputs_of
 from salt_fairseq.storage.files import sha256
 from salt_fairseq.storage.indexed_data import IndexedWriter, write_flat
 
@@ -29,7 +30,7 @@ class SubsetWriter:
         self._skipped: Counter[str] = Counter()
         self._rows = 0
         self._first_lines: dict[str, int] = {}  # of each label
-        self._targets: list[np.ndarray] = []  # the number of each label, or -1
+        self._targets: list[np.ndarray] = []  # the number of each label, MISSING_TAG or NO_LABEL
         self._target_sizes: list[np.ndarray] = []  # labels of each example
         self._hashes: list[np.ndarray] = []
         self._inputs: list[IndexedWriter] = []
@@ -52,7 +53,7 @@ class SubsetWriter:
         for label, line in facts["labels"].items():
             self._first_lines.setdefault(label, line)
         number = {label: i for i, label in enumerate(self._first_lines)}
-        self._targets.append(np.array([*(number[label] for label in facts["labels"]), -1], np.int32)[labels])
+        self._targets.append(np.array([*(number[label] for label in facts["labels"]), MISSING_TAG, NO_LABEL], np.int32)[labels])
         self._target_sizes.append(inputs[0] if len(labels) and self.is_tagged else np.ones_like(labels))
         self.counts.update(dict(zip(facts["labels"], np.bincount(labels[labels >= 0]).tolist())))
         self._skipped.update(facts["skipped"])
@@ -103,7 +104,7 @@ class SubsetWriter:
     def write_labels(self, labels: list[str]) -> dict:
         """Write the last file, once the order of the labels is known; returns the subset's entry in ``meta.json``."""
         self.check_labels(labels)
-        number = np.array([*(labels.index(label) + FIRST_LABEL for label in self._first_lines), UNLABELLED], np.int32)
+        number = np.array([*(labels.index(label) + FIRST_LABEL for label in self._first_lines), MISSING, UNLABELLED], np.int32)
         targets, sizes = number[np.concatenate(self._targets)], np.concatenate(self._target_sizes)
         write_flat(self._directory / "label" / self._name, [(sizes, targets)], np.uint16)
         sides = inputs_of(bool(self.is_pairs))

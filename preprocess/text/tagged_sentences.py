@@ -24,7 +24,7 @@ from salt_fairseq.modules.encoder import UNK
 from salt_fairseq.tokenizer import Tokenizer
 
 UNTAGGED = "without tags"  # why a sentence is skipped: all its tags are missing
-NO_LABEL = -1
+MISSING_TAG, NO_LABEL = -2, -1  # of a word, and of a piece that begins none; as indices, the last two of an array
 MOST_IN_ONE = 100  # words of a file with one sentence; of PUD's 1,000 English sentences none has more than 60
 
 
@@ -109,7 +109,8 @@ def _checked(file: TextFile, word: str, tag: str, line: int) -> str | None:
 
 def encode_tagged(file: TextFile, block: Block, tokenizer: Tokenizer) -> tuple[dict, list[np.ndarray]]:
     """The chunk of a block as :func:`~preprocess.text.encoded_blocks.encode_block` makes it, with a label for each id: the
-    number of its tag, or :data:`NO_LABEL`. A word without any piece is read as unknown, so that every word keeps its tag."""
+    number of its tag, :data:`MISSING_TAG` or :data:`NO_LABEL`. A word without any piece is read as unknown, so that every word
+    keeps its tag."""
     skipped = dict.fromkeys((*REASONS, UNTAGGED), 0)
     try:
         sentences = list(tagged_sentences(file, block, skipped))
@@ -126,7 +127,7 @@ def encode_tagged(file: TextFile, block: Block, tokenizer: Tokenizer) -> tuple[d
         pieces = [word or [UNK] for word in pieces]
         ids.append(list(itertools.chain.from_iterable(pieces)))
         for word, tag in zip(pieces, sentence.tags):
-            labels += [number.get(tag, NO_LABEL), *[NO_LABEL] * (len(word) - 1)]
+            labels += [number.get(tag, MISSING_TAG), *[NO_LABEL] * (len(word) - 1)]
         labels.append(NO_LABEL)  # eos
     rows = len(sentences) + skipped[UNTAGGED]
     facts = {"rows": rows, "skipped": skipped, "ids": [sentence.row for sentence in sentences], "labels": first_lines}

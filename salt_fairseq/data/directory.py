@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 INPUTS = ("input0", "input1")
 FIRST_LABEL = 4  # as in fairseq's Dictionary, whose four specials stand before the labels
 UNLABELLED = 1  # stored in the place of a token's label: fairseq's padding
+MISSING = 3  # stored in the place of a word's label, if it alone has none: fairseq's unknown
 IGNORED = -100  # the same in batches, as torch's cross-entropy has it
 SENTENCES, TOKENS = "sentences", "tokens"  # what is labelled, each example or each of its tokens
 SHAPE = {  # of what meta.json must say
@@ -51,7 +52,11 @@ class TokenLabels:
 
     def __getitem__(self, i: int) -> torch.Tensor:
         labels = self.stored[i]
-        return torch.where(labels == UNLABELLED, IGNORED, labels - FIRST_LABEL)
+        return torch.where(labels < FIRST_LABEL, IGNORED, labels - FIRST_LABEL)
+
+    def words(self, i: int) -> np.ndarray:
+        """The first tokens of the words of sentence i, int64 (W,), ascending; those with a missing tag are among them."""
+        return np.flatnonzero(self.stored[i] != UNLABELLED)
 
 
 class Examples(NamedTuple):

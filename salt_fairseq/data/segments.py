@@ -39,7 +39,7 @@ class Segments:
         for example, row in enumerate(rows.tolist()):
             label = labels[row].numpy()
             starts = np.flatnonzero(label != IGNORED)
-            segments = np.array(bounds(starts, len(label) - 1, budget - 1))
+            segments = np.array(bounds(labels.words(row), len(label) - 1, budget - 1))
             which = np.searchsorted(segments[:, 0], starts, side="right") - 1
             numbers, places = len(self._bounds) + which, starts - segments[which, 0]
             found.append(np.stack([label[starts], np.full_like(starts, example), numbers, places]))

@@ -75,21 +75,22 @@ def test_truncated_and_code_switched(sentences, max_length, mixed):
 
 
 @settings(deadline=None, derandomize=True, max_examples=80)
-@given(st.lists(WORDS, min_size=1, max_size=4), st.integers(2, 20))
-def test_segments_hold_every_word_once(sentences, budget):
-    """In order, at its first piece, in segments of at most ``budget`` tokens, which only end within a word that is longer."""
+@given(st.lists(WORDS, min_size=1, max_size=4), st.integers(2, 20), st.integers(2, 13))
+def test_segments_hold_every_word_once(sentences, budget, missing):
+    """In order, at its first piece, in segments of at most ``budget`` tokens, which only end within a word that is longer.
+    Every so many words, a tag is missing: those words are no targets, and segments end before them as before others."""
     subset = examples(sentences)
-    labels = TokenLabels(Stored(torch.where(row == IGNORED, 1, row + 4) for row in subset.targets))
-    made = segments.Segments(subset._replace(targets=labels), budget)
-    assert made.targets.tolist() == [k for words in sentences for k in range(len(words))]
-    assert made.examples.tolist() == [i for i, words in enumerate(sentences) for _ in words]
-    starts = [100 + 100 * i + at for i, words in enumerate(sentences) for at in np.cumsum([0, *words])[:-1]]
-    assert [int(made[n][p]) for n, p in zip(made.numbers, made.places)] == starts
+    stored = [torch.where(row == IGNORED, 1, torch.where(row % missing == 1, 3, row + 4)) for row in subset.targets]
+    made = segments.Segments(subset._replace(targets=TokenLabels(Stored(stored))), budget)
+    tagged = [(i, k) for i, words in enumerate(sentences) for k in range(len(words)) if k % missing != 1]
+    assert list(zip(made.examples.tolist(), made.targets.tolist())) == tagged
+    starts = {(i, k): 100 + 100 * i + at for i, words in enumerate(sentences) for k, at in enumerate(np.cumsum([0, *words])[:-1])}
+    assert [int(made[n][p]) for n, p in zip(made.numbers, made.places)] == [starts[word] for word in tagged]
     pieces = [made[i].tolist() for i in range(len(made))]
     assert [i for part in pieces for i in part[:-1]] == [i for row in subset.inputs[0] for i in row.tolist()[:-1]]
     assert all(len(part) <= budget and part[-1] == EOS for part in pieces)
     for before, part in zip(pieces, pieces[1:]):
-        assert part[0] in starts or len(before) == budget
+        assert part[0] in starts.values() or len(before) == budget
 
 
 TEXT = [(["The", "houseboats", "and", "the", "cat", "."], ["O", "B-X", "O", "O", "S-Y", "O"]), (["cat", "house", "summary"], ["S-Y", "O", "O"])] * 8

@@ -105,6 +105,17 @@ def test_scores_are_seqevals_of_what_predict_prints(made):
     assert predicted(made.path, conll([(w, w) for w, _ in sentences]), "--jsonl").count('"prediction": ') == 30
 
 
+def test_words_without_a_tag_do_not_move_the_cuts(made, tmp_path):
+    """Every other tag is missing: the other words of long sentences have the predictions that they have with all tags."""
+    sentences = [(words, ["_" if k % 2 else tag for k, tag in enumerate(tags)]) for words, tags in tagged("test.en", 30)]
+    some = shutil.copytree(made.data.path, tmp_path / "data")
+    binarized(made.plm, some, conll(sentences), "--tags", "conll", "--missing-label", "_", name="some", subset="test.some")
+    call(evaluate, some, "--path", made.path, "--subsets", "test.some", "--out", tmp_path / "some.json")
+    (entry,) = json.loads((tmp_path / "some.json").read_text())["checkpoints"]
+    whole = made.results["checkpoints"][0]["predictions"]["test.en"]
+    assert entry["predictions"]["test.some"] == [row[::2] for row in whole] and max(map(len, whole)) > MAX_LENGTH
+
+
 def _blocks(rows):
     blocks = [[]]
     for row in rows:
