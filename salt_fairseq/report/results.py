@@ -67,6 +67,14 @@ class Results:
             return []
         return [fmean(run.accuracy[pair] for pair in pairs) for run in self.systems[name]]
 
+    def of_same_seeds(self, name: str, other: str, measure: str) -> tuple[list[float], list[float]]:
+        """Accuracies of two systems, one for each seed that both have; runs whose seed is not known are left out."""
+        values, others = (
+            {run.seed: value for run, value in zip(self.systems[each], self.per_seed(each, measure))} for each in (name, other)
+        )
+        both = [seed for seed in values if seed in others and seed is not None]
+        return [values[seed] for seed in both], [others[seed] for seed in both]
+
     def macro_f1(self, name: str, measure: str) -> float:
         """Mean of the macro-F1 over the pairs of ``measure`` and over seeds, NaN where a file does not have all."""
         pairs, runs = self.measures[measure], self.systems[name]

@@ -122,6 +122,7 @@ def significance(baseline: str, comparisons: Comparisons) -> list[dict]:
             "standard_error": c.standard_error,
             "welch_p": c.welch,
             "welch_p_holm": c.welch_holm,
+            "paired_p": c.paired,
             "bootstrap_low": c.low,
             "bootstrap_high": c.high,
             "bootstrap_p": c.bootstrap,

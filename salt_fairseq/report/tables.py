@@ -213,6 +213,7 @@ def significance(results: Results, baseline: str, comparisons: Comparisons) -> T
         "s.e.",
         "Welch p",
         "Holm",
+        "paired p",
         "bootstrap 95 %",
         "p",
         "Holm",
@@ -227,6 +228,7 @@ def significance(results: Results, baseline: str, comparisons: Comparisons) -> T
             "–" if math.isnan(c.standard_error) else f"{c.standard_error:.2f}",
             _welch(c),
             p_value(c.welch_holm),
+            p_value(c.paired),
             "n/a" if math.isnan(c.low) else f"[{signed(c.low)}, {signed(c.high)}]",
             p_value(c.bootstrap),
             p_value(c.bootstrap_holm),
@@ -245,8 +247,9 @@ def significance(results: Results, baseline: str, comparisons: Comparisons) -> T
 
 
 def significance_notes(results: Results, comparisons: Comparisons) -> list[str]:
-    welch, bootstrap, mcnemar = (
-        sum(not math.isnan(getattr(c, test)) for c in comparisons.values()) for test in ("welch", "bootstrap", "mcnemar")
+    made = ", ".join(
+        f"{sum(not math.isnan(getattr(c, test)) for c in comparisons.values())} {name}"
+        for name, test in (("Welch", "welch"), ("paired", "paired"), ("bootstrap", "bootstrap"), ("McNemar", "mcnemar"))
     )
     groups = len(set(example_groups(results).values()))
     untested = [name for name in results.systems if not has_predictions(results, name, results.with_source)]
@@ -258,12 +261,14 @@ def significance_notes(results: Results, comparisons: Comparisons) -> list[str]:
     notes = [
         "Differences in percentage points; s.e.: their standard error over seeds; seeds: of the system / of the baseline.",
         "Welch p: two-sided t-test for unequal variances over seeds; it takes two seeds of both, and with few it is weak.",
+        "paired p: two-sided t-test over the differences of the seeds that both have, whose runs began with the same "
+        "classifier. It sees more than Welch's where the same seeds are good in both. Decide beforehand which of them counts.",
         f"bootstrap: paired, {RESAMPLES:,} resamples of the examples, {together}; accuracies are averaged over seeds first. "
         "It treats the trained models as fixed: it says whether these models would differ on other examples, not whether "
         "another training would.",
         "McNemar p: exact test over examples, where both have one seed.",
-        f"Tests made: {welch} Welch, {bootstrap} bootstrap, {mcnemar} McNemar. Were there no differences at all, one test in "
-        f"20 would still have p ≤ {LEVEL}; the Holm columns are corrected for all tests of that kind in this table.",
+        f"Tests made: {made}. Were there no differences at all, one test in 20 would still have p ≤ {LEVEL}; the Holm "
+        "columns are corrected for all tests of that kind in this table.",
     ]
     if untested:
         notes.append(f"No test over examples is possible for results without predictions: {', '.join(untested)}.")

@@ -50,7 +50,7 @@ def test_published_numbers_as_typed(tmp_path, capsys):
     assert table_cells(table, "avg. with en")[1] == f"{statistics.mean(both):.1f} ± {statistics.stdev(both):.1f}"
     assert "Seeds: vanilla 1, SALT 3." in table
     tests = (tmp_path / "out" / "significance.md").read_text(encoding="utf-8")
-    assert "Tests made: 0 Welch, 0 bootstrap, 0 McNemar" in tests and tests.count("n/a (1 seed)") == 4
+    assert "Tests made: 0 Welch, 0 paired, 0 bootstrap, 0 McNemar" in tests and tests.count("n/a (1 seed)") == 4
     assert all(row["welch_p"] == row["bootstrap_p"] == "" for row in read_csv(tmp_path / "out" / "significance.csv"))
     for kind, begins in (("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")):
         assert all((tmp_path / "out" / f"{name}.{kind}").read_bytes().startswith(begins) for name in ("figure", "gains"))
@@ -98,7 +98,7 @@ def test_markdown(generalized):
     assert table_cells(averages, "vanilla")[3] == f"{statistics.mean(pairs):.1f} ± {statistics.stdev(pairs):.1f}"
     tests = (directory / "significance.md").read_text(encoding="utf-8")
     assert "the same examples in all languages" in tests and "treats the trained models as fixed" in tests
-    assert "Tests made: 6 Welch, 6 bootstrap, 0 McNemar" in tests
+    assert "Tests made: 6 Welch, 6 paired, 6 bootstrap, 0 McNemar" in tests
     matrices = (directory / "generalized.md").read_text(encoding="utf-8")
     assert matrices.count("## Results for ") == 2 and "mean of 2 seeds" in matrices
     cell = statistics.mean(seed["test.fr-de"] for seed in accuracies["RS_RP & co. 100%"])
@@ -108,7 +108,7 @@ def test_markdown(generalized):
 def test_latex(generalized):
     """With the columns of the paper alone: no seeds, no deviations, no tests."""
     directory, _ = generalized
-    for name, columns in (("languages", 6), ("averages", 4), ("significance", 7), ("generalized", 5)):  # the table of tests is cut in two
+    for name, columns in (("languages", 6), ("averages", 4), ("significance", 8), ("generalized", 5)):  # the table of tests is cut in two
         text = (directory / f"{name}.tex").read_text(encoding="utf-8")
         assert {len(row) for row in latex_rows(directory / f"{name}.tex")[0]} == {columns}
         assert text.count(r"\begin{longtable}") == text.count(r"\end{longtable}") > 0 and r"\begin{table" not in text

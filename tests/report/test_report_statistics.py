@@ -1,5 +1,6 @@
 """Tests of significance against formulas worked by hand and exact distributions."""
 
+import json
 import math
 from statistics import mean, variance
 
@@ -28,6 +29,32 @@ def test_welch_by_its_formula():
 def test_welch_that_cannot_be_made():
     assert math.isnan(significance.welch([65.0], [64.0, 63.0])) and math.isnan(significance.standard_error([65.0], [1, 2]))
     assert math.isnan(significance.welch([65.0, 65.0], [64.0, 64.0]))
+
+
+def test_paired_by_its_formula():
+    """Differences 1, 2 and 3: t = 2 / (1 / sqrt 3) with two degrees of freedom, whose p is 1 - t / sqrt(t^2 + 2)."""
+    a, b = [61.0, 67.0, 65.0], [60.0, 65.0, 62.0]
+    t = 2 * math.sqrt(3)
+    assert significance.paired(a, b) == pytest.approx(1 - t / math.sqrt(t**2 + 2)) == pytest.approx(stats.ttest_rel(a, b).pvalue)
+    assert significance.paired(a, b) < 0.1 < significance.welch(a, b)
+    for some in ([], a[:1], b):  # no difference from which to tell the spread of differences
+        assert math.isnan(significance.paired(some, b[: len(some)]))
+
+
+def test_seeds_that_both_have_are_compared(tmp_path):
+    """Wherever they stand in the files; without seeds, as in published numbers, nothing is paired."""
+    vanilla = published(tmp_path / "v.json", *({"test.en": 80 + d, "test.fr": 60 + d} for d in (0, 4, 9, 2)))
+    salt = published(tmp_path / "s.json", *({"test.en": 80 + d, "test.fr": 60 + d} for d in (10, 3, 5.5)))
+    content = json.loads(salt.read_text())
+    for entry, seed in zip(content["checkpoints"], (2, 3, 1)):  # of vanilla 9, 2 and 4
+        entry["seed"] = seed
+    salt.write_text(json.dumps(content))
+    french = significance.compare(read_results({"vanilla": [vanilla], "SALT": [salt]}, "en"), "vanilla")["SALT", "fr"]
+    assert french.paired == pytest.approx(stats.ttest_rel([10, 3, 5.5], [9, 2, 4]).pvalue) and french.paired < 0.05 < french.welch
+    for entry in content["checkpoints"]:
+        del entry["seed"]
+    salt.write_text(json.dumps(content))
+    assert math.isnan(significance.compare(read_results({"vanilla": [vanilla], "SALT": [salt]}, "en"), "vanilla")["SALT", "fr"].paired)
 
 
 def test_mcnemar_by_hand():
@@ -147,7 +174,7 @@ def test_underlined_is_what_the_paper_underlines(tmp_path):
     rows = {(row["system"], row["measure"]): row["significant"] for row in plain_rows.languages(results, comparisons)}
     assert [key for key, star in rows.items() if star == "*"] == [("SALT", "fr")]
     text = tables.significance(results, "vanilla", comparisons).markdown()
-    assert "Tests made: 5 Welch, 0 bootstrap, 0 McNemar" in text
+    assert "Tests made: 5 Welch, 5 paired, 0 bootstrap, 0 McNemar" in text
     assert "No test over examples is possible for results without predictions: vanilla, SALT." in text
 
 
