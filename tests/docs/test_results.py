@@ -1,11 +1,11 @@
-"""Every row of the tables of docs/results.md follows from the accuracies in docs/results.json: means, deviations, Welch's test."""
+"""Every row of the tables of docs/results.md follows from the accuracies in docs/results.json: means, deviations, t-tests."""
 
 import json
 import re
 
 import numpy as np
 import pytest
-from scipy.stats import ttest_ind
+from scipy.stats import ttest_ind, ttest_rel
 
 from support.running import ROOT
 
@@ -31,15 +31,15 @@ def spread(values, digits=2):
 
 
 def compared(values, baseline):
-    """The cells of a difference and of Welch's p."""
-    p = ttest_ind(values, baseline, equal_var=False).pvalue
-    return [f"{np.mean(values) - np.mean(baseline):+.2f}", "<0.001" if p < 0.001 else f"{p:.3f}"]
+    """The cells of a difference, of Welch's p and of the p of the t-test paired by seed."""
+    tests = ttest_ind(values, baseline, equal_var=False), ttest_rel(values, baseline)
+    return [f"{np.mean(values) - np.mean(baseline):+.2f}", *("<0.001" if test.pvalue < 0.001 else f"{test.pvalue:.3f}" for test in tests)]
 
 
 def cells(task, system):
     """Seeds, average without en, en, and the comparison with vanilla."""
     values, en = averages(task, system), [run["best"]["accuracy"]["en"] for run in RUNS[task][system]]
-    more = ["–", "–"] if system == "vanilla" else compared(values, averages(task, "vanilla"))
+    more = ["–", "–", "–"] if system == "vanilla" else compared(values, averages(task, "vanilla"))
     return [str(len(values)), spread(values), spread(en), *more]
 
 
