@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import threading
+import time
 from pathlib import Path
 from unittest import mock
 
@@ -91,8 +92,10 @@ def test_waiting_for_the_first_one(tmp_path):
     out = tmp_path / "out"
     process = in_child(hold, out)
     threading.Timer(0.5, process.kill).start()
+    began = time.monotonic()
     with locked(out, wait=True):
-        assert not process.is_alive() and (tmp_path / ".out.lock").read_text() == str(os.getpid())
+        assert time.monotonic() - began > 0.4 and (tmp_path / ".out.lock").read_text() == str(os.getpid())
+    process.join()
     assert os.listdir(tmp_path) == []
 
 
