@@ -40,6 +40,11 @@ def compared(values, baseline):
     return [f"{np.mean(values) - np.mean(baseline):+.2f}", *("<0.001" if test.pvalue < 0.001 else f"{test.pvalue:.3f}" for test in tests)]
 
 
+def over_pairs(run):
+    """A run's mean over every premise language with every hypothesis language."""
+    return np.mean([*run["accuracy"].values(), *run["generalized"].values()])
+
+
 def cells(task, system):
     """Seeds, average without en, en, and the comparison with vanilla."""
     values, en = averages(task, system), [run["best"]["accuracy"]["en"] for run in RUNS[task][system]]
@@ -82,12 +87,12 @@ def of_other_sources():
 
 def of_ablations():
     """Updates, seeds, English dev, the other languages, and all pairs."""
-    for system, runs in RUNS["XNLI, 5,010 pairs"].items():
-        dev, others = [run["last"]["valid"]["en"] for run in runs], averages("XNLI, 5,010 pairs", system, "last")
-        last = [run["last"] for run in runs if "generalized" in run["last"]]
-        pairs = [np.mean([*run["accuracy"].values(), *run["generalized"].values()]) for run in last]
-        shown = [spread(dev, 1), spread(others, 1), spread(pairs, 1) if pairs else "–"]
-        yield [system, str(runs[0]["last"]["updates"]), str(len(runs)), *shown]
+    for task in ("XNLI, 5,010 pairs",):
+        for system, runs in RUNS[task].items():
+            dev, others = [run["last"]["valid"]["en"] for run in runs], averages(task, system, "last")
+            pairs = [over_pairs(run["last"]) for run in runs if "generalized" in run["last"]]
+            shown = [spread(dev, 1), spread(others, 1), spread(pairs, 1) if pairs else "–"]
+            yield [system, str(runs[0]["last"]["updates"]), str(len(runs)), *shown]
 
 
 TABLES = (of_xnli, of_languages, of_selections, of_other_tasks, of_other_sources, of_ablations)
@@ -106,9 +111,15 @@ def test_no_other_rows():
     assert [row[0] for row in others] == ["mean, the default of this PLM", "first token (--pooling first)"]
 
 
+def paragraph(beginning):
+    """The paragraph of the results that begins so, on one line."""
+    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    (found,) = (part for part in text.split("\n\n") if part.startswith(beginning))
+    return " ".join(found.split())
+
+
 def test_systems_with_one_seed():
-    text = " ".join((ROOT / "docs" / "results.md").read_text(encoding="utf-8").split())
-    said = dict(re.findall(r"(RS-RP|SCOPA|CoSDA-ML|RS-DA) (?:has )?(\d\d\.\d)", text[text.index("With one seed each") :]))
+    said = dict(re.findall(r"(RS-RP|SCOPA|CoSDA-ML|RS-DA) (?:has )?(\d\d\.\d)", paragraph("With one seed each")))
     assert said == {system: spread(averages("XNLI", system), 1) for system, runs in RUNS["XNLI"].items() if len(runs) == 1}
 
 
@@ -116,3 +127,12 @@ def test_systems_with_one_seed():
 def test_number_of_languages(said):
     runs = RUNS[TASKS[said]]["vanilla"]
     assert {len(run["best"]["accuracy"]) for run in runs} == {int(re.findall(r"\d+", said)[-1])}
+
+
+def test_batches_of_16():
+    said, runs = re.findall(r"\d\d\.\d", paragraph("In batches of 16")), RUNS["XNLI, batches of 16"]
+    trained = [averages("XNLI, batches of 16", system)[0] for system in runs]
+    larger = [averages("XNLI", system)[0] for system in runs]
+    pairs = [over_pairs(runs[system][0]["first 1,000 pairs"]) for system in runs]
+    assert list(runs) == ["vanilla", "SALT"] and {run[0]["seed"] for run in runs.values()} == {1000003}
+    assert said == [f"{value:.1f}" for value in (*trained, *larger, *pairs)]
