@@ -18,6 +18,7 @@ from support.training import checkpoint, training
 
 DEVICE = os.environ.get("SALT_TEST_DEVICE") or ("cuda" if torch.cuda.is_available() else None)
 pytestmark = [pytest.mark.cuda, pytest.mark.slow, pytest.mark.skipif(DEVICE is None, reason="needs a GPU")]
+of_fairseq = pytest.mark.skipif(DEVICE == "cpu", reason="fairseq's half precision needs a GPU")
 VISIBLE = {"CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0")}
 
 
@@ -75,8 +76,7 @@ def test_layers_hidden_by_half_precision(bert_data, bert_plm, tmp_path):
     assert "--bf16 needs a GPU" in done.stderr if DEVICE == "cpu" else "--layer-decay with --fp16 or --bf16" in done.stderr
 
 
-@pytest.mark.skipif(DEVICE == "cpu", reason="fairseq's half precision needs a GPU")
-@pytest.mark.parametrize("precision", ["--bf16", "--fp16", "--autocast-bf16"])
+@pytest.mark.parametrize("precision", [pytest.param("--bf16", marks=of_fairseq), pytest.param("--fp16", marks=of_fairseq), "--autocast-bf16"])
 @pytest.mark.parametrize("optimizer", ["adam", "fused_adam"])
 def test_half_precision(precision, optimizer, bert_data, bert_plm, tmp_path):
     """Training with mixing ends with finite parameters, which a CPU evaluates."""
