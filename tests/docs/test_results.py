@@ -4,11 +4,12 @@ The table of poolings alone is of runs that are not in the JSON.
 """
 
 import json
+import math
 import re
 
 import numpy as np
 import pytest
-from scipy.stats import ttest_ind, ttest_rel
+from scipy.stats import nct, t, ttest_ind, ttest_rel
 
 from support.running import ROOT
 
@@ -23,10 +24,10 @@ TASKS = {"PAWS-X, 7 languages": "PAWS-X", "SIB-200, 17 languages": "SIB-200", "x
 SOURCES = {"fr": ("XNLI from French", ["fr"]), "en, de, zh": ("XNLI from English, German and Chinese", ["en", "de", "zh"])}
 
 
-def averages(task, system, selection="best", without=("en",)):
-    """A run's mean over all languages but these, float64 (seeds,)."""
-    runs = [run[selection]["accuracy"] for run in RUNS[task][system]]
-    return np.array([np.mean([value for language, value in run.items() if language not in without]) for run in runs])
+def by_seed(task, system, selection="best", without=("en",)):
+    """Seed to the mean of its run over all languages but these."""
+    runs = {run["seed"]: run[selection]["accuracy"] for run in RUNS[task][system] if selection in run}
+    return {seed: np.mean([value for language, value in run.items() if language not in without]) for seed, run in runs.items()}
 
 
 def spread(values, digits=2):
@@ -34,10 +35,15 @@ def spread(values, digits=2):
     return f"{np.mean(values):.{digits}f}" + (f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else "")
 
 
+def p_value(test):
+    return "<0.001" if test.pvalue < 0.001 else f"{test.pvalue:.3f}"
+
+
 def compared(values, baseline):
-    """The cells of a difference, of Welch's p and of the p of the t-test paired by seed."""
-    tests = ttest_ind(values, baseline, equal_var=False), ttest_rel(values, baseline)
-    return [f"{np.mean(values) - np.mean(baseline):+.2f}", *("<0.001" if test.pvalue < 0.001 else f"{test.pvalue:.3f}" for test in tests)]
+    """The cells of a difference to the runs of the same seeds, of Welch's p and of the p of the t-test paired by seed."""
+    pairs = [*values.values()], [baseline[seed] for seed in values]
+    tests = ["–", "–"] if len(values) == 1 else [p_value(ttest_ind(*pairs, equal_var=False)), p_value(ttest_rel(*pairs))]
+    return [f"{np.mean(pairs[0]) - np.mean(pairs[1]):+.2f}", *tests]
 
 
 def over_pairs(run):
@@ -45,50 +51,64 @@ def over_pairs(run):
     return np.mean([*run["accuracy"].values(), *run["generalized"].values()])
 
 
-def cells(task, system):
-    """Seeds, average without en, en, and the comparison with vanilla."""
-    values, en = averages(task, system), [run["best"]["accuracy"]["en"] for run in RUNS[task][system]]
-    more = ["–", "–", "–"] if system == "vanilla" else compared(values, averages(task, "vanilla"))
-    return [str(len(values)), spread(values), spread(en), *more]
+def cells(task, system, baseline):
+    """Seeds, average without en, en, and the comparison with the values of ``baseline``, seed to average."""
+    values, en = by_seed(task, system), [run["best"]["accuracy"]["en"] for run in RUNS[task][system]]
+    return [str(len(values)), spread([*values.values()]), spread(en), *(["–"] * 3 if values == baseline else compared(values, baseline))]
 
 
 def of_xnli():
     for task in ("XNLI", "XNLI five epochs"):
-        yield from ([system, *cells(task, system)] for system, runs in RUNS[task].items() if len(runs) > 1)
+        yield from ([system, *cells(task, system, by_seed(task, "vanilla"))] for system in RUNS[task])
 
 
 def of_languages():
     order = next(row for row in ROWS if row[:3] == ["", "en", "ar"])[1:]
     for system, runs in RUNS["XNLI"].items():
-        if len(runs) > 1:
+        if len(runs) >= 10:
             yield [system, *(f"{np.mean([run['best']['accuracy'][language] for run in runs]):.1f}" for language in order)]
+
+
+def of_generalized():
+    runs = RUNS["XNLI, generalized setting"]
+    values = {system: {run["seed"]: over_pairs(run["best"]) for run in found} for system, found in runs.items()}
+    for system, found in runs.items():
+        parts = [spread([np.mean([*run["best"][part].values()]) for run in found]) for part in ("accuracy", "generalized")]
+        more = ["–"] * 3 if system == "vanilla" else compared(values[system], values["vanilla"])
+        yield [system, str(len(found)), spread([*values[system].values()]), *parts, *more]
+
+
+def of_changes():
+    for system in RUNS["XNLI, one thing changed"]:
+        yield [system, *cells("XNLI, one thing changed", system, by_seed("XNLI", system.split(",")[0]))]
 
 
 def of_selections():
     header = next(row for row in ROWS if row[-1] == "SALT, five epochs")
     columns = [("XNLI five epochs" if "," in name else "XNLI", name.split(",")[0]) for name in header[1:]]
     for said, selection in SELECTIONS.items():
-        yield [said, *(spread(averages(*column, selection)) for column in columns)]
+        averaged = [by_seed(*column, "average") for column in columns]
+        yield [said, *(spread([by_seed(*column, selection)[seed] for seed in of]) for column, of in zip(columns, averaged))]
 
 
 def of_other_tasks():
     for said, task in TASKS.items():
         for system in RUNS[task]:
-            yield [said if system == "vanilla" else "", system, *cells(task, system)]
+            yield [said if system == "vanilla" else "", system, *cells(task, system, by_seed(task, "vanilla"))]
 
 
 def of_other_sources():
     for said, (task, sources) in SOURCES.items():
         for system, runs in RUNS[task].items():
             trained = [np.mean([run["last"]["accuracy"][language] for language in sources]) for run in runs]
-            others = averages(task, system, "last", ("en", "de", "fr", "zh"))
+            others = [*by_seed(task, system, "last", ("en", "de", "fr", "zh")).values()]
             yield [said if system == "vanilla" else "", system, str(len(runs)), f"{np.mean(trained):.1f}", spread(others, 1)]
 
 
 def ablations(task):
     """The runs of each system, and its cells: updates, seeds, English dev, the other languages."""
     for system, runs in RUNS[task].items():
-        dev, others = [run["last"]["valid"]["en"] for run in runs], averages(task, system, "last")
+        dev, others = [run["last"]["valid"]["en"] for run in runs], [*by_seed(task, system, "last").values()]
         yield runs, [system, str(runs[0]["last"]["updates"]), str(len(runs)), spread(dev, 1), spread(others, 1)]
 
 
@@ -98,11 +118,7 @@ def of_ablations():
         yield [*shown, spread(pairs, 1) if pairs else "–"]
 
 
-def of_ablations_in_bf16():
-    yield from (shown for _, shown in ablations("XNLI, 5,010 pairs, bf16"))
-
-
-TABLES = (of_xnli, of_languages, of_selections, of_other_tasks, of_other_sources, of_ablations, of_ablations_in_bf16)
+TABLES = (of_xnli, of_languages, of_generalized, of_changes, of_selections, of_other_tasks, of_other_sources, of_ablations)
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -119,15 +135,10 @@ def test_no_other_rows():
 
 
 def paragraph(beginning):
-    """The paragraph of the results that begins so, on one line."""
+    """The paragraph or item of a list of the results that begins so, on one line."""
     text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
-    (found,) = (part for part in text.split("\n\n") if part.startswith(beginning))
+    (found,) = (part for part in re.split(r"\n\n|\n(?=- )", text) if part.startswith(beginning))
     return " ".join(found.split())
-
-
-def test_systems_with_one_seed():
-    said = dict(re.findall(r"(RS-RP|SCOPA|CoSDA-ML|RS-DA) (?:has )?(\d\d\.\d)", paragraph("With one seed each")))
-    assert said == {system: spread(averages("XNLI", system), 1) for system, runs in RUNS["XNLI"].items() if len(runs) == 1}
 
 
 @pytest.mark.parametrize("said", TASKS)
@@ -136,25 +147,58 @@ def test_number_of_languages(said):
     assert {len(run["best"]["accuracy"]) for run in runs} == {int(re.findall(r"\d+", said)[-1])}
 
 
-def test_batches_of_16():
-    said, runs = re.findall(r"\d\d\.\d", paragraph("In batches of 16")), RUNS["XNLI, batches of 16"]
-    trained = [averages("XNLI, batches of 16", system)[0] for system in runs]
-    larger = [averages("XNLI", system)[0] for system in runs]
-    pairs = [over_pairs(runs[system][0]["first 1,000 pairs"]) for system in runs]
-    assert list(runs) == ["vanilla", "SALT"] and {run[0]["seed"] for run in runs.values()} == {1000003}
-    assert said == [f"{value:.1f}" for value in (*trained, *larger, *pairs)]
+def difference(values, baseline):
+    """As a sentence has it: the difference, and in brackets the p-values of Welch's test and of the one paired by seed."""
+    shown, welch, paired = compared(values, baseline)
+    return f"{shown} (p = {welch}; paired, {paired})"
 
 
-def test_differences_in_bf16():
-    """By seed: over the first 200 rows with the p-value of the paired test, and over all 1,000."""
-    task, tokens = "XNLI, 5,010 pairs, bf16", "SALT, --positions tokens"
-    first = [[run["last"]["first 200"] for run in RUNS[task][system]] for system in (tokens, "SALT")]
-    said = [f"{by_seed(*first)}; p {ttest_rel(*first).pvalue:.2f}"]
-    for pair in ((tokens, "SALT"), ("SALT", "vanilla")):
-        said.append(by_seed(*(averages(task, system, "last") for system in pair)))
-    text = paragraph("- **No difference is to be seen**")
-    assert [one for one in said if one not in text] == []
+def test_repeated():
+    """SALT − vanilla with the five seeds that were planned, and with the ten that were trained to repeat it."""
+    systems = [by_seed("XNLI", system) for system in ("SALT", "vanilla")]
+    five, ten = ([{seed: run[seed] for seed in [*run][part]} for run in systems] for part in (slice(5), slice(5, None)))
+    assert [len(runs[0]) for runs in (five, ten)] == [5, 10]
+    text = paragraph("- **SALT's gain over vanilla")
+    assert difference(*five) in text and difference(*ten) in text
+    ahead = sum(systems[0][seed] > systems[1][seed] for seed in systems[0])
+    assert f"ahead with {ahead} of {len(systems[0])} seeds" in text
 
 
-def by_seed(values, baseline):
-    return ", ".join(re.sub("[+-]0[.]0", "0.0", f"{value:+.1f}") for value in np.subtract(values, baseline))
+def power(difference, deviations, seeds):
+    """Of a two-sided t-test at 0.05 with so many seeds of each of two systems."""
+    shift, freedom = difference / math.sqrt(sum(d**2 for d in deviations) / seeds), 2 * seeds - 2
+    edge = t.ppf(0.975, freedom)
+    return nct.sf(edge, freedom, shift) + nct.cdf(-edge, freedom, shift)
+
+
+def test_seeds_that_would_show_it():
+    deviations = [np.std([*by_seed("XNLI", system).values()], ddof=1) for system in ("SALT", "vanilla")]
+    said = int(re.findall(r"If it is 0.2 here, (\d+) seeds", paragraph("- **SALT's gain over vanilla"))[0])
+    assert power(0.2, deviations, said - 1) < 0.8 <= power(0.2, deviations, said)
+
+
+def test_generalized_setting():
+    """Seeds and pairs of two languages in which SALT is behind vanilla fine-tuning."""
+    salt, vanilla = (RUNS["XNLI, generalized setting"][system] for system in ("SALT", "vanilla"))
+    assert all(over_pairs(run["best"]) < over_pairs(other["best"]) for run, other in zip(salt, vanilla))
+    mean = [{pair: np.mean([run["best"]["generalized"][pair] for run in runs]) for pair in runs[0]["best"]["generalized"]} for runs in (salt, vanilla)]
+    behind = sum(mean[0][pair] < mean[1][pair] for pair in mean[0])
+    assert f"in {behind} of {len(mean[0])} pairs" in paragraph("- **In the generalized setting")
+
+
+def test_consistency_beside_r_drop():
+    assert difference(by_seed("XNLI", "SALT-consistency"), by_seed("XNLI", "R-Drop")) in paragraph("- **The consistency loss")
+
+
+def test_trainer():
+    there, here = ([*by_seed(task, "vanilla", "last").values()] for task in ("XNLI, transformers' Trainer", "XNLI"))
+    said = f"{spread(there)} there (three seeds) and {spread(here)} here (15 seeds; p = {ttest_ind(there, here, equal_var=False).pvalue:.2f})"
+    assert (len(there), len(here)) == (3, 15) and said in paragraph("- **transformers' `Trainer`")
+
+
+def test_readme():
+    """The averages that the README gives."""
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    said = re.search(r"14 other languages have (\S+) \(vanilla\), (\S+) \(SALT; 15 seeds, .*?\), (\S+) \(R-Drop\) and (\S+) \(SALT with", text)
+    systems = ("vanilla", "SALT", "R-Drop", "SALT-consistency")
+    assert [*said.groups()] == [f"{np.mean([*by_seed('XNLI', system).values()]):.1f}" for system in systems]
