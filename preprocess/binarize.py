@@ -26,7 +26,7 @@ from preprocess.text.tagged_formats import LAYOUTS as TAG_LAYOUTS
 from preprocess.text.tagged_formats import parse_columns as parse_tag_columns
 from preprocess.text.tagged_sentences import UNTAGGED
 from salt_fairseq.cli.arguments import command_parser, name_value_pairs, positive
-from salt_fairseq.cli.printable import print_line
+from salt_fairseq.cli.printable import counted, print_line
 from salt_fairseq.data.subset import LANGUAGE, STORED, source_languages, source_subsets
 from salt_fairseq.errors import InputError
 
@@ -170,22 +170,24 @@ def main() -> None:
     meta = binarize(args.plm_dir, args.data, files, args.labels, args.source_language, args.workers, reading, args.replace)
     subsets = {name: meta["subsets"][name] for name in files}
     skipped = {reason: sum(subset["skipped"].get(reason, 0) for subset in subsets.values()) for reason in REASONS}
+    count = sum(subset["examples"] for subset in subsets.values())
     if args.tags:
         untagged = sum(subset["skipped"].get(UNTAGGED, 0) for subset in subsets.values())
-        left_out = f"{untagged:,} sentences without tags"
-        examples = f"sentences, {sum(subset['words'] for subset in subsets.values()):,} words with tags"
+        left_out = f"{counted(untagged, 'sentence')} without tags"
+        words = sum(subset["words"] for subset in subsets.values())
+        examples = f"{counted(count, 'sentence')}, {counted(words, 'word')} with tags"
     else:
         left_out = (
-            f"{skipped[UNTRANSLATED]:,} rows without translation (NS) and {skipped[UNDECIDED]:,} without label (-), "
-            f"{skipped[BLANK]:,} blank lines, {skipped[OTHER_LANGUAGE]:,} rows of other languages"
+            f"{counted(skipped[UNTRANSLATED], 'row')} without translation (NS) and {skipped[UNDECIDED]:,} without label (-), "
+            f"{counted(skipped[BLANK], 'blank line')}, {counted(skipped[OTHER_LANGUAGE], 'row')} of other languages"
         )
-        examples = "examples"
+        examples = counted(count, "example")
     read: dict[str, list[str]] = {}
     for name, subset in subsets.items():
         read.setdefault(f"{subset['format']}, {subset['columns']}", []).append(name)
     kept = [name for name in meta["subsets"] if name not in files]
     print_line(
-        f"wrote {args.data}: {len(subsets)} subsets, {sum(subset['examples'] for subset in subsets.values()):,} {examples}, "
+        f"wrote {args.data}: {counted(len(subsets), 'subset')}, {examples}, "
         f"{sum(subset['tokens'] for subset in subsets.values()):,} tokens, labels {', '.join(meta['labels'])}; skipped "
         f"{left_out}; read "
         + "; ".join(f"{', '.join(names)} as {described}" for described, names in read.items())

@@ -18,7 +18,7 @@ from rich.text import Text
 from preprocess.distillation.inputs import add_inputs, add_subset, open_inputs, training_subset
 from salt_fairseq.candidates import languages as candidate_languages
 from salt_fairseq.cli.arguments import command_parser, positive
-from salt_fairseq.cli.printable import printable
+from salt_fairseq.cli.printable import counted, printable
 from salt_fairseq.data.code_switching import DEFAULT_THRESHOLDS, CodeSwitching, thresholds_of
 from salt_fairseq.data.directory import IGNORED, DataDirectory, TokenLabels
 from salt_fairseq.errors import InputError
@@ -97,7 +97,7 @@ def main() -> None:
         examples = spread(args.page_examples, len(data.targets(subset)))
         with replacing(args.html, begins=begins(TITLE)) as temporary:
             temporary.write_text(candidates_page(data, subset, tokenizer, thresholds, examples), encoding="utf-8")
-        print(f"wrote {args.html}: {len(examples):,} examples")
+        print(f"wrote {args.html}: {counted(len(examples), 'example')}")
 
 
 if __name__ == "__main__":

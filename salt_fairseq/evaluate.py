@@ -31,7 +31,7 @@ import salt_fairseq
 from salt_fairseq.checkpoints import Checkpoint
 from salt_fairseq.cli.arguments import command_parser, positive
 from salt_fairseq.cli.device import add_device, check_device
-from salt_fairseq.cli.printable import print_line
+from salt_fairseq.cli.printable import counted, print_line
 from salt_fairseq.data.directory import IGNORED, SENTENCES, TOKENS, DataDirectory, Examples, TokenLabels
 from salt_fairseq.data.distinct_pairs import Batches
 from salt_fairseq.data.selection import selected_subsets
@@ -237,7 +237,7 @@ def evaluate_all(args: argparse.Namespace, resumable: Resumable) -> None:
     evaluation = Evaluation(data, {name: data.load(name) for name in names}, args.device, args.dtype, args.max_tokens)
     examples = sum(len(subset.rows[0]) for subset in evaluation.subsets.values())
     distinct = len(evaluation.inputs(checkpoints[0]).pairs)
-    print_line(f"{len(names):,} subsets, {examples:,} examples, {distinct:,} distinct")
+    print_line(f"{counted(len(names), 'subset')}, {counted(examples, 'example')}, {distinct:,} distinct")
     results = []
     while checkpoints:
         checkpoint = checkpoints.pop(0)  # so that its memory is free afterwards
@@ -249,7 +249,7 @@ def evaluate_all(args: argparse.Namespace, resumable: Resumable) -> None:
             print_line(f"warning: {checkpoint.path}: {doubt}", sys.stderr)
         results.append({"path": str(checkpoint.path), "sha256": checkpoint.sha256, **result})
     write_json(args.out, {**evaluation.head, "checkpoints": results}, compact=True)
-    print_line(f"wrote {args.out}: {len(results):,} checkpoints, {len(names):,} subsets")
+    print_line(f"wrote {args.out}: {counted(len(results), 'checkpoint')}, {counted(len(names), 'subset')}")
 
 
 def main() -> None:

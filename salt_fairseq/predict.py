@@ -28,7 +28,7 @@ from tqdm import tqdm
 from salt_fairseq.checkpoints import load_checkpoint, load_labels, load_tokenizer
 from salt_fairseq.cli.arguments import command_parser, positive
 from salt_fairseq.cli.device import add_device, check_device
-from salt_fairseq.cli.printable import print_line, printable
+from salt_fairseq.cli.printable import counted, print_line, printable
 from salt_fairseq.cli.progress import progress_bar
 from salt_fairseq.data.joining import Joiner
 from salt_fairseq.data.sentence_rows import WHERE, Row, read_rows
@@ -166,7 +166,7 @@ def main() -> None:
         inputs = [args.checkpoint, STDIN]
         with replacing(args.out, begins=EARLIER, inputs=inputs) as temporary, open(temporary, "wb") as out:
             total = write(out)
-        print_line(f"wrote {args.out}: {total:,} {'sentences' if checkpoint.has_token_labels else 'lines'}")
+        print_line(f"wrote {args.out}: {counted(total, 'sentence' if checkpoint.has_token_labels else 'line')}")
 
 
 if __name__ == "__main__":

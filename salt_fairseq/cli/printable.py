@@ -1,4 +1,4 @@
-"""Text of other people, as it may be printed to a terminal."""
+"""What is printed to a terminal: text of other people, as it may be, and counts."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u206
 def printable(text: str) -> str:
     """The text on one line, with such characters as escapes: ``\\x1b`` for ESC."""
     return UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 subset``, ``5,010 subsets``: a noun whose plural takes an s."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def print_line(text: str, file: TextIO | None = None) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from salt_fairseq.cli.printable import counted
 from salt_fairseq.evaluation.scores import MEASURES
 from salt_fairseq.report.markup import one_line
 from salt_fairseq.report.results import GENERALIZED, Results
@@ -160,9 +161,8 @@ def _legend(figure: Figure, results: Results, names: list[str]) -> None:
 
 
 def _counted(results: Results, name: str) -> str:
-    count = len(results.systems[name])
     shown = one_line(name).replace("$", r"\$")  # between dollars, matplotlib reads formulas
-    return f"{shown} ({count} seed{'s' * (count > 1)})"
+    return f"{shown} ({counted(len(results.systems[name]), 'seed')})"
 
 
 def heatmap(results: Results, name: str, scale: tuple[float, float]) -> Figure:

@@ -3,6 +3,7 @@
 import math
 from statistics import fmean, stdev
 
+from salt_fairseq.cli.printable import counted
 from salt_fairseq.report.markup import Cell, Table
 from salt_fairseq.report.results import Results
 from salt_fairseq.report.selections import SELECTIONS
@@ -196,8 +197,8 @@ def generalized(results: Results, name: str) -> Table:
     rows.append(["avg.", *map(number, matrix.mean(axis=0)), number(matrix.mean())])
     seeds = len(results.systems[name])
     notes = [
-        f"Rows: language of the premise; columns: of the hypothesis. Accuracy in percent, mean of {seeds} "
-        f"seed{'s' * (seeds > 1)}; averages include pairs of one language."
+        f"Rows: language of the premise; columns: of the hypothesis. Accuracy in percent, mean of "
+        f"{counted(seeds, 'seed')}; averages include pairs of one language."
     ]
     title = f"Results for {name} in the generalized setting"
     return Table(title, ["", *names, "avg."], rows, notes, label=f"generalized:{name}")

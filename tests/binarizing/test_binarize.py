@@ -98,8 +98,8 @@ def test_meta_and_last_line(xlmr_plm, tmp_path, capsys):
     subset = meta["subsets"]["train"]
     assert (subset["examples"], subset["tokens"], subset["skipped"]) == (3, tokens, {"NS": 1, "-": 1, "blank": 1, "other language": 0})
     assert capsys.readouterr().out == (
-        f"wrote {tmp_path / 'data'}: 1 subsets, 3 examples, {tokens} tokens, labels 0, 1; "
-        "skipped 1 rows without translation (NS) and 1 without label (-), 1 blank lines, "
+        f"wrote {tmp_path / 'data'}: 1 subset, 3 examples, {tokens} tokens, labels 0, 1; "
+        "skipped 1 row without translation (NS) and 1 without label (-), 1 blank line, "
         "0 rows of other languages; read train as TSV, pairs (id = id, sentence1 = sentence1, sentence2 = sentence2, label = label; not used: none)\n"
     )
 
