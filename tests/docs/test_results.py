@@ -118,7 +118,11 @@ def of_ablations():
         yield [*shown, spread(pairs, 1) if pairs else "–"]
 
 
-TABLES = (of_xnli, of_languages, of_generalized, of_changes, of_selections, of_other_tasks, of_other_sources, of_ablations)
+def of_consistency():
+    yield from (shown for _, shown in ablations("XNLI, 5,010 pairs, consistency"))
+
+
+TABLES = (of_xnli, of_languages, of_generalized, of_changes, of_selections, of_other_tasks, of_other_sources, of_ablations, of_consistency)
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -162,6 +166,17 @@ def test_repeated():
     assert difference(*five) in text and difference(*ten) in text
     ahead = sum(systems[0][seed] > systems[1][seed] for seed in systems[0])
     assert f"ahead with {ahead} of {len(systems[0])} seeds" in text
+
+
+def test_direction_of_the_consistency_loss():
+    """Differences seed by seed in the four languages."""
+    system, text = "SALT-consistency", paragraph("Its direction makes no difference")
+    ours, turned, r_drop = (
+        np.array([*by_seed("XNLI, 5,010 pairs, consistency", name, "last").values()])
+        for name in (system, f"{system}, --consistency-direction from_original", "R-Drop")
+    )
+    assert re.findall(r"[+-]?\d\.\d(?!\d)", text) == [re.sub(r"[+-]0\.0", "0.0", f"{value:+.1f}") for value in (*turned - ours, *ours - r_drop)]
+    assert f"p {ttest_rel(ours, r_drop).pvalue:.2f}" in text
 
 
 def power(difference, deviations, seeds):
