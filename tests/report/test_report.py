@@ -135,7 +135,7 @@ def test_latex_is_never_wider_than_the_text():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="TeX is not installed")
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex, which compiles the tables, is not installed")
 def test_latex_compiles(generalized, tmp_path):
     directory, _ = generalized
     tables = "".join((directory / f"{name}.tex").read_text(encoding="utf-8") for name in ("languages", "averages", "significance", "generalized"))
