@@ -197,7 +197,7 @@ def generalized(results: Results, name: str) -> Table:
     rows.append(["avg.", *map(number, matrix.mean(axis=0)), number(matrix.mean())])
     seeds = len(results.systems[name])
     notes = [
-        f"Rows: language of the premise; columns: of the hypothesis. Accuracy in percent, mean of "
+        "Rows: language of the premise; columns: of the hypothesis. Accuracy in percent, mean of "
         f"{counted(seeds, 'seed')}; averages include pairs of one language."
     ]
     title = f"Results for {name} in the generalized setting"
